@@ -1,0 +1,57 @@
+//! End-to-end encryption: what goes in is [`Content`], what comes out is bytes that only one device can open.
+//!
+//! Owns: PQXDH to open a session, the Triple Ratchet after, sender keys for groups, the guard in front of
+//! the Signal library, padding, the form of the content, safety numbers.
+//!
+//! Invariants:
+//! - A failed operation changes nothing: the library works on a copy of the state, and the [`Store`] is
+//!   written only after everything succeeded.
+//! - Nothing is encrypted to a device that is not on a verified list ([`Peer`]), and nothing decrypted can
+//!   be read before the key that sent it was found on one ([`Opened::verify`]).
+//! - No session without post-quantum secrecy, when it is opened and with every message.
+//! - No input makes this crate panic; a panic inside the library is caught and is an error
+//!   ([`DecryptFailure::Panicked`]; on wasm32, where a panic cannot be caught, it is a trap).
+//! - Time and randomness are arguments: the same inputs give the same bytes.
+//!
+//! Must not know: sockets, servers, databases, chats. Only `library/` names the Signal library, so that
+//! another one can take its place there; its types stand in no public signature.
+
+mod bundle;
+mod content;
+mod content_wire;
+mod failure;
+pub mod guard;
+mod keys;
+mod library;
+pub mod memory;
+mod opened;
+mod padding;
+mod peer;
+mod safety_number;
+mod sender_key;
+mod session;
+mod store;
+
+pub use bundle::{Bundle, BundleRefused, KemPrekey, OneTimePrekey, SignedPrekey, VerifiedBundle, verify_bundle};
+pub use content::{
+    Body, CONTENT_BYTES_MAX, Content, ContentInvalid, DeliveredMessage, GroupView, LinkPreview, ListView,
+    Mention, Quote, Receipt, ReceiptKind, ResendRequest, Text, Void,
+};
+pub use failure::{DecryptError, DecryptFailure, Remedy, SealError, SessionNeeded};
+pub use keys::{DeviceSecrets, IdentityKey, IdentityKeyPair, NewPrekey, generate_kem_one_time,
+    generate_last_resort, generate_one_time, generate_signed,
+};
+pub use opened::{Arrival, Opened, Unverified};
+pub use padding::{PaddingInvalid, pad, padded_length, unpad};
+pub use peer::Peer;
+pub use safety_number::{SafetyNumber, safety_number};
+pub use sender_key::{Distribution, group_decrypt, group_encrypt, process_distribution, sender_key_distribution};
+pub use session::{
+    CHAIN_LENGTH_MAX, CHAIN_LENGTH_RENEW, SealKind, Sealed, decrypt, encrypt, open_session, session_needed,
+};
+pub use store::{KemPrekeyRecord, LastResortUse, LocalDevice, Store, StoreError};
+
+/// Log targets of the Signal library and what it uses. It prints MACs and public keys when a message does
+/// not open, so every program filters these targets, at every level.
+pub const LOG_TARGETS_SILENCED: [&str; 4] =
+    ["libsignal_protocol_syft", "libsignal_core_syft", "signal_crypto", "spqr"];

@@ -1,0 +1,31 @@
+//! The ports of the server: what its roles need from the world, each as one small trait whose
+//! contract is written in words beside it.
+//!
+//! | port | owns |
+//! |---|---|
+//! | [`Directory`] | accounts, devices, signed device lists, prekeys, registration sessions |
+//! | [`Mailboxes`] | undelivered envelopes and the record of recent sends |
+//! | [`Exchange`] | soft state: routes to sockets, hints between nodes, quota counters |
+//! | [`Pusher`], [`Texter`] | wake-ups and one-time codes |
+//! | [`Clock`], [`Entropy`] | time and randomness |
+//!
+//! Each port has an in-memory fake (`fake`) and a conformance suite (`conformance`) of ordinary
+//! async functions that every adapter passes. Adapters are chosen once, in wiring.
+//!
+//! Must not know: any adapter, any socket, how the roles decide.
+
+mod caller;
+pub mod directory;
+mod error;
+pub mod exchange;
+pub mod mailboxes;
+mod outward;
+mod world;
+
+pub use caller::Caller;
+pub use directory::Directory;
+pub use error::StoreError;
+pub use exchange::{Exchange, NodeInbox, Signal};
+pub use mailboxes::Mailboxes;
+pub use outward::{Pusher, TextError, Texter};
+pub use world::{Clock, Entropy};

@@ -1,0 +1,71 @@
+//! Every limit that both sides of the wire must agree on, each with the reason for its size.
+//! What only one side enforces (quotas, time-outs of a role) stands in that side's configuration.
+
+use crate::Millis;
+
+/// Text of one message, in bytes of UTF-8 (WhatsApp's limit of 65,536).
+pub const TEXT_BYTES_MAX: usize = 65_536;
+/// Devices of one account: the primary and four linked.
+pub const DEVICES_MAX: usize = 5;
+/// Members of one group.
+pub const GROUP_MEMBERS_MAX: usize = 1_024;
+/// Sends that one device may keep unanswered.
+pub const SENDS_UNANSWERED_MAX: usize = 64;
+/// Recent sends that the server remembers for each sender device; four times the unanswered ones.
+pub const SENDS_RECORDED_MAX: usize = 256;
+/// Devices that one send may name: both accounts' devices, with room for stale ones.
+pub const SEND_DEVICES_MAX: usize = 16;
+/// Rows of one mailbox.
+pub const MAILBOX_ROWS_MAX: u64 = 100_000;
+/// Bytes of one mailbox.
+pub const MAILBOX_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Life of an undelivered envelope.
+pub const ENVELOPE_LIFE: Millis = Millis::from_days(30);
+/// A device that was not connected for this long gets no new rows until it returns.
+pub const DEVICE_DORMANT_AFTER: Millis = Millis::from_days(45);
+/// One ciphertext: the largest text with its padding and ratchet fields, with a wide margin.
+pub const CIPHERTEXT_BYTES_MAX: usize = 256 * 1024;
+/// One socket message before the session is authenticated.
+pub const SOCKET_MESSAGE_BYTES_MAX_UNAUTHENTICATED: usize = 16 * 1024;
+/// One socket message afterwards.
+pub const SOCKET_MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// One WebSocket frame of a message.
+pub const SOCKET_FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Fragments of one socket message.
+pub const SOCKET_FRAGMENTS_MAX: usize = 64;
+/// Envelopes in one `Deliver`.
+pub const DELIVER_ENVELOPES_MAX: usize = 100;
+/// Bytes of envelopes in one `Deliver`, unless one envelope alone is larger.
+pub const DELIVER_BYTES_MAX: usize = 256 * 1024;
+/// Positions in one `Ack`.
+pub const ACK_POSITIONS_MAX: usize = 1_000;
+/// Numbers in one `Lookup`.
+pub const LOOKUP_NUMBERS_MAX: usize = 1_000;
+/// Accounts in one `FetchKeys`.
+pub const FETCH_KEYS_ACCOUNTS_MAX: usize = 16;
+/// One-time prekeys of each kind that the server stores for a device.
+pub const ONE_TIME_KEYS_MAX: usize = 200;
+/// One-time prekeys of each kind that a client keeps uploaded.
+pub const ONE_TIME_KEYS_POOL: usize = 100;
+/// A client refills its pool when fewer are left.
+pub const ONE_TIME_KEYS_LOW: usize = 10;
+/// One signed device list, in bytes.
+pub const DEVICE_LIST_BYTES_MAX: usize = 16 * 1024;
+/// A presented stamp may be this far above the node's clocks.
+pub const STAMP_AHEAD_MAX: Millis = Millis::from_secs(5);
+/// A client bases no time limit on a server time that jumps by more than this.
+pub const SERVER_TIME_TOLERANCE: Millis = Millis::from_hours(24);
+/// Time for the header of the first request on a connection, from accept on.
+pub const HEADER_TIMEOUT: Millis = Millis::from_secs(5);
+/// Time for authentication, from the upgrade on.
+pub const AUTHENTICATION_TIMEOUT: Millis = Millis::from_secs(10);
+/// A client pings this often; two missed pings close the session.
+pub const KEEP_ALIVE_INTERVAL: Millis = Millis::from_secs(45);
+/// A session without any input for this long is closed by the server.
+pub const KEEP_ALIVE_TIMEOUT: Millis = Millis::from_secs(135);
+/// The same device asking again for the same bundle within this time gets the same one.
+pub const BUNDLE_REPEAT_WITHIN: Millis = Millis::from_mins(10);
+/// Tries for one one-time code.
+pub const CODE_TRIES_MAX: u32 = 5;
+/// Life of a one-time code.
+pub const CODE_LIFE: Millis = Millis::from_mins(10);

@@ -1,0 +1,410 @@
+//! Frames as domain types: requests, responses and pushes of one session.
+
+use crate::{EnvelopeKind, Malformed, Refusal, Urgency, convert, proto::frames as pb, version};
+use bytes::Bytes;
+use prost::Message as _;
+use types::{
+    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, IncarnationId, MailboxId, Millis,
+    PhoneNumber, Position, Redact, RegistrationId, Stamp, Timestamp,
+};
+
+/// What a client sends: a request and the number by which it is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientFrame {
+    /// Increasing within a connection, from 1.
+    pub id: u64,
+    /// What is asked.
+    pub request: Request,
+}
+
+impl ClientFrame {
+    /// The bytes of one socket message.
+    pub fn encode(&self) -> Bytes {
+        convert::client_frame(self).encode_to_vec().into()
+    }
+
+    /// Reads one socket message. An unknown request is [`Request::Unknown`], to be answered `Unsupported`.
+    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let frame = pb::ClientFrame::decode(bytes).map_err(|_| Malformed::Protobuf)?;
+        convert::read_client_frame(frame)
+    }
+}
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Must come first.
+    Authenticate(Authenticate),
+    /// Accept one send. Answered [`Response::Accepted`].
+    Send(Send),
+    /// Delete delivered rows. Answered [`Response::Done`] once queued for the next commit.
+    Ack(Vec<Position>),
+    /// Prekey bundles. Answered [`Response::Keys`].
+    FetchKeys(FetchKeys),
+    /// Answered [`Response::Done`].
+    UploadKeys(KeyUpload),
+    /// How many one-time prekeys are left. Answered [`Response::KeyCounts`].
+    KeyCount,
+    /// Signed device lists. Answered [`Response::DeviceLists`].
+    GetDeviceLists(Vec<AccountId>),
+    /// A new list of one's own account. Answered [`Response::Done`].
+    PutDeviceList(Bytes),
+    /// Which accounts have these numbers. Answered [`Response::LookupResult`].
+    Lookup {
+        /// The numbers.
+        numbers: Vec<PhoneNumber>,
+        /// The one number came in content from a new chat: not counted against the budget.
+        verify_sender: bool,
+    },
+    /// Answered [`Response::Done`] once every earlier request was answered.
+    Sync,
+    /// Served once groups exist.
+    SendGroup(GroupSend),
+    /// Served once groups exist.
+    ApplyGroup {
+        /// The signed operation.
+        operation: Bytes,
+        /// The highest stamp seen.
+        highest_stamp: Option<Stamp>,
+    },
+    /// Served once groups exist.
+    GetGroup {
+        /// Which group.
+        group: GroupId,
+        /// The first epoch wanted.
+        from_epoch: u64,
+    },
+    /// Delivered if a socket is there, dropped otherwise. Answered [`Response::Done`].
+    Ephemeral {
+        /// The recipient.
+        recipient: AccountId,
+        /// One ciphertext a device.
+        sealed: Vec<SealedFor>,
+    },
+    /// Closes one's own account. Answered [`Response::Done`].
+    CloseAccount,
+    /// A request of a later version.
+    Unknown,
+}
+
+impl Request {
+    /// The request's name in metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Authenticate(_) => "authenticate",
+            Self::Send(_) => "send",
+            Self::Ack(_) => "ack",
+            Self::FetchKeys(_) => "fetch_keys",
+            Self::UploadKeys(_) => "upload_keys",
+            Self::KeyCount => "key_count",
+            Self::GetDeviceLists(_) => "get_device_lists",
+            Self::PutDeviceList(_) => "put_device_list",
+            Self::Lookup { .. } => "lookup",
+            Self::Sync => "sync",
+            Self::SendGroup(_) => "send_group",
+            Self::ApplyGroup { .. } => "apply_group",
+            Self::GetGroup { .. } => "get_group",
+            Self::Ephemeral { .. } => "ephemeral",
+            Self::CloseAccount => "close_account",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Proof that this socket belongs to a device (docs/protocol.md, Connecting).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Authenticate {
+    /// The version picked from the server's range.
+    pub version: u32,
+    /// `scheme://host[:port]` that the client dialled; at most 256 bytes.
+    pub origin: String,
+    /// The device.
+    pub address: DeviceAddress,
+    /// Greater than every number that this device used before.
+    pub connection_number: u64,
+    /// Given at registration.
+    pub token: Redact<[u8; 32]>,
+    /// By the device key, over the session proof.
+    pub signature: [u8; 64],
+}
+
+/// One send: the ciphertexts for the recipient's devices and for the sender's own other devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Send {
+    /// Random; a retry has the same one.
+    pub envelope_id: EnvelopeId,
+    /// The recipient.
+    pub recipient: AccountId,
+    /// What it may wake.
+    pub urgency: Urgency,
+    /// Life of the rows, if shorter than [`types::limits::ENVELOPE_LIFE`].
+    pub ttl: Option<Millis>,
+    /// At most [`types::limits::SEND_DEVICES_MAX`], each device once.
+    pub sealed: Vec<SealedFor>,
+    /// The highest stamp that the sender has seen.
+    pub highest_stamp: Option<Stamp>,
+}
+
+/// A ciphertext for one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedFor {
+    /// The mailbox.
+    pub to: MailboxId,
+    /// Which protocol opens it.
+    pub kind: EnvelopeKind,
+    /// At most [`types::limits::CIPHERTEXT_BYTES_MAX`].
+    pub ciphertext: Bytes,
+}
+
+/// One send to a group under a sender key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSend {
+    /// Random; a retry has the same one.
+    pub envelope_id: EnvelopeId,
+    /// Which group.
+    pub group: GroupId,
+    /// The sender's view of the chain.
+    pub epoch: u64,
+    /// The sender's view of the chain's head.
+    pub head: [u8; 32],
+    /// Over the sorted (account, list version).
+    pub lists_digest: [u8; 32],
+    /// What it may wake.
+    pub urgency: Urgency,
+    /// Life of the rows, if shorter than the full one.
+    pub ttl: Option<Millis>,
+    /// One for all members.
+    pub ciphertext: Bytes,
+    /// The highest stamp that the sender has seen.
+    pub highest_stamp: Option<Stamp>,
+}
+
+/// Which prekey bundles a device wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FetchKeys {
+    /// At most [`types::limits::FETCH_KEYS_ACCOUNTS_MAX`].
+    pub accounts: Vec<AccountId>,
+    /// The session broke: without one-time keys.
+    pub reset: bool,
+    /// Only this device of each account.
+    pub device: Option<DeviceNumber>,
+}
+
+/// A prekey signed by the identity key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedPrekey {
+    /// Chosen by its owner.
+    pub id: u32,
+    /// 33 bytes, type byte first.
+    pub public_key: Bytes,
+    /// 64 bytes.
+    pub signature: Bytes,
+}
+
+/// A post-quantum prekey (ML-KEM 1024) signed by the identity key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KemPrekey {
+    /// Chosen by its owner.
+    pub id: u32,
+    /// 1,569 bytes, type byte first.
+    pub public_key: Bytes,
+    /// 64 bytes.
+    pub signature: Bytes,
+    /// Given to anyone when the pool is empty.
+    pub last_resort: bool,
+}
+
+/// A classical one-time prekey.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneTimePrekey {
+    /// Chosen by its owner.
+    pub id: u32,
+    /// 33 bytes, type byte first.
+    pub public_key: Bytes,
+}
+
+/// Keys of one device: what is present replaces (signed, last resort) or adds (one-time).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyUpload {
+    /// Replaces.
+    pub signed_prekey: Option<SignedPrekey>,
+    /// Replaces.
+    pub last_resort: Option<KemPrekey>,
+    /// Adds.
+    pub one_time: Vec<OneTimePrekey>,
+    /// Adds.
+    pub one_time_kem: Vec<KemPrekey>,
+}
+
+/// One-time prekeys left on the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyCounts {
+    /// Classical.
+    pub one_time: u32,
+    /// Post-quantum.
+    pub one_time_kem: u32,
+}
+
+/// What a client needs to open a session with one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// The device.
+    pub device: DeviceNumber,
+    /// Which life of it.
+    pub registration: RegistrationId,
+    /// Always there.
+    pub signed_prekey: SignedPrekey,
+    /// One-time, or the last-resort one.
+    pub kem_prekey: KemPrekey,
+    /// Absent when the pool was empty, or on a reset.
+    pub one_time_prekey: Option<OneTimePrekey>,
+}
+
+/// The device list and bundles of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountKeys {
+    /// The account.
+    pub account: AccountId,
+    /// The signed device list; empty where there is no such account, or it is closed.
+    pub device_list: Bytes,
+    /// One a device.
+    pub bundles: Vec<Bundle>,
+    /// The account was closed.
+    pub closed: bool,
+}
+
+/// The device list of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountList {
+    /// The account.
+    pub account: AccountId,
+    /// The signed device list; empty where there is no such account.
+    pub device_list: Bytes,
+    /// The account was closed.
+    pub closed: bool,
+}
+
+/// A device, in one life of its number.
+pub type DeviceRef = MailboxId;
+
+/// What a server sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerFrame {
+    /// The answer to a request.
+    Answer {
+        /// The request's number.
+        id: u64,
+        /// The response or the refusal.
+        result: Result<Response, Refusal>,
+    },
+    /// Something that was not asked for.
+    Push(Push),
+}
+
+impl ServerFrame {
+    /// The bytes of one socket message.
+    pub fn encode(&self) -> Bytes {
+        convert::server_frame(self).encode_to_vec().into()
+    }
+
+    /// Reads one socket message. An unknown push is [`Push::Unknown`], to be ignored.
+    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let frame = pb::ServerFrame::decode(bytes).map_err(|_| Malformed::Protobuf)?;
+        convert::read_server_frame(frame)
+    }
+}
+
+/// The answer to a request that was not refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// To `Authenticate`.
+    Authenticated(Authenticated),
+    /// To `Send` and `SendGroup`: on disk.
+    Accepted {
+        /// The message's place in the order of its conversation.
+        stamp: Stamp,
+        /// Group sends: devices whose mailboxes were full.
+        skipped: Vec<DeviceRef>,
+    },
+    /// Nothing to say.
+    Done,
+    /// To `FetchKeys`, in the order asked.
+    Keys(Vec<AccountKeys>),
+    /// To `GetDeviceLists`, in the order asked.
+    DeviceLists(Vec<AccountList>),
+    /// To `Lookup`, in the order asked.
+    LookupResult(Vec<Option<AccountId>>),
+    /// To `GetGroup`.
+    GroupState {
+        /// Signed operations from the epoch asked on.
+        operations: Vec<Bytes>,
+        /// Ask again for the rest.
+        more: bool,
+    },
+    /// To `KeyCount`.
+    KeyCounts(KeyCounts),
+}
+
+/// The session is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authenticated {
+    /// The version that both sides speak now.
+    pub version: u32,
+    /// Which life of the device number the server knows.
+    pub registration: RegistrationId,
+    /// The version of one's own device list that the server has; 0 asks for an upload.
+    pub device_list_version: u64,
+}
+
+/// The server's first frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// What the server speaks.
+    pub versions: version::Range,
+    /// To be signed.
+    pub nonce: [u8; 32],
+    /// The server's clock.
+    pub time: Timestamp,
+    /// New after a restore from backup.
+    pub incarnation: IncarnationId,
+}
+
+/// One row of the mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// To be acknowledged.
+    pub position: Position,
+    /// An encoded [`crate::Envelope`], as it was stored.
+    pub envelope: Bytes,
+}
+
+/// What a server says unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Push {
+    /// The first frame of a connection.
+    Hello(Hello),
+    /// Rows of the mailbox, in the order of positions within one push.
+    Deliver(Vec<Delivery>),
+    /// Everything that was in the mailbox when the session began has been delivered. Once a session.
+    Drained,
+    /// Time to upload one-time prekeys.
+    KeysLow(KeyCounts),
+    /// An account's device list changed.
+    DeviceListChanged {
+        /// Whose.
+        account: AccountId,
+        /// To which version.
+        version: u64,
+    },
+    /// The server is about to stop: connect again after this long.
+    Reconnect {
+        /// How long.
+        after: Millis,
+    },
+    /// A signal that was never stored.
+    Ephemeral(Bytes),
+    /// The session ends for this reason.
+    Closing(Refusal),
+    /// A push of a later version.
+    Unknown,
+}
