@@ -165,9 +165,11 @@ impl ListedDevice {
         Ok(Self {
             number: DeviceNumber::new(raw.number).map_err(|_| ListError::Malformed)?,
             registration: RegistrationId::new(raw.registration).map_err(|_| ListError::Malformed)?,
-            identity_key: IdentityKey::from_slice(&raw.identity_key).map_err(|_| ListError::BadIdentityKey)?,
+            identity_key: IdentityKey::from_slice(&raw.identity_key)
+                .map_err(|_| ListError::BadIdentityKey)?,
             device_key: DeviceKey::from_slice(&raw.device_key).map_err(|_| ListError::BadDeviceKey)?,
-            signature: Signature::from_slice(&raw.device_signature).map_err(|_| ListError::BadDeviceSignature)?,
+            signature: Signature::from_slice(&raw.device_signature)
+                .map_err(|_| ListError::BadDeviceSignature)?,
         })
     }
 

@@ -172,5 +172,12 @@ macro_rules! redacted_debug {
 }
 
 redacted_debug!(
-    AccountSecret, AccountKey, DeviceSecret, DeviceKey, LinkSecret, LinkKey, IdentityKey, Signature
+    AccountSecret,
+    AccountKey,
+    DeviceSecret,
+    DeviceKey,
+    LinkSecret,
+    LinkKey,
+    IdentityKey,
+    Signature
 );

@@ -114,9 +114,7 @@ impl GroupChange {
             Self::SetInviteLink(key) => Raw::SetInviteLink(proto::SetInviteLink {
                 public_key: key.as_ref().map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
             }),
-            Self::Join(signature) => {
-                Raw::Join(proto::Join { link_signature: signature.as_bytes().to_vec() })
-            }
+            Self::Join(signature) => Raw::Join(proto::Join { link_signature: signature.as_bytes().to_vec() }),
             Self::SetTimer(seconds) => Raw::SetTimer(proto::SetTimer { seconds: *seconds }),
         }
     }

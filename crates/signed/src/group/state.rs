@@ -212,9 +212,7 @@ impl GroupState {
     fn change(&mut self, actor: AccountId, change: &GroupChange) -> Result<(), ChainError> {
         if let GroupChange::Join(signature) = change {
             return match &self.link {
-                Some(key) if joins(key, self.id, actor, signature) => {
-                    self.add(&BTreeSet::from([actor]))
-                }
+                Some(key) if joins(key, self.id, actor, signature) => self.add(&BTreeSet::from([actor])),
                 _ => Err(ChainError::BadLink),
             };
         }
