@@ -52,7 +52,9 @@ impl<'a> Run<'a> {
     }
 
     fn lint(&mut self) -> Result<()> {
-        self.step("format", |repository| command::succeeds(&mut cargo(repository, &["fmt", "--all", "--check"])))?;
+        self.step("format", |repository| {
+            command::succeeds(&mut cargo(repository, &["fmt", "--all", "--check"]))
+        })?;
         self.step("tidy", |repository| Ok(finding::print("tidy", &tidy::check(repository)?)))?;
         self.step("licences", |repository| Ok(finding::print("licences", &supply::check(repository)?)))?;
         self.step("clippy", |repository| {
@@ -60,14 +62,16 @@ impl<'a> Run<'a> {
             command::succeeds(cargo(repository, &scope).args(["--", "-D", "warnings"]))
         })?;
         self.step("rustdoc", |repository| {
-            let scope = ["doc", "--release", "--locked", "--workspace", "--no-deps", "--document-private-items"];
+            let scope =
+                ["doc", "--release", "--locked", "--workspace", "--no-deps", "--document-private-items"];
             command::succeeds(cargo(repository, &scope).env("RUSTDOCFLAGS", "-D warnings"))
         })
     }
 
     fn tests(&mut self) -> Result<()> {
         let started = self.begin("tests");
-        let mut command = cargo(self.repository, &["test", "--release", "--locked", "--workspace", "--no-fail-fast"]);
+        let mut command =
+            cargo(self.repository, &["test", "--release", "--locked", "--workspace", "--no-fail-fast"]);
         command.env(SKIPPED, self.skipped.path());
         let mut tests = Tally::default();
         let succeeded = command::succeeds_watched(&mut command, |line| tests.read(line))?;

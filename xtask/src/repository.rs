@@ -32,7 +32,8 @@ impl SourceFile {
 impl Repository {
     /// The repository that this program was built from.
     pub fn open() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository");
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository");
         ensure!(root.join("Cargo.lock").is_file(), "{} is not the repository any more", root.display());
         Ok(Self { root: root.to_owned() })
     }

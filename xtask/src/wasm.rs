@@ -58,8 +58,14 @@ impl Toolchain {
             Self::Installed => cargo(repository, &arguments),
             Self::Debian => {
                 let mut command = Command::new("/usr/bin/cargo");
-                command.args(arguments).args(["-Z", "build-std=std,panic_abort"]).current_dir(repository.root());
-                command.env("PATH", debian_first()).env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+                command
+                    .args(arguments)
+                    .args(["-Z", "build-std=std,panic_abort"])
+                    .current_dir(repository.root());
+                command
+                    .env("PATH", debian_first())
+                    .env("RUSTC", "/usr/bin/rustc")
+                    .env("RUSTC_BOOTSTRAP", "1");
                 // Cargo and rustup hand these to what they start; another toolchain must not inherit them.
                 for inherited in ["CARGO", "RUSTDOC", "RUSTUP_TOOLCHAIN", "RUSTUP_HOME"] {
                     command.env_remove(inherited);
@@ -81,7 +87,10 @@ fn toolchain(repository: &Repository) -> Result<Toolchain> {
     if Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir() {
         return Ok(Toolchain::Installed);
     }
-    if ["/usr/bin/rustc", "/usr/bin/cargo", "/usr/bin/wasm-ld-22"].iter().all(|tool| Path::new(tool).is_file()) {
+    if ["/usr/bin/rustc", "/usr/bin/cargo", "/usr/bin/wasm-ld-22"]
+        .iter()
+        .all(|tool| Path::new(tool).is_file())
+    {
         return Ok(Toolchain::Debian);
     }
     bail!("no toolchain here builds for {TARGET}; type: make setup")
@@ -105,7 +114,8 @@ impl Stamp {
     }
 
     fn keep(&self) -> Result<()> {
-        fs::write(&self.path, &self.inputs).with_context(|| format!("{} cannot be written", self.path.display()))
+        fs::write(&self.path, &self.inputs)
+            .with_context(|| format!("{} cannot be written", self.path.display()))
     }
 }
 
@@ -126,5 +136,6 @@ fn inputs(repository: &Repository) -> Result<String> {
 }
 
 fn in_crate(path: &str, name: &str) -> bool {
-    path.strip_prefix(name).is_some_and(|rest| rest.starts_with("/src/") || rest == "/Cargo.toml" || rest == "/build.rs")
+    path.strip_prefix(name)
+        .is_some_and(|rest| rest.starts_with("/src/") || rest == "/Cargo.toml" || rest == "/build.rs")
 }

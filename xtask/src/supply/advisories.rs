@@ -51,7 +51,12 @@ impl Advisories {
         let list: Self = toml::from_str(text).context(FILE)?;
         ensure!(is_date(&list.checked), "{FILE}: checked = {:?} is not a date", list.checked);
         for advisory in &list.advisory {
-            ensure!(is_date(&advisory.published), "{FILE}: {}: {:?} is not a date", advisory.id, advisory.published);
+            ensure!(
+                is_date(&advisory.published),
+                "{FILE}: {}: {:?} is not a date",
+                advisory.id,
+                advisory.published
+            );
         }
         Ok(list)
     }
@@ -64,15 +69,21 @@ impl Advisories {
 
 impl Advisory {
     fn check(&self, packages: &[Package]) -> Vec<Finding> {
-        let affected = |package: &&Package| package.name == self.package && matches(&self.affected, &package.version);
+        let affected =
+            |package: &&Package| package.name == self.package && matches(&self.affected, &package.version);
         let mut affected = packages.iter().filter(affected).peekable();
         match &self.accepted {
             Some(_) if affected.peek().is_none() => {
-                let message = format!("accepts {}, and no affected {} is in the tree: take `accepted` out", self.id, self.package);
+                let message = format!(
+                    "accepts {}, and no affected {} is in the tree: take `accepted` out",
+                    self.id, self.package
+                );
                 vec![Finding::error(FILE, message)]
             }
             Some(_) => Vec::new(),
-            None => affected.map(|package| Finding::error(package.label(), format!("{}: {}", self.id, self.fault))).collect(),
+            None => affected
+                .map(|package| Finding::error(package.label(), format!("{}: {}", self.id, self.fault)))
+                .collect(),
         }
     }
 }

@@ -14,7 +14,9 @@ pub fn check(packages: &[Package], policy: &Licenses) -> Vec<Finding> {
     for text in &policy.allow {
         match Licensee::parse(text) {
             Ok(licensee) => accepted.push(licensee),
-            Err(error) => findings.push(Finding::error("deny.toml", format!("{text} is not a licence: {error}"))),
+            Err(error) => {
+                findings.push(Finding::error("deny.toml", format!("{text} is not a licence: {error}")))
+            }
         }
     }
 
@@ -31,14 +33,21 @@ pub fn check(packages: &[Package], policy: &Licenses) -> Vec<Finding> {
     findings
 }
 
-fn check_package(package: &Package, accepted: &[Licensee], used: &mut BTreeSet<Licensee>) -> Result<(), String> {
+fn check_package(
+    package: &Package,
+    accepted: &[Licensee],
+    used: &mut BTreeSet<Licensee>,
+) -> Result<(), String> {
     let text = package.licence.as_deref().ok_or("names no licence in its manifest")?;
     // Before 2018 Cargo wrote alternatives with a slash.
-    let expression = Expression::parse(&text.replace('/', " OR ")).map_err(|error| format!("`{text}`: {error}"))?;
+    let expression =
+        Expression::parse(&text.replace('/', " OR ")).map_err(|error| format!("`{text}`: {error}"))?;
     let is_accepted = expression.evaluate(|needed| {
         let by = accepted.iter().find(|licensee| licensee.satisfies(needed));
         used.extend(by.cloned());
         by.is_some()
     });
-    is_accepted.then_some(()).ok_or_else(|| format!("has the licence `{text}`, which deny.toml does not accept"))
+    is_accepted
+        .then_some(())
+        .ok_or_else(|| format!("has the licence `{text}`, which deny.toml does not accept"))
 }

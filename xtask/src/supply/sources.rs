@@ -12,6 +12,8 @@ pub fn check(packages: &[Package], policy: &Sources) -> Vec<Finding> {
     let foreign = packages.iter().filter_map(|package| Some((package, package.source.as_deref()?)));
     foreign
         .filter(|(_, source)| !is_accepted(source))
-        .map(|(package, source)| Finding::error(package.label(), format!("comes from {source}, which deny.toml does not accept")))
+        .map(|(package, source)| {
+            Finding::error(package.label(), format!("comes from {source}, which deny.toml does not accept"))
+        })
         .collect()
 }

@@ -44,12 +44,17 @@ pub fn check_lists(everywhere: &str, logic: &str) -> Result<Vec<Finding>> {
     let logic: ClippyFile = toml::from_str(logic).context(LOGIC)?;
     let banned: BTreeSet<&str> = logic.disallowed_methods.iter().map(|method| method.path.as_str()).collect();
 
-    let forgotten = everywhere.disallowed_methods.iter().filter(|method| !banned.contains(method.path.as_str()));
+    let forgotten =
+        everywhere.disallowed_methods.iter().filter(|method| !banned.contains(method.path.as_str()));
     let mut findings: Vec<Finding> = forgotten
-        .map(|method| Finding::error(LOGIC, format!("{} is banned in {EVERYWHERE} and must be here too", method.path)))
+        .map(|method| {
+            Finding::error(LOGIC, format!("{} is banned in {EVERYWHERE} and must be here too", method.path))
+        })
         .collect();
     let silent = logic.disallowed_methods.iter().filter(|method| method.reason.is_none());
-    findings.extend(silent.map(|method| Finding::error(LOGIC, format!("the ban of {} has no reason", method.path))));
+    findings.extend(
+        silent.map(|method| Finding::error(LOGIC, format!("the ban of {} has no reason", method.path))),
+    );
     Ok(findings)
 }
 

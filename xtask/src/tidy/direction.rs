@@ -41,7 +41,10 @@ pub fn check(members: &BTreeMap<String, Member>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for member in members.values() {
         let Some(reach) = reach(&member.name) else {
-            findings.push(Finding::error(&member.name, "has no place in xtask/src/tidy/direction.rs: give it its arrows"));
+            findings.push(Finding::error(
+                &member.name,
+                "has no place in xtask/src/tidy/direction.rs: give it its arrows",
+            ));
             continue;
         };
         let ours = member.dependencies.iter().filter(|dependency| members.contains_key(&dependency.name));

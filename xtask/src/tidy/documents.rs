@@ -25,8 +25,21 @@ const REQUIRED: &[&str] = &[
 
 /// Words with one meaning each, which code, protocol, metrics and documents share.
 const WORDS: &[&str] = &[
-    "account", "content", "device", "device list", "drain", "envelope", "hint", "mailbox", "message", "position",
-    "prekey", "registration", "seal", "session", "stamp",
+    "account",
+    "content",
+    "device",
+    "device list",
+    "drain",
+    "envelope",
+    "hint",
+    "mailbox",
+    "message",
+    "position",
+    "prekey",
+    "registration",
+    "seal",
+    "session",
+    "stamp",
 ];
 
 /// Checks that the documents exist and name what they must.
@@ -38,7 +51,8 @@ pub fn check(members: &BTreeMap<String, Member>, files: &[SourceFile]) -> Vec<Fi
 
     let architecture = text_of(ARCHITECTURE).unwrap_or_default();
     let unnamed = members.keys().filter(|name| !architecture.contains(&format!("`{name}`")));
-    findings.extend(unnamed.map(|name| Finding::error(ARCHITECTURE, format!("does not say what `{name}` is"))));
+    findings
+        .extend(unnamed.map(|name| Finding::error(ARCHITECTURE, format!("does not say what `{name}` is"))));
 
     let glossary = text_of(GLOSSARY).unwrap_or_default().to_lowercase();
     let unexplained = WORDS.iter().filter(|word| !explains(&glossary, word));
@@ -46,7 +60,10 @@ pub fn check(members: &BTreeMap<String, Member>, files: &[SourceFile]) -> Vec<Fi
 
     let unlicensed = members.values().filter(|member| member.licence.as_deref() != Some(LICENCE));
     findings.extend(unlicensed.map(|member| {
-        Finding::error(&member.name, format!("has licence {:?}, and the whole project is {LICENCE}", member.licence))
+        Finding::error(
+            &member.name,
+            format!("has licence {:?}, and the whole project is {LICENCE}", member.licence),
+        )
     }));
     findings
 }

@@ -16,6 +16,9 @@ fn check_lines(path: &str, lines: usize) -> Option<Finding> {
     match lines {
         0..=LINES_WORTH_A_LOOK => None,
         ..=LINES_MAX => Some(Finding::warning(path, format!("has {lines} lines: are these two ideas?"))),
-        _ => Some(Finding::error(path, format!("has {lines} lines, more than {LINES_MAX}: split it by concept"))),
+        _ => Some(Finding::error(
+            path,
+            format!("has {lines} lines, more than {LINES_MAX}: split it by concept"),
+        )),
     }
 }

@@ -46,7 +46,9 @@ pub fn check(code: &str, markdown: &str) -> Vec<Finding> {
     for (name, value) in code::constants(code) {
         match value {
             Ok(value) => drop(constants.insert(name, value)),
-            Err(reason) => findings.push(Finding::error(CODE, format!("{name} cannot be compared: {reason}"))),
+            Err(reason) => {
+                findings.push(Finding::error(CODE, format!("{name} cannot be compared: {reason}")))
+            }
         }
     }
     if constants.is_empty() {
@@ -60,12 +62,16 @@ pub fn check(code: &str, markdown: &str) -> Vec<Finding> {
             None => findings.push(Finding::error(TABLE, format!("has no row for {name}, which is {value}"))),
             Some(Err(reason)) => findings.push(Finding::error(TABLE, format!("{name}: {reason}"))),
             Some(Ok(written)) if written != value => {
-                findings.push(Finding::error(TABLE, format!("says that {name} is {written}, and it is {value}")));
+                findings
+                    .push(Finding::error(TABLE, format!("says that {name} is {written}, and it is {value}")));
             }
             Some(Ok(_)) => {}
         }
     }
     let unknown = rows.keys().filter(|name| !constants.contains_key(*name));
-    findings.extend(unknown.map(|name| Finding::error(TABLE, format!("has a row for {name}, which {CODE} does not have"))));
+    findings.extend(
+        unknown
+            .map(|name| Finding::error(TABLE, format!("has a row for {name}, which {CODE} does not have"))),
+    );
     findings
 }

@@ -14,7 +14,9 @@ fn check_document(root: &Path, document: &SourceFile) -> Vec<Finding> {
     let folder = root.join(&document.path);
     let folder = folder.parent().expect("a file stands in a folder");
     let broken = links(&document.text).filter(|link| !folder.join(link).exists());
-    broken.map(|link| Finding::error(&document.path, format!("links to {link}, which does not exist"))).collect()
+    broken
+        .map(|link| Finding::error(&document.path, format!("links to {link}, which does not exist")))
+        .collect()
 }
 
 /// The files that a document links to, without anchors; web addresses and code blocks are left out.

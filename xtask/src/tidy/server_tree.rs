@@ -25,7 +25,9 @@ pub fn check(tree: &str) -> Vec<Finding> {
         .filter(|name| {
             FORBIDDEN.contains(name) || FORBIDDEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         })
-        .map(|name| Finding::error("server", format!("is built with {name}, and must not be able to open content")))
+        .map(|name| {
+            Finding::error("server", format!("is built with {name}, and must not be able to open content"))
+        })
         .collect();
     findings.sort();
     findings.dedup();

@@ -51,10 +51,16 @@ fn check_use(member: &Member) -> Vec<Finding> {
     for dependency in member.dependencies.iter().filter(uses) {
         let name = &dependency.name;
         if member.name != GUARD {
-            findings.push(Finding::error(&member.name, format!("uses {name}: only {GUARD} may, behind its guard")));
+            findings.push(Finding::error(
+                &member.name,
+                format!("uses {name}: only {GUARD} may, behind its guard"),
+            ));
         }
         if dependency.requirement != format!("={VERSION}") {
-            let message = format!("asks for {name} {}: the only reviewed version is ={VERSION}", dependency.requirement);
+            let message = format!(
+                "asks for {name} {}: the only reviewed version is ={VERSION}",
+                dependency.requirement
+            );
             findings.push(Finding::error(&member.name, message));
         }
     }
@@ -62,9 +68,13 @@ fn check_use(member: &Member) -> Vec<Finding> {
 }
 
 fn check_bytes(lock_file: &LockFile, name: &str, checksum: &str) -> Vec<Finding> {
-    let locked: Vec<&LockedPackage> = lock_file.package.iter().filter(|package| package.name == name).collect();
+    let locked: Vec<&LockedPackage> =
+        lock_file.package.iter().filter(|package| package.name == name).collect();
     if locked.is_empty() {
-        return vec![Finding::error("Cargo.lock", format!("has no {name}: take it out of the table of pinned packages"))];
+        return vec![Finding::error(
+            "Cargo.lock",
+            format!("has no {name}: take it out of the table of pinned packages"),
+        )];
     }
     let is_pinned = |package: &&LockedPackage| {
         package.version == VERSION && package.checksum.as_deref() == Some(checksum)
@@ -74,7 +84,8 @@ fn check_bytes(lock_file: &LockFile, name: &str, checksum: &str) -> Vec<Finding>
         .map(|package| {
             let LockedPackage { version, checksum: found, .. } = package;
             let found = found.as_deref().unwrap_or("no checksum");
-            let message = format!("{name} {version} with {found} is not the reviewed {VERSION} with {checksum}");
+            let message =
+                format!("{name} {version} with {found} is not the reviewed {VERSION} with {checksum}");
             Finding::error("Cargo.lock", message)
         })
         .collect()

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::Value;
 
 /// The rows of every table that has at least one known limit, by name, each with its value or why it has none.
-pub(super) fn rows(markdown: &str, is_limit: impl Fn(&str) -> bool) -> BTreeMap<String, Result<Value, String>> {
+pub(super) fn rows(
+    markdown: &str,
+    is_limit: impl Fn(&str) -> bool,
+) -> BTreeMap<String, Result<Value, String>> {
     let mut found = BTreeMap::new();
     for table in tables(markdown) {
         let rows: Vec<(&str, &str)> = table.iter().filter_map(|line| row(line)).collect();
