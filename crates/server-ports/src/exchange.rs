@@ -85,7 +85,7 @@ pub struct Spend {
     pub quota: &'static str,
     /// Whose: a hash of account, number or address, so that no adapter sees one in clear.
     pub subject: [u8; 32],
-    /// How much.
+    /// How much. With 0 nothing is spent, and the answer is the one that 1 would get.
     pub amount: u32,
     /// The most within one window.
     pub limit: u32,

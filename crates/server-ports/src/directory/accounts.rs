@@ -28,6 +28,8 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// Stores a verified device list if the stored version is `expected` (compare and set). Devices that
     /// are not listed any more, or are listed with another registration id, lose their record and keys.
+    /// A device that stays (same number and registration id) keeps its record as it is, whatever `devices`
+    /// says of it: its token and connection number may have moved since the caller looked.
     async fn put_list(
         &self,
         id: AccountId,
