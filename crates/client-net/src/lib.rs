@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The engine's shell on tokio: everything about a client that touches the network.
+//!
+//! Owns: dialling, TLS trust, the WebSocket and its keep-alive, registration over HTTP, reconnecting.
+//! Must not know: what a frame means, the database, commands and their output.
+//!
+//! Invariants: plain HTTP is spoken to loopback only; every wait has an end; every queue is bounded;
+//! whatever a server sends, the process neither panics nor grows without limit.
+
+mod backoff;
+mod certificate;
+mod dial;
+mod http_json;
+pub mod registration;
+mod server_url;
+mod socket;
+
+pub use backoff::Backoff;
+pub use certificate::{CertificatePin, PinMismatch};
+pub use dial::{Dialer, Unreachable};
+pub use server_url::{InvalidServerUrl, ServerUrl};
+pub use socket::{Lost, SendSlot, Socket, Turn};
