@@ -1,1 +1,42 @@
-//! Placeholder.
+//! The engine of a device: everything between what a person types and what a socket carries.
+//!
+//! Owns: one SQLite database with the account's keys, sessions, contacts, messages, outbox and what is still
+//! to be asked or acknowledged; the order of sending; what is shown.
+//!
+//! A shell drives it. [`Engine::handle`] takes an [`Event`] (bytes came, the connection was lost, time went
+//! by), [`Engine::poll_effect`] gives what the shell has to do; [`View`] answers questions. Time and
+//! randomness are arguments, so the same inputs give the same outputs.
+//!
+//! Invariants:
+//! - Every event and every command is one transaction, and its effects can be polled only after it
+//!   committed: what was received is on disk before it is acknowledged, and a ratchet step, its message and
+//!   its ciphertext are on disk before the ciphertext leaves.
+//! - A ciphertext is made once for an envelope id, and those bytes are sent again until the outcome is known.
+//! - Messages of a conversation leave in the order in which they were written, one unanswered at a time.
+//! - Nothing is encrypted to a device, and nothing of a device is shown, that is not on the verified list of
+//!   its account.
+//! - After a failed transaction the engine refuses everything ([`Fault`]): memory and disk may differ, so it
+//!   has to be opened again.
+//!
+//! Must not know: sockets, clocks, threads, files other than its database, servers' insides.
+
+pub mod database;
+mod engine;
+mod event;
+mod fault;
+mod model;
+mod registration;
+mod view;
+
+pub use database::OpenError;
+pub use engine::{Engine, MarkedRead, SendError, SendText, Sent};
+pub use event::{Closed, Dial, Effect, Event, LookupRefused};
+pub use fault::Fault;
+pub use model::{
+    Chat, ChatKind, ChatName, DeliveryState, EventId, EventView, LoggedEvent, MessageView, ReceiptKind,
+    RecipientView, Resolved, Safety, SenderView, StatusView, Whoami,
+};
+pub use registration::{
+    CodeSent, HttpAnswer, HttpMethod, HttpRequest, NewAccount, Problem, Registered, RegistrationError,
+};
+pub use view::{Reader, View};

@@ -327,7 +327,7 @@ fn read_accounts(accounts: Vec<Bytes>) -> Read<Vec<AccountId>> {
 
 // ---- keys
 
-fn upload_keys(upload: &KeyUpload) -> pb::UploadKeys {
+pub(crate) fn upload_keys(upload: &KeyUpload) -> pb::UploadKeys {
     pb::UploadKeys {
         signed_prekey: upload.signed_prekey.as_ref().map(signed_prekey),
         last_resort: upload.last_resort.as_ref().map(kem_prekey),
@@ -336,7 +336,7 @@ fn upload_keys(upload: &KeyUpload) -> pb::UploadKeys {
     }
 }
 
-fn read_upload_keys(upload: pb::UploadKeys) -> Read<KeyUpload> {
+pub(crate) fn read_upload_keys(upload: pb::UploadKeys) -> Read<KeyUpload> {
     Ok(KeyUpload {
         signed_prekey: upload.signed_prekey.map(read_signed_prekey).transpose()?,
         last_resort: upload.last_resort.map(read_kem_prekey).transpose()?,

@@ -236,6 +236,19 @@ pub struct KeyUpload {
     pub one_time_kem: Vec<KemPrekey>,
 }
 
+impl KeyUpload {
+    /// The bytes of `waxwing.frames.v1.UploadKeys` by itself, as a registration carries them.
+    pub fn encode(&self) -> Bytes {
+        convert::upload_keys(self).encode_to_vec().into()
+    }
+
+    /// Reads what [`KeyUpload::encode`] wrote, with the limits of a frame.
+    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let upload = pb::UploadKeys::decode(bytes).map_err(|_| Malformed::Protobuf)?;
+        convert::read_upload_keys(upload)
+    }
+}
+
 /// One-time prekeys left on the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyCounts {

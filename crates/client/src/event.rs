@@ -1,0 +1,91 @@
+//! What a shell tells the engine, and what the engine asks of its shell.
+
+use bytes::Bytes;
+use types::{AccountId, MessageId, Millis, PhoneNumber};
+
+/// Something happened outside.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The socket that [`crate::Engine::dial`] asked for is open; the server speaks first.
+    Connected,
+    /// One socket message came, whole.
+    Received(Bytes),
+    /// The socket is gone, or could not be opened. May be told more than once.
+    ConnectionLost,
+    /// [`crate::Engine::wake_at`] has come.
+    Tick,
+}
+
+/// Something is to be done outside, in the order given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Send these bytes as one binary socket message.
+    Transmit(Bytes),
+    /// Close the socket. Nothing is sent or heard on it after this.
+    Close(Closed),
+    /// The server knows us: what is asked for from now on goes out at once.
+    Authenticated,
+    /// Everything that was in the mailbox when this connection began was fetched and committed. Once a connection.
+    Drained,
+    /// There are new lines in [`crate::View::unprinted_events`].
+    EventsLogged,
+    /// One of our own messages has a new state.
+    StateChanged(MessageId),
+    /// The answer to [`crate::Engine::look_up`].
+    LookedUp {
+        /// The number that was asked for.
+        phone: PhoneNumber,
+        /// The account that it leads to, or why that is not known.
+        result: Result<Option<AccountId>, LookupRefused>,
+    },
+}
+
+/// The server did not answer a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookupRefused {
+    /// Ask again after this long, if the server said so (the discovery budget is used up).
+    pub retry_after: Option<Millis>,
+}
+
+/// Why the engine ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The server goes away; connect again after this long.
+    Reconnect {
+        /// How long.
+        after: Millis,
+    },
+    /// The server spoke out of turn, or not this protocol; try again with back-off.
+    Protocol,
+    /// The session was silent for too long, or the server closed it for a passing reason.
+    Idle,
+    /// The server speaks only versions that this program does not. Final for this program.
+    VersionUnsupported,
+    /// The server does not accept our token or signature. Final.
+    Unauthenticated,
+    /// This device is not listed any more, or its account was closed. Final.
+    Revoked,
+    /// The connection number was used before: this database was copied. Final.
+    Cloned,
+    /// A newer connection of this device took over. Do not connect again by yourself.
+    Replaced,
+}
+
+impl Closed {
+    /// True if connecting again cannot help.
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::VersionUnsupported | Self::Unauthenticated | Self::Revoked | Self::Cloned | Self::Replaced
+        )
+    }
+}
+
+/// Where to connect, after the connection's number was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dial {
+    /// `scheme://host[:port]` as the profile was registered with; the socket is at `/v1/socket`.
+    pub origin: String,
+    /// SHA-256 of the server's certificate, if the profile trusts exactly that one.
+    pub server_pin: Option<[u8; 32]>,
+}
