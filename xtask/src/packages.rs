@@ -1,11 +1,14 @@
-//! Every package that the lock file brings in for a target we build for.
+//! Every package that is built for a target we build for.
+//!
+//! `cargo metadata` knows licences and sources, but lists whatever any feature could bring in; `cargo tree` lists what
+//! is built. So the second chooses from the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cargo_metadata::{MetadataCommand, semver::Version};
 
-use crate::repository::Repository;
+use crate::{command::cargo, repository::Repository};
 
 /// One resolved package, ours or from a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,18 +34,39 @@ impl Package {
 pub fn packages(repository: &Repository, targets: &[String]) -> Result<Vec<Package>> {
     let mut found = BTreeMap::new();
     for target in targets {
+        let built = built(repository, target)?;
         let metadata = MetadataCommand::new()
             .manifest_path(repository.root().join("Cargo.toml"))
             .other_options(vec!["--locked".to_owned(), "--filter-platform".to_owned(), target.clone()])
             .exec()
             .with_context(|| format!("cargo metadata --locked --filter-platform {target}"))?;
-        let resolved = metadata.resolve.as_ref().context("cargo metadata resolved nothing")?;
-        for node in &resolved.nodes {
-            let package = &metadata[&node.id];
-            found.insert((package.name.to_string(), package.version.clone()), package_of(package));
+        for package in metadata.packages.iter().map(package_of) {
+            let key = (package.name.clone(), package.version.clone());
+            if built.contains(&key) {
+                found.insert(key, package);
+            }
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// Name and version of what is built for one target, tests and build scripts included.
+fn built(repository: &Repository, target: &str) -> Result<BTreeSet<(String, Version)>> {
+    let arguments =
+        ["tree", "--locked", "--workspace", "-e", "normal,build,dev", "--prefix", "none", "--target", target];
+    let output = cargo(repository, &arguments).output().context("cargo tree cannot be started")?;
+    ensure!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr).trim());
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().filter(|line| !line.is_empty()).map(name_and_version).collect()
+}
+
+/// `syn v3.0.10 (proc-macro) (*)` as (`syn`, `3.0.10`).
+fn name_and_version(line: &str) -> Result<(String, Version)> {
+    let mut words = line.split(' ');
+    let name = words.next().unwrap_or_default();
+    let version = words.next().and_then(|word| word.strip_prefix('v'));
+    let version = version.with_context(|| format!("cargo tree printed {line:?}"))?;
+    Ok((name.to_owned(), Version::parse(version)?))
 }
 
 fn package_of(package: &cargo_metadata::Package) -> Package {

@@ -13,12 +13,12 @@ pub fn check(sources: &[&SourceFile]) -> Vec<Finding> {
 }
 
 fn check_lines(path: &str, lines: usize) -> Option<Finding> {
-    match lines {
-        0..=LINES_WORTH_A_LOOK => None,
-        ..=LINES_MAX => Some(Finding::warning(path, format!("has {lines} lines: are these two ideas?"))),
-        _ => Some(Finding::error(
+    if lines > LINES_MAX {
+        return Some(Finding::error(
             path,
             format!("has {lines} lines, more than {LINES_MAX}: split it by concept"),
-        )),
+        ));
     }
+    let is_long = lines > LINES_WORTH_A_LOOK;
+    is_long.then(|| Finding::warning(path, format!("has {lines} lines: are these two ideas?")))
 }
