@@ -18,6 +18,7 @@ mod caller;
 pub mod directory;
 mod error;
 pub mod exchange;
+pub mod fake;
 pub mod mailboxes;
 mod outward;
 mod world;

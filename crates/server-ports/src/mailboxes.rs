@@ -42,13 +42,15 @@ pub trait Mailboxes: Send + Sync + 'static {
     /// Deletes exactly these rows; unknown positions are ignored.
     async fn ack(&self, mailbox: MailboxId, positions: &[Position]) -> Result<(), StoreError>;
 
-    /// Opens a mailbox; an open one is left as it is.
+    /// Opens a mailbox; an open one is left as it is. Positions of an earlier life of the same mailbox
+    /// are not used again.
     async fn open(&self, mailbox: MailboxId) -> Result<(), StoreError>;
 
     /// Closes a mailbox and deletes its rows and its record of sends; a closed one is left as it is.
     async fn close(&self, mailbox: MailboxId) -> Result<(), StoreError>;
 
-    /// Deletes rows that expired before `now`, a bounded number of them; answers how many.
+    /// Deletes rows that expired before `now`, a bounded number of them; answers how many. Rows that
+    /// expired within the last day may be left to a later call, so that an index by day is enough.
     async fn expire(&self, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Promises durably that this node gives no stamp clock above `clock` before it reserves again.
@@ -173,7 +175,10 @@ pub struct PageLimit {
 pub struct Page {
     /// In the order of positions.
     pub rows: Vec<Row>,
-    /// Where the next read goes on: no row that becomes visible later has a position at or below it.
+    /// Where the next pass over the mailbox starts: no row that becomes visible later has a position at
+    /// or below it. Within a pass, as long as pages are not `complete`, the next read goes on after the
+    /// last of `rows`, and the next pass starts at the first page's cursor: a fleet's cursor stays behind
+    /// the newest rows, so that a pass may bring rows again that an earlier one brought.
     /// When `complete`, an adapter whose positions follow commit order answers the highest position
     /// given in this mailbox so far, acknowledged or not, so that a hint can be matched against it.
     pub cursor: Position,

@@ -22,12 +22,13 @@ pub trait Accounts: Send + Sync + 'static {
     /// account answers [`CreateOutcome::Repeat`], whatever came of the number since.
     async fn create(&self, account: NewAccount) -> Result<CreateOutcome, StoreError>;
 
-    /// Closes an account: its number is free, its devices and keys are deleted, its id and key stay
-    /// known. A closed or unknown one is left as it is and answers `None`.
+    /// Closes an account: its number is free, its device list, devices and keys are deleted, its id and
+    /// key stay known. A closed or unknown one is left as it is and answers `None`.
     async fn close(&self, id: AccountId) -> Result<Option<ClosedAccount>, StoreError>;
 
     /// Stores a verified device list if the stored version is `expected` (compare and set). Devices that
     /// are not listed any more, or are listed with another registration id, lose their record and keys.
+    /// A device that stays keeps its stored token, connection number and times, whatever `devices` says.
     /// A device that stays (same number and registration id) keeps its record as it is, whatever `devices`
     /// says of it: its token and connection number may have moved since the caller looked.
     async fn put_list(

@@ -1,0 +1,196 @@
+//! Accounts and devices.
+
+use super::{FakeDirectory, Tables, prekeys::StoredKeys};
+use crate::{
+    StoreError,
+    directory::{
+        Account, Accounts, ClosedAccount, ConnectOutcome, CreateOutcome, DeviceRecord, ListedDevice,
+        NewAccount, PutListOutcome, SessionId,
+    },
+    fake::Bug,
+};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use types::{AccountId, DeviceAddress, DeviceNumber, MailboxId, PhoneNumber, Timestamp};
+
+#[derive(Debug)]
+pub(super) struct StoredAccount {
+    key: [u8; 32],
+    phone: Option<PhoneNumber>,
+    list_version: u64,
+    list: Bytes,
+    devices: BTreeMap<DeviceNumber, DeviceRecord>,
+    created_by: SessionId,
+}
+
+impl StoredAccount {
+    /// An account is open as long as it has its number.
+    const fn closed(&self) -> bool {
+        self.phone.is_none()
+    }
+
+    fn view(&self, id: AccountId) -> Account {
+        let listed = |record: &DeviceRecord| ListedDevice {
+            device: record.mailbox.device,
+            registration: record.mailbox.registration,
+            last_connected: record.last_connected,
+        };
+        Account {
+            id,
+            key: self.key,
+            phone: self.phone.clone(),
+            closed: self.closed(),
+            list_version: self.list_version,
+            list: self.list.clone(),
+            devices: self.devices.values().map(listed).collect(),
+        }
+    }
+}
+
+impl Tables {
+    fn listed_mut(&mut self, mailbox: MailboxId) -> Option<&mut DeviceRecord> {
+        let record = self.accounts.get_mut(&mailbox.account)?.devices.get_mut(&mailbox.device)?;
+        (record.mailbox == mailbox).then_some(record)
+    }
+
+    fn create(&mut self, new: NewAccount) -> CreateOutcome {
+        let existing = self.accounts.get(&new.id);
+        if existing.is_some_and(|account| account.created_by == new.session) {
+            if let Some(record) = self.listed_mut(new.device.mailbox) {
+                record.token_hash = new.device.token_hash;
+            }
+            return CreateOutcome::Repeat { device: new.device.mailbox.device };
+        }
+        if !self.proved(new.session, &new.phone, new.now) {
+            return CreateOutcome::NoSession;
+        }
+        if existing.is_some() {
+            return CreateOutcome::AccountExists;
+        }
+        let holder = self.numbers.get(&new.phone).copied();
+        if holder.is_some() && !new.replace {
+            return CreateOutcome::NumberTaken;
+        }
+        let closed = holder.and_then(|holder| self.close(holder));
+        self.sessions.remove(&new.session);
+        self.numbers.insert(new.phone.clone(), new.id);
+        self.keys.insert(new.device.mailbox, StoredKeys::of(new.keys));
+        let account = StoredAccount {
+            key: new.key,
+            phone: Some(new.phone),
+            list_version: new.list_version,
+            list: new.list,
+            devices: BTreeMap::from([(new.device.mailbox.device, new.device)]),
+            created_by: new.session,
+        };
+        self.accounts.insert(new.id, account);
+        CreateOutcome::Created { closed }
+    }
+
+    fn close(&mut self, id: AccountId) -> Option<ClosedAccount> {
+        let account = self.accounts.get_mut(&id)?;
+        let number = account.phone.take()?;
+        account.list = Bytes::new();
+        let devices = std::mem::take(&mut account.devices);
+        let mailboxes: Vec<_> = devices.into_values().map(|record| record.mailbox).collect();
+        self.numbers.remove(&number);
+        mailboxes.iter().for_each(|mailbox| {
+            self.keys.remove(mailbox);
+        });
+        Some(ClosedAccount { id, mailboxes })
+    }
+
+    fn put_list(&mut self, id: AccountId, list: NewList) -> PutListOutcome {
+        let Some(account) = self.accounts.get_mut(&id).filter(|account| !account.closed()) else {
+            return PutListOutcome::NoAccount;
+        };
+        if account.list_version != list.expected {
+            return PutListOutcome::Conflict { version: account.list_version };
+        }
+        let mut before = std::mem::take(&mut account.devices);
+        let mut added = Vec::new();
+        for mut record in list.devices {
+            let number = record.mailbox.device;
+            match before.remove(&number) {
+                Some(stored) if stored.mailbox == record.mailbox => {
+                    record = DeviceRecord { device_key: record.device_key, ..stored };
+                }
+                replaced => {
+                    added.push(record.mailbox);
+                    before.extend(replaced.map(|replaced| (number, replaced)));
+                }
+            }
+            account.devices.insert(number, record);
+        }
+        account.list_version = list.version;
+        account.list = list.list;
+        let removed: Vec<_> = before.into_values().map(|record| record.mailbox).collect();
+        removed.iter().for_each(|mailbox| {
+            self.keys.remove(mailbox);
+        });
+        added.iter().for_each(|mailbox| {
+            self.keys.insert(*mailbox, StoredKeys::default());
+        });
+        PutListOutcome::Stored { removed, added }
+    }
+}
+
+struct NewList {
+    expected: u64,
+    version: u64,
+    list: Bytes,
+    devices: Vec<DeviceRecord>,
+}
+
+#[async_trait::async_trait]
+impl Accounts for FakeDirectory {
+    async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
+        self.read(|tables| tables.accounts.get(&id).map(|account| account.view(id))).await
+    }
+
+    async fn find(&self, numbers: &[PhoneNumber]) -> Result<Vec<Option<AccountId>>, StoreError> {
+        self.read(|tables| numbers.iter().map(|number| tables.numbers.get(number).copied()).collect()).await
+    }
+
+    async fn create(&self, account: NewAccount) -> Result<CreateOutcome, StoreError> {
+        self.write(|tables| tables.create(account)).await
+    }
+
+    async fn close(&self, id: AccountId) -> Result<Option<ClosedAccount>, StoreError> {
+        self.write(|tables| tables.close(id)).await
+    }
+
+    async fn put_list(
+        &self,
+        id: AccountId,
+        expected: u64,
+        version: u64,
+        list: Bytes,
+        devices: Vec<DeviceRecord>,
+    ) -> Result<PutListOutcome, StoreError> {
+        self.write(|tables| tables.put_list(id, NewList { expected, version, list, devices })).await
+    }
+
+    async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {
+        self.read(|tables| tables.accounts.get(&address.account)?.devices.get(&address.device).cloned()).await
+    }
+
+    async fn connect(
+        &self,
+        device: MailboxId,
+        connection_number: u64,
+        now: Timestamp,
+    ) -> Result<ConnectOutcome, StoreError> {
+        let compares = !self.makes(Bug::ConnectionNumberNotCompared);
+        self.write(|tables| {
+            let Some(record) = tables.listed_mut(device) else { return ConnectOutcome::NoDevice };
+            if compares && connection_number <= record.connection_number {
+                return ConnectOutcome::NotGreater;
+            }
+            record.connection_number = connection_number;
+            let last_connected = std::mem::replace(&mut record.last_connected, now);
+            ConnectOutcome::Stored { last_connected }
+        })
+        .await
+    }
+}
