@@ -1,6 +1,7 @@
 //! Prekeys as other devices see them, and the checks before a session is opened with them.
 
-use crate::{IdentityKey, Peer, guard, library};
+use crate::{Peer, guard, library};
+use signed::IdentityKey;
 use types::{DeviceAddress, RegistrationId};
 
 /// A one-time prekey: opens at most one session.
@@ -89,16 +90,14 @@ pub fn verify_bundle(peer: &Peer, bundle: Bundle) -> Result<VerifiedBundle, Bund
         return Err(BundleRefused::AnotherDevice);
     }
     let one_time = bundle.one_time.as_ref().map(|prekey| &prekey.public_key);
-    let identity = peer.identity();
-    let points = [identity.as_bytes(), &bundle.signed.public_key].into_iter().chain(one_time);
-    for point in points {
+    for point in [&bundle.signed.public_key].into_iter().chain(one_time) {
         check_point(point)?;
     }
     if !library::is_kem_public_key(&bundle.kem.public_key) {
         return Err(BundleRefused::Malformed);
     }
-    check_signature(&identity, &bundle.signed.public_key, &bundle.signed.signature)?;
-    check_signature(&identity, &bundle.kem.public_key, &bundle.kem.signature)?;
+    check_signature(peer.identity(), &bundle.signed.public_key, &bundle.signed.signature)?;
+    check_signature(peer.identity(), &bundle.kem.public_key, &bundle.kem.signature)?;
     Ok(VerifiedBundle { peer: *peer, bundle })
 }
 

@@ -172,6 +172,9 @@ pub enum SealError {
     /// The content names another sender or recipient than this call: a bug of the caller.
     #[error("the content's addresses are not those of the session")]
     WrongAddress,
+    /// This device has no sender key in the group: distribute one first.
+    #[error("there is no sender key for the group")]
+    NoSenderKey,
     /// The content breaks a limit.
     #[error(transparent)]
     Content(#[from] ContentInvalid),

@@ -5,37 +5,10 @@
 
 use crate::{KemPrekey, OneTimePrekey, SignedPrekey, library};
 use rand_core::CryptoRng;
+use signed::IdentityKey;
 use std::fmt;
 use types::{Invalid, RegistrationId, Timestamp};
 use zeroize::{Zeroize, Zeroizing};
-
-/// A device's Signal identity: X25519 public key, type byte (5) first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IdentityKey([u8; 33]);
-
-impl IdentityKey {
-    /// The type byte that stands before every X25519 key of the Signal protocol.
-    pub const TYPE: u8 = 5;
-
-    /// Reads a key of 33 bytes with its type byte. Whether it is a strong point is checked where it is used.
-    pub fn from_slice(bytes: &[u8]) -> Result<Self, Invalid> {
-        match <[u8; 33]>::try_from(bytes) {
-            Ok(key) if key[0] == Self::TYPE => Ok(Self(key)),
-            _ => Err(Invalid { what: "identity key" }),
-        }
-    }
-
-    /// The 33 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 33] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for IdentityKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("IdentityKey(redacted)")
-    }
-}
 
 /// A device's Signal identity with its private half, which is wiped from memory after use.
 #[derive(Clone)]
@@ -66,12 +39,12 @@ impl IdentityKeyPair {
 
     /// 65 bytes for the store: the public key, then the private one. Secret.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new([self.public.0.as_slice(), self.private.as_slice()].concat())
+        Zeroizing::new([self.public.as_bytes().as_slice(), self.private.as_slice()].concat())
     }
 
     /// The public half.
-    pub const fn public(&self) -> IdentityKey {
-        self.public
+    pub const fn public(&self) -> &IdentityKey {
+        &self.public
     }
 
     pub(crate) fn private(&self) -> &[u8; 32] {
@@ -118,7 +91,11 @@ pub struct NewPrekey<Public> {
 
 /// Makes `count` one-time prekeys with consecutive ids from `start_id` on; ids wrap at the end of their
 /// range to 1.
-pub fn generate_one_time(start_id: u32, count: u32, rng: &mut dyn CryptoRng) -> Vec<NewPrekey<OneTimePrekey>> {
+pub fn generate_one_time(
+    start_id: u32,
+    count: u32,
+    rng: &mut dyn CryptoRng,
+) -> Vec<NewPrekey<OneTimePrekey>> {
     ids(start_id, count).map(|id| library::generate_one_time(id, rng)).collect()
 }
 

@@ -32,23 +32,28 @@ mod sender_key;
 mod session;
 mod store;
 
-pub use bundle::{Bundle, BundleRefused, KemPrekey, OneTimePrekey, SignedPrekey, VerifiedBundle, verify_bundle};
+pub use bundle::{
+    Bundle, BundleRefused, KemPrekey, OneTimePrekey, SignedPrekey, VerifiedBundle, verify_bundle,
+};
 pub use content::{
     Body, CONTENT_BYTES_MAX, Content, ContentInvalid, DeliveredMessage, GroupView, LinkPreview, ListView,
     Mention, Quote, Receipt, ReceiptKind, ResendRequest, Text, Void,
 };
 pub use failure::{DecryptError, DecryptFailure, Remedy, SealError, SessionNeeded};
-pub use keys::{DeviceSecrets, IdentityKey, IdentityKeyPair, NewPrekey, generate_kem_one_time,
-    generate_last_resort, generate_one_time, generate_signed,
+pub use keys::{
+    DeviceSecrets, IdentityKeyPair, NewPrekey, generate_kem_one_time, generate_last_resort,
+    generate_one_time, generate_signed,
 };
-pub use opened::{Arrival, Opened, Unverified};
+pub use opened::{Arrival, Opened};
 pub use padding::{PaddingInvalid, pad, padded_length, unpad};
 pub use peer::Peer;
 pub use safety_number::{SafetyNumber, safety_number};
-pub use sender_key::{Distribution, group_decrypt, group_encrypt, process_distribution, sender_key_distribution};
+pub use sender_key::{group_encrypt, process_distribution, rotate_sender_key, sender_key_distribution};
 pub use session::{
-    CHAIN_LENGTH_MAX, CHAIN_LENGTH_RENEW, SealKind, Sealed, decrypt, encrypt, open_session, session_needed,
+    CHAIN_LENGTH_MAX, CHAIN_LENGTH_RENEW, STEPS_MAX, SealKind, Sealed, decrypt, encrypt, open_session,
+    session_needed,
 };
+pub use signed::IdentityKey;
 pub use store::{KemPrekeyRecord, LastResortUse, LocalDevice, Store, StoreError};
 
 /// Log targets of the Signal library and what it uses. It prints MACs and public keys when a message does

@@ -1,7 +1,7 @@
 //! A [`Store`] in memory, for tests and the simulator. It can be cloned, which is a snapshot of a disk.
 
-use crate::{KemPrekeyRecord, LastResortUse, LocalDevice, NewPrekey, Store, StoreError};
 use crate::{KemPrekey, OneTimePrekey, SignedPrekey};
+use crate::{KemPrekeyRecord, LastResortUse, LocalDevice, NewPrekey, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{DeviceAddress, GroupId};
 use zeroize::Zeroizing;
@@ -44,7 +44,8 @@ impl MemoryStore {
 
     /// Keeps the private half of a post-quantum prekey.
     pub fn insert_kem(&mut self, prekey: &NewPrekey<KemPrekey>) {
-        let record = KemPrekeyRecord { record: prekey.record.clone(), last_resort: prekey.public.last_resort };
+        let record =
+            KemPrekeyRecord { record: prekey.record.clone(), last_resort: prekey.public.last_resort };
         self.kem.insert(prekey.public.id, record);
     }
 

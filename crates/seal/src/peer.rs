@@ -1,9 +1,10 @@
 //! A device that something may be encrypted to, or that may have sent something: one line of a verified list.
 
-use crate::IdentityKey;
-use types::{DeviceAddress, RegistrationId};
+use signed::{DeviceList, IdentityKey};
+use types::{DeviceAddress, DeviceNumber, RegistrationId};
 
-/// What the verified device list of an account says about one of its devices.
+/// What the verified device list of an account says about one of its devices. There is no other way to make
+/// one, so that nothing is encrypted to a device, or shown from it, that its account did not sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     address: DeviceAddress,
@@ -12,13 +13,14 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A device whose keys the caller has verified by other means than a device list (tests, linking).
-    pub const fn verified_elsewhere(
-        address: DeviceAddress,
-        registration: RegistrationId,
-        identity: IdentityKey,
-    ) -> Self {
-        Self { address, registration, identity }
+    /// The device of that number, if it is on the list.
+    pub fn on_list(list: &DeviceList, device: DeviceNumber) -> Option<Self> {
+        let listed = list.device(device)?;
+        Some(Self {
+            address: DeviceAddress::new(list.account(), device),
+            registration: listed.registration(),
+            identity: *listed.identity_key(),
+        })
     }
 
     /// The device's address.
@@ -32,7 +34,7 @@ impl Peer {
     }
 
     /// Its Signal identity.
-    pub const fn identity(&self) -> IdentityKey {
-        self.identity
+    pub const fn identity(&self) -> &IdentityKey {
+        &self.identity
     }
 }
