@@ -1,0 +1,188 @@
+//! Devices that speak the protocol and seal nothing: their ciphertexts are random bytes.
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use client_net::{
+    CertificatePin, Dialer, ServerUrl, Socket,
+    registration::{NewAccount, ask_for_code, register},
+};
+use rand::{Rng, RngCore, rngs::OsRng, TryRngCore};
+use signed::{AccountSecret, DeviceListDraft, DeviceSecret, IdentityKey, ListedDevice, SessionProof};
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    time::SystemTime,
+};
+use types::{DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, PhoneNumber, Redact, RegistrationId, Timestamp};
+use wire::{
+    Authenticate, ClientFrame, EnvelopeKind, KemPrekey, KeyUpload, Push, Request, Response, SealedFor, Send,
+    ServerFrame, SignedPrekey, Urgency, version,
+};
+
+/// A service under load.
+pub(crate) struct Service {
+    dialer: Dialer,
+    data: PathBuf,
+}
+
+/// A registered device.
+pub(crate) struct Device {
+    pub(crate) mailbox: MailboxId,
+    secret: DeviceSecret,
+    token: [u8; 32],
+    connections: u64,
+}
+
+impl Service {
+    pub(crate) fn new(url: ServerUrl, pin: Option<CertificatePin>, data: PathBuf) -> Result<Self> {
+        Ok(Self { dialer: Dialer::new(url, pin)?, data })
+    }
+
+    /// Registers one account with one device.
+    pub(crate) async fn register(&self, index: usize) -> Result<Device> {
+        let phone: PhoneNumber = format!("+1555{:07}", 1_000_000 + index).parse()?;
+        let session = ask_for_code(&self.dialer, &phone).await?.session;
+        let code = self.code(&phone)?;
+        let mut rng = OsRng.unwrap_err();
+        let account = AccountSecret::random(&mut rng);
+        let secret = DeviceSecret::random(&mut rng);
+        let id = signed::account_id(&account.public());
+        let registration = RegistrationId::random(&mut rng);
+        let identity = IdentityKey::from_slice(&curve_point(&mut rng))?;
+        let listed = ListedDevice::sign(id, DeviceNumber::PRIMARY, registration, identity, &secret);
+        let draft = DeviceListDraft {
+            version: 1,
+            issued_at: Timestamp::from_system_time(SystemTime::now()),
+            devices: vec![listed],
+            sealed_names: Vec::new(),
+        };
+        let list = draft.sign(&account)?;
+        let mut token = [0; 32];
+        rng.fill_bytes(&mut token);
+        let new = NewAccount {
+            replace: true,
+            account_key: Bytes::copy_from_slice(account.public().as_bytes()),
+            device_list: Bytes::copy_from_slice(list.as_bytes()),
+            token: Redact::new(token),
+            keys: keys(&mut rng).encode(),
+        };
+        register(&self.dialer, &session, &code, &new).await?;
+        let mailbox = DeviceAddress::new(id, DeviceNumber::PRIMARY).mailbox(registration);
+        Ok(Device { mailbox, secret, token, connections: 0 })
+    }
+
+    /// The pending code, by the operator's socket.
+    fn code(&self, phone: &PhoneNumber) -> Result<String> {
+        let mut stream = UnixStream::connect(self.data.join("admin.sock")).context("the server's admin socket")?;
+        let question = serde_json::json!({ "command": "code", "phone": phone.e164() });
+        writeln!(stream, "{question}")?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line)?;
+        let answer: serde_json::Value = serde_json::from_str(&line)?;
+        answer["code"].as_str().map(str::to_owned).ok_or_else(|| anyhow!("no code is pending"))
+    }
+
+    /// Opens a session.
+    pub(crate) async fn connect(&self, device: &mut Device) -> Result<Connection> {
+        device.connections += 1;
+        let mut socket = Socket::open(&self.dialer).await?;
+        let ServerFrame::Push(Push::Hello(hello)) = ServerFrame::decode(socket.receive().await?)? else {
+            bail!("the server did not say hello");
+        };
+        let origin = self.dialer.url().to_string();
+        let proof = SessionProof {
+            version: version::CURRENT,
+            origin: &origin,
+            account: device.mailbox.account,
+            device: device.mailbox.device,
+            connection_number: device.connections,
+            nonce: hello.nonce,
+        };
+        let signature = *proof.sign(&device.secret).as_bytes();
+        let authenticate = Authenticate {
+            version: version::CURRENT,
+            origin,
+            address: device.mailbox.address(),
+            connection_number: device.connections,
+            token: Redact::new(device.token),
+            signature,
+        };
+        let mut connection = Connection { socket, next_id: 1 };
+        connection.ask(Request::Authenticate(authenticate)).await?;
+        loop {
+            match connection.next().await? {
+                ServerFrame::Answer { result: Ok(Response::Authenticated(_)), .. } => return Ok(connection),
+                ServerFrame::Answer { result: Err(refusal), .. } => bail!("not admitted: {refusal}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// An open session.
+pub(crate) struct Connection {
+    pub(crate) socket: Socket,
+    next_id: u64,
+}
+
+impl Connection {
+    /// Sends a request; answers its number.
+    pub(crate) async fn ask(&mut self, request: Request) -> Result<u64> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let frame = ClientFrame { id, request }.encode();
+        self.socket.ready().await?.send(frame);
+        Ok(id)
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<ServerFrame> {
+        Ok(ServerFrame::decode(self.socket.receive().await?)?)
+    }
+}
+
+/// A send of one ciphertext of about 256 bytes whose first eight bytes are `mark`.
+pub(crate) fn send(to: MailboxId, mark: u64, rng: &mut impl RngCore) -> Request {
+    let mut body = vec![0; 256];
+    rng.fill_bytes(&mut body);
+    body[..8].copy_from_slice(&mark.to_be_bytes());
+    Request::Send(Send {
+        envelope_id: EnvelopeId::random(rng),
+        recipient: to.account,
+        urgency: Urgency::Normal,
+        ttl: None,
+        sealed: vec![SealedFor { to, kind: EnvelopeKind::Ratchet, ciphertext: body.into() }],
+        highest_stamp: None,
+    })
+}
+
+/// What [`send`] put at the front of the ciphertext.
+pub(crate) fn mark(envelope: &Bytes) -> Result<u64> {
+    let envelope = wire::Envelope::decode(envelope.clone())?;
+    let bytes = envelope.ciphertext.first_chunk::<8>().context("a ciphertext that this program did not send")?;
+    Ok(u64::from_be_bytes(*bytes))
+}
+
+fn curve_point(rng: &mut impl RngCore) -> [u8; 33] {
+    let mut key = [5; 33];
+    rng.fill_bytes(&mut key[1..]);
+    // Canonical form: below 2^255 - 19, which a cleared top byte guarantees.
+    key[32] = rng.random_range(1..0x7f);
+    key
+}
+
+fn keys(rng: &mut impl RngCore) -> KeyUpload {
+    let signature = Bytes::from(vec![7; 64]);
+    let mut kem = vec![8; 1_569];
+    rng.fill_bytes(&mut kem[1..]);
+    KeyUpload {
+        signed_prekey: Some(SignedPrekey {
+            id: 1,
+            public_key: Bytes::copy_from_slice(&curve_point(rng)),
+            signature: signature.clone(),
+        }),
+        last_resort: Some(KemPrekey { id: 1, public_key: kem.into(), signature, last_resort: true }),
+        one_time: Vec::new(),
+        one_time_kem: Vec::new(),
+    }
+}
