@@ -135,7 +135,7 @@ fn inputs(repository: &Repository) -> Result<String> {
     Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// Whether a path below `crates/` belongs to the library of a crate; its tests are not built.
 fn in_crate(path: &str, name: &str) -> bool {
-    path.strip_prefix(name)
-        .is_some_and(|rest| rest.starts_with("/src/") || rest == "/Cargo.toml" || rest == "/build.rs")
+    path.strip_prefix(name).is_some_and(|rest| rest.starts_with('/') && !rest.starts_with("/tests/"))
 }
