@@ -15,6 +15,7 @@
 //! Must not know: any adapter, any socket, how the roles decide.
 
 mod caller;
+pub mod conformance;
 pub mod directory;
 mod error;
 pub mod exchange;

@@ -70,12 +70,23 @@ struct Mailbox {
 /// A row as the store holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredRow {
-    /// Head and body.
-    pub envelope: Bytes,
+    head: Bytes,
+    body: Bytes,
     /// When it is gone.
     pub expires_at: Timestamp,
     /// From when on reads see it.
     pub visible_at: Timestamp,
+}
+
+impl StoredRow {
+    /// What is delivered: head, then body.
+    pub fn envelope(&self) -> Bytes {
+        [&self.head[..], &self.body[..]].concat().into()
+    }
+
+    fn size(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -204,11 +215,12 @@ impl FakeMailboxes {
         };
         if !lost {
             let stored = StoredRow {
-                envelope: [&row.head[..], &row.body[..]].concat().into(),
+                head: row.head.clone(),
+                body: row.body.clone(),
                 expires_at: row.expires_at,
                 visible_at: self.visible_from(|plan| plan.row_late),
             };
-            mailbox.bytes += stored.envelope.len() as u64;
+            mailbox.bytes += stored.size() as u64;
             mailbox.rows.insert(position, stored);
             store.newest.push((row.to, position));
         }
@@ -225,12 +237,12 @@ impl FakeMailboxes {
         });
         let mut bytes = 0;
         for (position, row) in visible {
-            bytes += row.envelope.len();
+            bytes += row.size();
             if !page.rows.is_empty() && (page.rows.len() >= limit.rows || bytes > limit.bytes) {
                 page.complete = false;
                 break;
             }
-            page.rows.push(Row { position: *position, envelope: row.envelope.clone() });
+            page.rows.push(Row { position: *position, envelope: row.envelope() });
         }
         let last = page.rows.last().map_or(after, |row| row.position);
         let seen = match (self.mode, page.complete) {
@@ -342,7 +354,7 @@ impl Store {
         if let Some(mailbox) = self.mailboxes.get_mut(&id)
             && let Some(row) = mailbox.rows.remove(&position)
         {
-            mailbox.bytes -= row.envelope.len() as u64;
+            mailbox.bytes -= row.size() as u64;
         }
     }
 
