@@ -1,0 +1,110 @@
+//! Invariant 1: what was accepted is committed on each target device, or expired, or the device is gone.
+
+use super::{
+    Invariant::AcceptedArrives,
+    Report,
+    ledger::{Accepted, Ledger},
+};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{DeviceAddress, EnvelopeId, MailboxId, MessageId, Millis, limits::ENVELOPE_LIFE};
+
+pub fn check(ledger: &Ledger, report: &mut Report) {
+    envelopes(ledger, report);
+    messages(ledger, report);
+    gaps(ledger, report);
+}
+
+/// Every accepted envelope is committed, or still stands in the mailbox, or its time is over.
+fn envelopes(ledger: &Ledger, report: &mut Report) {
+    let fates = Fates::new(ledger);
+    for accepted in &ledger.accepted {
+        let Some(envelope) = accepted.envelope else { continue };
+        for to in &accepted.to {
+            let holds = ledger.closed.contains_key(to)
+                || ledger.stored.contains_key(&(*to, envelope))
+                || fates.pending.contains(&(*to, envelope))
+                || fates.expired(ledger, accepted, *to, envelope);
+            report.judge(AcceptedArrives, accepted.when.at, holds, || {
+                format!("envelope {envelope} from {} was accepted for {to:?} and is nowhere", accepted.sender)
+            });
+        }
+    }
+}
+
+/// Every accepted message is on the screen of each running device of its recipient.
+fn messages(ledger: &Ledger, report: &mut Report) {
+    let seen = seen(ledger);
+    for accepted in &ledger.accepted {
+        let Some(message) = accepted.message else { continue };
+        let Some(composed) = ledger.composed.get(&message) else { continue };
+        for mailbox in ledger.devices_of(composed.to) {
+            let device = mailbox.address();
+            let linked_later = ledger.opened.get(&mailbox).is_some_and(|opened| *opened > accepted.when);
+            if linked_later || ledger.due(accepted.when, &[device]).is_none() {
+                continue;
+            }
+            let outlived = lived_out(ledger, accepted);
+            let holds = outlived || seen.contains(&(device, message));
+            report.judge(AcceptedArrives, accepted.when.at, holds, || {
+                format!("message {message} from {} was accepted and never shown at {device}", accepted.sender)
+            });
+        }
+    }
+}
+
+/// A running device whose servers are honest has no gap that stays.
+fn gaps(ledger: &Ledger, report: &mut Report) {
+    for view in ledger.views.values() {
+        if ledger.due(view.when, &[view.device]).is_none() && ledger.faults_ended.is_none() {
+            continue;
+        }
+        report.judge(AcceptedArrives, view.when.at, view.gaps == 0, || {
+            format!("{} misses {} messages of {}", view.device, view.gaps, view.chat)
+        });
+    }
+}
+
+fn seen(ledger: &Ledger) -> BTreeSet<(DeviceAddress, MessageId)> {
+    let shown = ledger.shown.iter().map(|shown| (shown.device, shown.message));
+    let lines =
+        ledger.views.values().flat_map(|view| view.lines.iter().map(|line| (view.device, line.message)));
+    shown.chain(lines).collect()
+}
+
+fn lived_out(ledger: &Ledger, accepted: &Accepted) -> bool {
+    let life = Millis(ENVELOPE_LIFE.0.saturating_sub(ledger.terms.clock_skew.0));
+    ledger.end.0.saturating_sub(accepted.when.at.0) >= life.0
+}
+
+/// What the store says of each (mailbox, envelope).
+struct Fates {
+    /// Has a row that was not deleted and, where the mailbox was counted, is still there.
+    pending: BTreeSet<(MailboxId, EnvelopeId)>,
+    /// When its rows end.
+    expires: BTreeMap<(MailboxId, EnvelopeId), Millis>,
+}
+
+impl Fates {
+    fn new(ledger: &Ledger) -> Self {
+        let deleted: BTreeSet<_> =
+            ledger.deleted.iter().map(|(_, mailbox, position, _)| (*mailbox, *position)).collect();
+        let mut fates = Self { pending: BTreeSet::new(), expires: BTreeMap::new() };
+        for row in &ledger.rows {
+            let name = (row.mailbox, row.envelope);
+            fates.expires.insert(name, row.expires_at);
+            let counted = ledger.inventory.get(&row.mailbox);
+            let missing = counted.is_some_and(|(_, positions)| !positions.contains(&row.position));
+            if !missing && !deleted.contains(&(row.mailbox, row.position)) {
+                fates.pending.insert(name);
+            }
+        }
+        fates
+    }
+
+    fn expired(&self, ledger: &Ledger, accepted: &Accepted, to: MailboxId, envelope: EnvelopeId) -> bool {
+        match self.expires.get(&(to, envelope)) {
+            Some(expires_at) => expires_at.0 <= ledger.end.0 + ledger.terms.clock_skew.0,
+            None => lived_out(ledger, accepted),
+        }
+    }
+}

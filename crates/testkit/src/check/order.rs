@@ -1,0 +1,89 @@
+//! Invariant 4: order per conversation and sender, one order for all members, and no answer before
+//! what it answers.
+
+use super::{
+    Invariant::Order,
+    Report,
+    ledger::{Ledger, View},
+};
+use crate::history::Line;
+use std::collections::BTreeMap;
+use types::{AccountId, DeviceAddress, MessageId, Stamp};
+
+pub fn check(ledger: &Ledger, report: &mut Report) {
+    for view in ledger.views.values() {
+        by_stamp(view, report);
+        by_sender(ledger, view, report);
+    }
+    one_order_for_all(ledger, report);
+    answers_follow(ledger, report);
+}
+
+/// Lines are sorted by stamp; what has none yet comes last.
+fn by_stamp(view: &View, report: &mut Report) {
+    for pair in view.lines.windows(2) {
+        let [Line { stamp: earlier, .. }, Line { stamp: later, message }] = pair else { continue };
+        let holds = match (earlier, later) {
+            (Some(earlier), Some(later)) => earlier < later,
+            (Some(_) | None, None) => true,
+            (None, Some(_)) => false,
+        };
+        report.judge(Order, view.when.at, holds, || {
+            format!("{} lists message {message} against the order of stamps", view.device)
+        });
+    }
+}
+
+/// What one device wrote stands in the order in which it was written.
+fn by_sender(ledger: &Ledger, view: &View, report: &mut Report) {
+    let mut last: BTreeMap<DeviceAddress, (usize, MessageId)> = BTreeMap::new();
+    for Line { message, .. } in &view.lines {
+        let Some(composed) = ledger.composed.get(message) else { continue };
+        let place = (composed.when.index, *message);
+        let before = last.insert(composed.sender, place);
+        let holds = before.is_none_or(|before| before < place);
+        report.judge(Order, view.when.at, holds, || {
+            let (_, before) = before.unwrap_or(place);
+            format!("{} lists {before} before {message}, which {} wrote first", view.device, composed.sender)
+        });
+    }
+}
+
+/// Two devices that both show two messages show them in one order and with the same stamps.
+fn one_order_for_all(ledger: &Ledger, report: &mut Report) {
+    let mut known: BTreeMap<(AccountId, AccountId), BTreeMap<MessageId, (Stamp, DeviceAddress)>> =
+        BTreeMap::new();
+    for view in ledger.views.values() {
+        let members = (view.device.account.min(view.chat), view.device.account.max(view.chat));
+        let stamps = known.entry(members).or_default();
+        for line in &view.lines {
+            let Some(stamp) = line.stamp else { continue };
+            let (other, device) = *stamps.entry(line.message).or_insert((stamp, view.device));
+            report.judge(Order, view.when.at, other == stamp, || {
+                let message = line.message;
+                format!("message {message} has stamp {stamp} at {} and {other} at {device}", view.device)
+            });
+        }
+    }
+}
+
+/// A message sorts after everything that its device had shown in that chat when it was written.
+fn answers_follow(ledger: &Ledger, report: &mut Report) {
+    let stamps = ledger.stamps();
+    let mut shown = ledger.shown.iter().peekable();
+    let mut highest: BTreeMap<(DeviceAddress, AccountId), (Stamp, MessageId)> = BTreeMap::new();
+    let mut composed: Vec<_> = ledger.composed.iter().collect();
+    composed.sort_by_key(|(_, composed)| composed.when);
+    for (message, composed) in composed {
+        while let Some(shown) = shown.next_if(|shown| shown.when < composed.when) {
+            let of_chat =
+                highest.entry((shown.device, shown.sender.account)).or_insert((Stamp::ZERO, shown.message));
+            *of_chat = (*of_chat).max((shown.stamp, shown.message));
+        }
+        let Some(stamp) = stamps.get(message) else { continue };
+        let Some((seen, answered)) = highest.get(&(composed.sender, composed.to)) else { continue };
+        report.judge(Order, composed.when.at, stamp > seen, || {
+            format!("message {message} at {stamp} answers message {answered} at {seen}")
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! Invariant 21: after faults end, everything pending is delivered in time: messages out of their
+//! outboxes, envelopes to their devices, receipts back to the senders.
+
+use super::{
+    Invariant::Settles,
+    Report,
+    ledger::{Ledger, Moment},
+};
+use crate::history::ReceiptKind;
+use std::collections::BTreeMap;
+use types::{MessageId, Millis};
+
+pub fn check(ledger: &Ledger, report: &mut Report) {
+    outboxes_empty(ledger, report);
+    mailboxes_empty(ledger, report);
+    receipts_return(ledger, report);
+}
+
+fn in_time(done: Option<&Moment>, due: Millis) -> bool {
+    done.is_some_and(|done| done.at <= due)
+}
+
+fn outboxes_empty(ledger: &Ledger, report: &mut Report) {
+    let mut first_accepted: BTreeMap<MessageId, Moment> = BTreeMap::new();
+    for accepted in &ledger.accepted {
+        if let Some(message) = accepted.message {
+            first_accepted.entry(message).or_insert(accepted.when);
+        }
+    }
+    for (message, composed) in &ledger.composed {
+        let Some(due) = ledger.due(composed.when, &[composed.sender]) else { continue };
+        let holds = ledger.refused.contains(message) || in_time(first_accepted.get(message), due);
+        report.judge(Settles, due, holds, || {
+            format!("message {message} of {} was not accepted", composed.sender)
+        });
+    }
+}
+
+fn mailboxes_empty(ledger: &Ledger, report: &mut Report) {
+    for accepted in &ledger.accepted {
+        let Some(envelope) = accepted.envelope else { continue };
+        for to in accepted.to.iter().filter(|to| !ledger.closed.contains_key(*to)) {
+            let Some(due) = ledger.due(accepted.when, &[to.address()]) else { continue };
+            if expired(ledger, *to, envelope) {
+                continue;
+            }
+            report.judge(Settles, due, in_time(ledger.stored.get(&(*to, envelope)), due), || {
+                format!("envelope {envelope}, accepted at {} ms, did not reach {to:?}", accepted.when.at.0)
+            });
+        }
+    }
+}
+
+fn expired(ledger: &Ledger, mailbox: types::MailboxId, envelope: types::EnvelopeId) -> bool {
+    let mut rows = ledger.rows.iter().filter(|row| (row.mailbox, row.envelope) == (mailbox, envelope));
+    rows.any(|row| row.expires_at.0 <= ledger.end.0 + ledger.terms.clock_skew.0)
+}
+
+fn receipts_return(ledger: &Ledger, report: &mut Report) {
+    for shown in &ledger.shown {
+        let Some(composed) = ledger.composed.get(&shown.message) else { continue };
+        let sender_is_gone = ledger.devices_of(composed.sender.account).next().is_none();
+        if composed.to != shown.device.account || sender_is_gone {
+            continue;
+        }
+        let Some(due) = ledger.due(shown.when, &[composed.sender, shown.device]) else { continue };
+        let receipt = |kind| ledger.receipts.get(&(composed.sender, shown.message, composed.to, kind));
+        let first = receipt(ReceiptKind::Delivered).into_iter().chain(receipt(ReceiptKind::Read)).min();
+        report.judge(Settles, due, in_time(first, due), || {
+            format!("{} was never told that message {} arrived", composed.sender, shown.message)
+        });
+    }
+}
