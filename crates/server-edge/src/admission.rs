@@ -42,8 +42,8 @@ impl Admission {
         Some(Permit { admission: Some((self.clone(), network)) })
     }
 
-    /// Addresses that have a connection now.
-    pub fn addresses(&self) -> usize {
+    #[cfg(test)]
+    fn addresses(&self) -> usize {
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 

@@ -22,7 +22,8 @@ use types::{Millis, Timestamp, limits};
 pub const PONG_INTERVAL: Millis = Millis::from_secs(1);
 
 /// Answer to a first request that is not HTTP, or whose head is too long.
-const REFUSED_HEAD: &[u8] = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const REFUSED_HEAD: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 const BAD_HEAD: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// What a connection has to tell.
@@ -160,7 +161,13 @@ impl Connection {
 
     /// Takes bytes as they came from the socket (they are changed in place) and appends what they
     /// meant to `events`.
-    pub fn receive(&mut self, input: &mut [u8], now: Timestamp, scratch: &mut Scratch, events: &mut Vec<Event>) {
+    pub fn receive(
+        &mut self,
+        input: &mut [u8],
+        now: Timestamp,
+        scratch: &mut Scratch,
+        events: &mut Vec<Event>,
+    ) {
         if !matches!(self.phase, Phase::Head | Phase::Socket) {
             return;
         }
@@ -209,7 +216,9 @@ impl Connection {
 
     /// Bytes that wait to be written.
     pub fn pending_output(&self) -> usize {
-        self.partial.as_ref().map_or(0, |partial| partial.frames.len() + partial.output.len() - partial.written)
+        self.partial
+            .as_ref()
+            .map_or(0, |partial| partial.frames.len() + partial.output.len() - partial.written)
     }
 
     /// Whether a flush has something to do.
@@ -254,7 +263,7 @@ impl Connection {
 
     /// Opens records, keeping an incomplete one for later.
     fn open(&mut self, input: &mut [u8], plain: &mut Vec<u8>) -> Result<Opened, Ended> {
-        let mut joined = Vec::new();
+        let mut joined;
         let mut out = Vec::new();
         let bytes = match &mut self.partial {
             Some(partial) if !partial.ciphertext.is_empty() => {
@@ -310,7 +319,8 @@ impl Connection {
         }
         while self.phase == Phase::Socket {
             let Some(rest) = bytes.get_mut(done..) else { break };
-            let mut assembly = self.partial.as_mut().map(|partial| mem::take(&mut partial.assembly)).unwrap_or_default();
+            let mut assembly =
+                self.partial.as_mut().map(|partial| mem::take(&mut partial.assembly)).unwrap_or_default();
             let next = assembly.next(rest, self.message_max as usize);
             if !assembly.is_empty() {
                 self.partial().assembly = assembly;
@@ -403,12 +413,17 @@ impl Connection {
     }
 
     /// Writes older output, then `sealed`; what the socket does not take is kept.
-    fn write(&mut self, sealed: &[u8], write: &mut impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<Flushed> {
+    fn write(
+        &mut self,
+        sealed: &[u8],
+        write: &mut impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<Flushed> {
         if let Some(partial) = &mut self.partial
             && !partial.output.is_empty()
         {
             partial.output.extend_from_slice(sealed);
-            partial.written += write_until_blocked(partial.output.get(partial.written..).unwrap_or_default(), write)?;
+            partial.written +=
+                write_until_blocked(partial.output.get(partial.written..).unwrap_or_default(), write)?;
             if partial.written < partial.output.len() {
                 // What was written must not pile up in front of what was not.
                 if partial.written > partial.output.len() / 2 {
@@ -444,7 +459,10 @@ impl Connection {
     }
 }
 
-fn write_until_blocked(bytes: &[u8], write: &mut impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<usize> {
+fn write_until_blocked(
+    bytes: &[u8],
+    write: &mut impl FnMut(&[u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
     let mut written = 0;
     while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
         match write(rest) {

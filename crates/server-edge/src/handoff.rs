@@ -6,7 +6,11 @@
 //! for [`HandoffLimits::idle_timeout`] ends, whatever state it is in.
 //! Must not know: sessions, what the routes do.
 
-use crate::{admission::Permit, connection::Handoff, tls::{CIPHERTEXT_PENDING_BYTES_MAX, Tls}};
+use crate::{
+    admission::Permit,
+    connection::Handoff,
+    tls::{CIPHERTEXT_PENDING_BYTES_MAX, Tls},
+};
 use axum::{Router, body::Body, extract::ConnectInfo};
 use http_body_util::Limited;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -96,7 +100,12 @@ impl HttpServer {
         let _ = self.places.acquire_many(all).await;
     }
 
-    async fn serve_connection(&self, stream: TcpStream, peer: SocketAddr, handoff: Handoff) -> hyper::Result<()> {
+    async fn serve_connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        handoff: Handoff,
+    ) -> hyper::Result<()> {
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return Ok(()) };
         let stream = SecuredStream::new(stream, handoff, self.limits.idle_timeout);
         let (router, body_bytes_max) = (self.router.clone(), self.limits.body_bytes_max);
@@ -137,6 +146,8 @@ struct SecuredStream {
 
 impl SecuredStream {
     fn new(stream: tokio::net::TcpStream, handoff: Handoff, idle_timeout: Duration) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the shell keeps the time of its connections")]
+        let idle = Box::pin(tokio::time::sleep(idle_timeout));
         Self {
             stream,
             security: handoff.security,
@@ -148,7 +159,7 @@ impl SecuredStream {
             peer_closed: false,
             farewell_sent: false,
             idle_timeout,
-            idle: Box::pin(tokio::time::sleep(idle_timeout)),
+            idle,
         }
     }
 
@@ -240,15 +251,16 @@ impl AsyncRead for SecuredStream {
 }
 
 impl AsyncWrite for SecuredStream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         // One sealed piece at a time: what the peer does not read stays with hyper, unsealed.
         ready!(self.poll_output(context))?;
         let piece = bytes.get(..READ_BYTES).unwrap_or(bytes);
         let stream = &mut *self;
-        stream
-            .security
-            .seal(piece, &mut stream.ciphertext, &mut stream.output)
-            .map_err(io::Error::other)?;
+        stream.security.seal(piece, &mut stream.ciphertext, &mut stream.output).map_err(io::Error::other)?;
         if let Poll::Ready(Err(error)) = stream.poll_output(context) {
             return Poll::Ready(Err(error));
         }

@@ -239,7 +239,9 @@ fn encode(mut encoder: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8
                 out.truncate(start + written);
                 return Ok(());
             }
-            Err(EncodeError::InsufficientSize(size)) if size.required_size > room => room = size.required_size,
+            Err(EncodeError::InsufficientSize(size)) if size.required_size > room => {
+                room = size.required_size
+            }
             Err(_) => {
                 out.truncate(start);
                 return Err(TlsError);
@@ -262,7 +264,9 @@ fn append(
                 out.truncate(start + written);
                 return Ok(());
             }
-            Err(EncryptError::InsufficientSize(size)) if size.required_size > room => room = size.required_size,
+            Err(EncryptError::InsufficientSize(size)) if size.required_size > room => {
+                room = size.required_size
+            }
             Err(_) => {
                 out.truncate(start);
                 return Err(TlsError);

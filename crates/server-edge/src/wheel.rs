@@ -37,7 +37,8 @@ impl<T> Wheel<T> {
     /// Moves what is due at `now` to `due`.
     pub fn advance(&mut self, now: Timestamp, due: &mut Vec<T>) {
         let last = now.as_millis() / self.resolution.0;
-        let first = std::mem::replace(&mut self.tick, self.tick.max(last + 1));
+        let first = self.tick;
+        self.tick = first.max(last + 1);
         // After a pause longer than the wheel every slot is due once.
         for tick in first..=last.min(first + SLOTS as u64 - 1) {
             let slot = &mut self.slots[tick as usize % SLOTS];

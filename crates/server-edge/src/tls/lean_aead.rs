@@ -13,8 +13,9 @@ use rustls::{
     crypto::{
         CipherSuiteCommon, CryptoProvider,
         cipher::{
-            AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, MessageDecrypter, MessageEncrypter, NONCE_LEN,
-            OutboundOpaqueMessage, OutboundPlainMessage, Tls13AeadAlgorithm, UnsupportedOperationError,
+            AeadKey, InboundOpaqueMessage, InboundPlainMessage, Iv, MessageDecrypter, MessageEncrypter,
+            NONCE_LEN, OutboundOpaqueMessage, OutboundPlainMessage, Tls13AeadAlgorithm,
+            UnsupportedOperationError,
         },
     },
 };
@@ -81,7 +82,11 @@ impl Tls13AeadAlgorithm for LeanAead {
         self.0.key_len()
     }
 
-    fn extract_keys(&self, key: AeadKey, iv: Iv) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
+    fn extract_keys(
+        &self,
+        key: AeadKey,
+        iv: Iv,
+    ) -> Result<ConnectionTrafficSecrets, UnsupportedOperationError> {
         self.0.extract_keys(key, iv)
     }
 
@@ -111,7 +116,11 @@ impl Drop for LeanCipher {
 }
 
 impl MessageEncrypter for LeanCipher {
-    fn encrypt(&mut self, message: OutboundPlainMessage<'_>, seq: u64) -> Result<OutboundOpaqueMessage, Error> {
+    fn encrypt(
+        &mut self,
+        message: OutboundPlainMessage<'_>,
+        seq: u64,
+    ) -> Result<OutboundOpaqueMessage, Error> {
         self.algorithm.encrypter(self.key.into(), self.iv.into()).encrypt(message, seq)
     }
 
@@ -121,7 +130,11 @@ impl MessageEncrypter for LeanCipher {
 }
 
 impl MessageDecrypter for LeanCipher {
-    fn decrypt<'a>(&mut self, message: InboundOpaqueMessage<'a>, seq: u64) -> Result<InboundPlainMessage<'a>, Error> {
+    fn decrypt<'a>(
+        &mut self,
+        message: InboundOpaqueMessage<'a>,
+        seq: u64,
+    ) -> Result<InboundPlainMessage<'a>, Error> {
         self.algorithm.decrypter(self.key.into(), self.iv.into()).decrypt(message, seq)
     }
 }

@@ -78,7 +78,11 @@ fn names(request: &httparse::Request<'_, '_>, field: &str, token: &str) -> bool 
 }
 
 fn values<'a>(request: &'a httparse::Request<'_, '_>, field: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(field)).map(|header| header.value)
+    request
+        .headers
+        .iter()
+        .filter(move |header| header.name.eq_ignore_ascii_case(field))
+        .map(|header| header.value)
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -103,6 +107,9 @@ mod tests {
     fn the_answer_is_that_of_the_standards_example() {
         let mut out = Vec::new();
         switching_protocols(b"dGhlIHNhbXBsZSBub25jZQ==", &mut out);
-        assert!(String::from_utf8(out).is_ok_and(|answer| answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")));
+        assert!(
+            String::from_utf8(out)
+                .is_ok_and(|answer| answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"))
+        );
     }
 }

@@ -1,0 +1,205 @@
+//! Sessions of a shard: events go in, effects are carried out.
+
+use super::*;
+
+impl Shard {
+    pub(super) fn has_session(&mut self, key: Key) -> bool {
+        self.entry(key).is_some_and(|entry| entry.session.is_some())
+    }
+
+    pub(super) fn open_session(&mut self, key: Key) {
+        self.meters.upgrades.increment(1);
+        let mut effects = mem::take(&mut self.buffers.effects);
+        let session = Session::new(
+            self.shared.entropy.array(),
+            self.shared.clock.now(),
+            self.shared.incarnation,
+            self.now,
+            &self.shared.limits.session,
+            &mut effects,
+        );
+        if let Some(entry) = self.entry(key) {
+            entry.session = Some(session);
+            entry.stage = Stage::Socket;
+        }
+        self.buffers.effects = effects;
+        self.effects(key);
+        if let Some(reconnect_within) = self.stopping {
+            self.stop_session(key, reconnect_within);
+        }
+    }
+
+    pub(super) fn message(&mut self, key: Key, message: bytes::Bytes) {
+        let event = match ClientFrame::decode(message) {
+            Ok(frame) => {
+                self.meters.frame_in(frame.request.name());
+                Event::Frame(frame)
+            }
+            Err(_) => {
+                self.meters.frame_in("malformed");
+                Event::Malformed
+            }
+        };
+        self.tell(key, event);
+    }
+
+    /// Gives an event to a connection's session, if both are still there.
+    pub(super) fn tell(&mut self, key: Key, event: Event) {
+        let mut effects = mem::take(&mut self.buffers.effects);
+        let (now, limits) = (self.now, &self.shared.limits.session);
+        let entry = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key);
+        if let Some(session) = entry.and_then(|entry| entry.session.as_mut()) {
+            session.handle(event, now, limits, &mut effects);
+        }
+        self.buffers.effects = effects;
+        self.effects(key);
+    }
+
+    /// Does what a session wants done.
+    pub(super) fn effects(&mut self, key: Key) {
+        if self.buffers.effects.is_empty() {
+            return;
+        }
+        let mut effects = mem::take(&mut self.buffers.effects);
+        for effect in effects.drain(..) {
+            self.effect(key, effect);
+        }
+        self.buffers.effects = effects;
+        self.session_changed(key);
+        self.wants_flush(key);
+    }
+
+    pub(super) fn effect(&mut self, key: Key, effect: Effect) {
+        let shared = self.shared.clone();
+        let commands = &shared.commands;
+        let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
+            return;
+        };
+        match effect {
+            Effect::Write(frame) => self.write(key, &frame),
+            Effect::Authenticate(proof, nonce) => {
+                self.calls.authenticate(commands, key, entry.peer.ip(), *proof, nonce);
+            }
+            Effect::Open(caller) => {
+                entry.caller = Some(caller);
+                if shared.registry.insert(caller, key, &self.inbox) {
+                    self.calls.opened(commands, key, caller);
+                } else {
+                    self.calls.refused(key, wire::Code::Replaced.into());
+                }
+            }
+            Effect::Call { id, request } => {
+                if let Some(caller) = entry.caller {
+                    self.calls.call(commands, key, id, caller, request);
+                }
+            }
+            Effect::ReadMailbox(read) => {
+                if let Some(caller) = entry.caller {
+                    self.calls.read_mailbox(commands, key, caller, read);
+                }
+            }
+            Effect::WindowClosed => self.meters.windows_closed.increment(1),
+            Effect::Close(reason) => self.close(key, reason),
+        }
+    }
+
+    pub(super) fn write(&mut self, key: Key, frame: &ServerFrame) {
+        self.meters.frame_out(frame);
+        if matches!(frame, ServerFrame::Push(wire::Push::Drained)) {
+            self.meters.drains.increment(1);
+        }
+        let message = frame.encode();
+        // Much that is written in one turn leaves in pieces, so that only what the socket refuses counts as waiting.
+        if self.entry(key).is_some_and(|entry| {
+            !entry.blocked && entry.connection.pending_output() + message.len() > FLUSH_AT_BYTES
+        }) {
+            self.flush(key);
+        }
+        let output_max = self.shared.limits.output_bytes_max;
+        let shard_full = self.output_waiting > self.shared.limits.output_bytes_max_per_shard;
+        if let Some(entry) = self.entry(key)
+            && (entry.connection.send(&message, output_max).is_err() || shard_full && entry.blocked)
+        {
+            self.remove(key, "output_full");
+        }
+    }
+
+    pub(super) fn close(&mut self, key: Key, reason: CloseReason) {
+        let code = match reason {
+            CloseReason::Refused(_) => CloseCode::Policy,
+            CloseReason::Stopping => CloseCode::GoingAway,
+        };
+        let mut received = Vec::new();
+        if let Some(entry) = self.entry(key) {
+            entry.connection.end(code, &mut received);
+        }
+        for event in received {
+            if let Received::Ended(ended) = event {
+                self.meters.ended(match reason {
+                    CloseReason::Refused(code) => code.name(),
+                    CloseReason::Stopping => ended.name(),
+                });
+            }
+        }
+        self.end_session(key);
+    }
+
+    /// Follows a session's authentication and its next time limit.
+    pub(super) fn session_changed(&mut self, key: Key) {
+        let limits = &self.shared.limits.session;
+        let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
+            return;
+        };
+        let Some(session) = &entry.session else { return };
+        if entry.unauthenticated && session.is_open() {
+            entry.unauthenticated = false;
+            entry.connection.authenticated();
+            self.unauthenticated -= 1;
+            self.meters.sessions.increment(1);
+        }
+        let deadline = session.deadline(limits);
+        if deadline < entry.appointment {
+            entry.appointment = deadline;
+            self.wheel.insert(deadline, key);
+        }
+    }
+
+    pub(super) fn end_session(&mut self, key: Key) {
+        let until = self.now + self.shared.limits.linger_timeout;
+        let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
+            return;
+        };
+        let was_open = !entry.unauthenticated && entry.session.is_some();
+        entry.session = None;
+        // What is queued gets the time to leave, and no more.
+        entry.stage = Stage::Lingering;
+        entry.until = until;
+        let caller = entry.caller.take();
+        if until < entry.appointment {
+            entry.appointment = until;
+            self.wheel.insert(until, key);
+        }
+        self.session_ended(key, caller, was_open);
+    }
+
+    /// Takes leave of a session, for the registry and the core.
+    pub(super) fn session_ended(&mut self, key: Key, caller: Option<server_ports::Caller>, was_open: bool) {
+        if was_open {
+            self.meters.sessions.decrement(1);
+        }
+        if let Some(caller) = caller {
+            self.shared.registry.remove(caller);
+            self.calls.closed(&self.shared.commands, key, caller);
+        }
+    }
+
+    pub(super) fn stop_session(&mut self, key: Key, reconnect_within: Millis) {
+        let reconnect_after = self.jitter(reconnect_within);
+        self.tell(key, Event::Stop { reconnect_after });
+    }
+
+    /// A wait that spreads the return of many clients evenly.
+    pub(super) fn jitter(&self, within: Millis) -> Millis {
+        Millis(u64::from_be_bytes(self.shared.entropy.array()) % (within.0 + 1))
+    }
+}
