@@ -1,1 +1,191 @@
-//! Placeholder.
+//! `wax`: the command line of a Waxwing account.
+//!
+//! Owns: arguments, output, exit codes, the profile's directory and lock, and which process of a profile
+//! does the work. The engine decides everything else, and the driver owns the network.
+//!
+//! Invariants: data goes to standard output and everything else to standard error; exactly one process
+//! writes a profile; no process outlives its command; a message id is made before anybody is asked to send,
+//! so that a command can be done twice and is one send.
+
+pub mod args;
+pub mod commands;
+pub mod failure;
+pub mod forward;
+pub mod lines;
+pub mod output;
+pub mod process;
+pub mod profile;
+pub mod render;
+pub mod session;
+pub mod trouble;
+
+use args::{Cli, Command};
+use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
+use commands::{Job, Stop, local, receive, register, send, status, verify};
+use failure::{Failure, Reason};
+use lines::State;
+use output::{Output as _, Terminal};
+use profile::Profile;
+use rand::{TryRngCore as _, rngs::OsRng};
+use std::{
+    ffi::OsString,
+    io::{Read as _, Write as _},
+    process::ExitCode,
+    time::SystemTime,
+};
+use types::{MessageId, Timestamp, limits};
+
+/// Runs the program.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    // Whatever is created here is for this user only.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, wants_json(&arguments)),
+    };
+    let json = cli.json;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let failure = Failure::new(Reason::Io, format!("wax could not start: {error}"), "try again");
+            return fail(&failure, json);
+        }
+    };
+    let code = match runtime.block_on(run(cli)) {
+        Ok(()) | Err(Stop::OutputClosed) => ExitCode::SUCCESS,
+        Err(Stop::Failed(failure)) => fail(&failure, json),
+    };
+    // A write that nobody takes must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(cli: Cli) -> Result<(), Stop> {
+    if let Command::Completions { shell } = cli.command {
+        return write_out(|out| {
+            clap_complete::generate(shell, &mut Cli::command(), "wax", out);
+            Ok(())
+        });
+    }
+    if matches!(cli.command, Command::Man) {
+        return write_out(|out| clap_mangen::Man::new(Cli::command()).render(out));
+    }
+    let profile = Profile::new(cli.profile)?;
+    let mut terminal = Terminal::new(cli.json);
+    if let Some(question) = local::Question::of(&cli.command) {
+        let lines = local::ask(&question, &profile, now())?;
+        return Ok(terminal.print(output::Batch { lines, events: Vec::new() }).await?);
+    }
+    match cli.command {
+        Command::Register(register) => {
+            register::perform(register, cli.no_input, &profile, &mut terminal).await
+        }
+        command => process::run(&profile, &job(command)?, &mut terminal).await,
+    }
+}
+
+/// The command as something that can be handed to another process.
+fn job(command: Command) -> Result<Job, Failure> {
+    Ok(match command {
+        Command::Send(send) => {
+            let job = send::Job {
+                chat: send.chat,
+                text: if send.text == "-" { text_from_stdin()? } else { send.text },
+                message_id: send.message_id.unwrap_or_else(|| new_message_id().to_string()),
+                timeout: send.timeout,
+                require_accepted: send.require_accepted,
+            };
+            job.check()?;
+            Job::Send(job)
+        }
+        Command::Receive(receive) => Job::Receive(receive::Job {
+            follow: receive.follow,
+            timeout: receive.timeout,
+            count: receive.count,
+            was_connected: false,
+        }),
+        Command::Read(read) => {
+            commands::chat_name(&read.chat)?;
+            Job::Read { chat: read.chat }
+        }
+        Command::Status(status) => {
+            send::message_id(&status.message_id)?;
+            let wait = status.wait.map_or(State::Queued, State::from);
+            Job::Status(status::Job { message_id: status.message_id, wait, timeout: status.timeout })
+        }
+        Command::Verify(verify) => {
+            commands::chat_name(&verify.number)?;
+            Job::Verify(verify::Job { chat: verify.number, mark: verify.mark })
+        }
+        _ => return Err(Failure::bug("a command without a job")),
+    })
+}
+
+/// The whole of standard input, as it is: a line break at the end is part of the text.
+fn text_from_stdin() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    let longest = limits::TEXT_BYTES_MAX as u64 + 1;
+    std::io::stdin().lock().take(longest).read_to_end(&mut bytes).map_err(|error| {
+        Failure::new(
+            Reason::BadText,
+            format!("standard input cannot be read: {error}"),
+            "give the text as argument",
+        )
+    })?;
+    if bytes.len() as u64 == longest {
+        let words = format!("the text is too long: at most {} bytes are allowed", limits::TEXT_BYTES_MAX);
+        return Err(Failure::new(Reason::BadText, words, "send it in parts"));
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        Failure::new(Reason::BadText, "the text is not UTF-8", "convert it, for instance with iconv")
+    })
+}
+
+fn new_message_id() -> MessageId {
+    MessageId::new(now(), &mut OsRng.unwrap_err())
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_system_time(SystemTime::now())
+}
+
+/// Writes a document to standard output.
+fn write_out(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> Result<(), Stop> {
+    let mut document = Vec::new();
+    let written = write(&mut document).and_then(|()| std::io::stdout().lock().write_all(&document));
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Stop::OutputClosed),
+        Err(error) => {
+            let words = format!("the output could not be written: {error}");
+            Err(Failure::new(Reason::Io, words, "check where it goes").into())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Help and version are answers; anything else that cannot be parsed is a wrong use.
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if !json {
+        let _ = error.print();
+        return ExitCode::from(u8::from(Reason::Usage.exit()));
+    }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(first);
+    fail(&Failure::new(Reason::Usage, message, "'wax --help' lists commands and flags"), true)
+}
+
+fn fail(failure: &Failure, json: bool) -> ExitCode {
+    Terminal::report(failure, json);
+    ExitCode::from(u8::from(failure.exit()))
+}
+
+/// Whether `--json` stands anywhere among the flags, even where the rest cannot be parsed.
+fn wants_json(arguments: &[OsString]) -> bool {
+    arguments.iter().skip(1).take_while(|argument| *argument != "--").any(|argument| argument == "--json")
+}

@@ -26,6 +26,12 @@ impl Backoff {
         Duration::from_millis(rng.random_range(0..=ceiling.as_millis() as u64))
     }
 
+    /// How long to wait after an attempt that failed: never at once.
+    pub fn next_wait_after_failure(&mut self, rng: &mut impl Rng) -> Duration {
+        self.failures = self.failures.max(1);
+        self.next_wait(rng)
+    }
+
     /// A connection came up: the next attempt is at once again.
     pub const fn reset(&mut self) {
         self.failures = 0;
@@ -41,6 +47,7 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::{TryRngCore as _, rngs::OsRng};
 
     #[test]
     fn the_first_attempt_is_at_once_and_ceilings_double_to_a_minute() {
@@ -48,18 +55,19 @@ mod tests {
         let mut ceilings = Vec::new();
         for _ in 0..10 {
             ceilings.push(backoff.ceiling().map(|ceiling| ceiling.as_secs()));
-            backoff.next_wait(&mut rand::rng());
+            backoff.next_wait(&mut OsRng.unwrap_err());
         }
-        let expected = [None, Some(1), Some(2), Some(4), Some(8), Some(16), Some(32), Some(60), Some(60), Some(60)];
+        let expected =
+            [None, Some(1), Some(2), Some(4), Some(8), Some(16), Some(32), Some(60), Some(60), Some(60)];
         assert_eq!(ceilings, expected);
         backoff.reset();
-        assert_eq!(backoff.next_wait(&mut rand::rng()), Duration::ZERO);
+        assert_eq!(backoff.next_wait(&mut OsRng.unwrap_err()), Duration::ZERO);
     }
 
     #[test]
     fn waits_use_the_whole_range_and_stay_under_the_ceiling() {
         let waits: Vec<u128> = (0..1_000)
-            .map(|_| Backoff { failures: 20 }.next_wait(&mut rand::rng()).as_millis())
+            .map(|_| Backoff { failures: 20 }.next_wait(&mut OsRng.unwrap_err()).as_millis())
             .collect();
         assert!(waits.iter().all(|wait| *wait <= 60_000));
         assert!(waits.iter().any(|wait| *wait < 10_000) && waits.iter().any(|wait| *wait > 50_000));

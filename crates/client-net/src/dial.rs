@@ -71,7 +71,8 @@ impl Dialer {
     }
 
     async fn connect(&self) -> Result<ByteStream, Unreachable> {
-        let tcp = TcpStream::connect((self.url.host(), self.url.port())).await.map_err(Unreachable::Network)?;
+        let tcp =
+            TcpStream::connect((self.url.host(), self.url.port())).await.map_err(Unreachable::Network)?;
         // Frames are small and wait for answers; a failure only costs latency.
         let _ = tcp.set_nodelay(true);
         let Some(config) = &self.tls else { return Ok(ByteStream::Plain(tcp)) };

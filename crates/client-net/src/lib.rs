@@ -9,13 +9,17 @@
 mod backoff;
 mod certificate;
 mod dial;
+mod driver;
 mod http_json;
-pub mod registration;
+mod progress;
 mod server_url;
 mod socket;
 
 pub use backoff::Backoff;
 pub use certificate::{CertificatePin, PinMismatch};
 pub use dial::{Dialer, Unreachable};
+pub use driver::{Driver, LookupResult, Stopped};
+pub use http_json::exchange;
+pub use progress::{Ended, Link, Progress};
 pub use server_url::{InvalidServerUrl, ServerUrl};
 pub use socket::{Lost, SendSlot, Socket, Turn};

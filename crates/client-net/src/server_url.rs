@@ -71,11 +71,21 @@ impl FromStr for ServerUrl {
             _ => return Err(InvalidServerUrl::Form),
         };
         let authority = uri.authority().ok_or(InvalidServerUrl::Form)?;
-        if authority.as_str().contains('@') || uri.path() != "/" || uri.query().is_some() || text.contains('#') {
+        if authority.as_str().contains('@')
+            || uri.path() != "/"
+            || uri.query().is_some()
+            || text.contains('#')
+        {
             return Err(InvalidServerUrl::Excess);
         }
         let port = match authority.as_str().len() == authority.host().len() {
-            true => if tls { 443 } else { 80 },
+            true => {
+                if tls {
+                    443
+                } else {
+                    80
+                }
+            }
             false => authority.port_u16().filter(|port| *port != 0).ok_or(InvalidServerUrl::Form)?,
         };
         let url = Self { tls, host: authority.host().to_ascii_lowercase(), port };

@@ -76,8 +76,10 @@ impl Socket {
                 .connect_on(stream)
                 .await
         };
-        let (socket, _response) =
-            timeout(UPGRADE_TIMEOUT, upgrade).await.map_err(|_| Unreachable::TimedOut)?.map_err(upgrade_error)?;
+        let (socket, _response) = timeout(UPGRADE_TIMEOUT, upgrade)
+            .await
+            .map_err(|_| Unreachable::TimedOut)?
+            .map_err(upgrade_error)?;
         Ok(Self::start(socket))
     }
 
@@ -184,7 +186,9 @@ async fn read(
 ) {
     loop {
         let message = match timeout(limits::KEEP_ALIVE_INTERVAL.as_duration(), stream.next()).await {
-            Err(_elapsed) if pings_unanswered.load(Ordering::Relaxed) >= PINGS_MISSED_MAX => Err(Lost::Silent),
+            Err(_elapsed) if pings_unanswered.load(Ordering::Relaxed) >= PINGS_MISSED_MAX => {
+                Err(Lost::Silent)
+            }
             Err(_elapsed) => continue,
             Ok(None) => Err(Lost::Closed),
             Ok(Some(Err(error))) => Err(Lost::Failed(error)),

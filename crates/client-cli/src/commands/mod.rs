@@ -1,0 +1,205 @@
+//! What each command does. A command that needs the engine is a value ([`Job`]) that can be handed to the
+//! process that holds the profile, and again to the next one if that dies; doing it twice is doing it once.
+
+pub mod local;
+pub mod read;
+pub mod receive;
+pub mod register;
+pub mod send;
+pub mod status;
+pub mod verify;
+
+use crate::{
+    failure::{Failure, Reason},
+    output::{Output, OutputError},
+    session::{Session, Waiting},
+    trouble,
+};
+use client::{ChatName, Resolved};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use types::AccountId;
+
+/// A command for the process that holds the profile. Times count from when it is handed over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// `send`
+    Send(send::Job),
+    /// `receive`
+    Receive(receive::Job),
+    /// `read`
+    Read {
+        /// The chat, as it was typed.
+        chat: String,
+    },
+    /// `status --wait`
+    Status(status::Job),
+    /// `verify`
+    Verify(verify::Job),
+}
+
+impl Job {
+    /// The same command later: after `elapsed`, and with `messages` printed.
+    pub fn resumed(&self, elapsed: Duration, messages: u64) -> Self {
+        let mut job = self.clone();
+        match &mut job {
+            Self::Send(send) => send.timeout = send.timeout.saturating_sub(elapsed),
+            Self::Receive(receive) => receive.resume(elapsed, messages),
+            Self::Status(status) => {
+                status.timeout = status.timeout.map(|timeout| timeout.saturating_sub(elapsed));
+            }
+            Self::Read { .. } | Self::Verify(_) => {}
+        }
+        job
+    }
+
+    /// Whether a repetition prints only what was never printed. Others print their whole result again.
+    pub const fn prints_events(&self) -> bool {
+        matches!(self, Self::Receive(_))
+    }
+
+    /// How long the process that did this command waits for a silent server before it leaves.
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::Send(send) => send.timeout.min(crate::session::PATIENCE),
+            _ => crate::session::PATIENCE,
+        }
+    }
+}
+
+/// How a command ended that did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It failed.
+    Failed(Failure),
+    /// Nobody reads its output any more.
+    OutputClosed,
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<OutputError> for Stop {
+    fn from(error: OutputError) -> Self {
+        match error {
+            OutputError::Closed => Self::OutputClosed,
+            OutputError::Failed(failure) => Self::Failed(failure),
+        }
+    }
+}
+
+/// Does a command.
+pub async fn perform(
+    job: Job,
+    session: &Session,
+    waiting: Waiting,
+    output: &mut dyn Output,
+) -> Result<(), Stop> {
+    match job {
+        Job::Send(job) => send::perform(job, session, waiting, output).await,
+        Job::Receive(job) => receive::perform(job, session, waiting, output).await,
+        Job::Read { chat } => read::perform(&chat, session, waiting, output).await,
+        Job::Status(job) => status::perform(job, session, waiting, output).await,
+        Job::Verify(job) => verify::perform(job, session, waiting, output).await,
+    }
+}
+
+/// Reads how a chat was named on the command line.
+pub fn chat_name(text: &str) -> Result<ChatName, Failure> {
+    text.parse().map_err(|_| match text.starts_with('+') {
+        true => bad_number(),
+        false => Failure::new(
+            Reason::UnknownChat,
+            "this names neither a phone number nor an account",
+            "give a number with its country code, like +15552000101, or an account id of 32 hexadecimal digits",
+        ),
+    })
+}
+
+/// Not a phone number.
+pub fn bad_number() -> Failure {
+    Failure::new(
+        Reason::BadNumber,
+        "this is not a phone number",
+        "give it with '+' and its country code, like +15552000101",
+    )
+}
+
+/// Nobody has this number.
+pub fn unknown_recipient() -> Failure {
+    Failure::new(
+        Reason::UnknownRecipient,
+        "nobody with this number or account id is registered at your server",
+        "check the number, or invite them",
+    )
+}
+
+/// The account that a name leads to; a number that this profile does not know is looked up on the server.
+async fn resolve(
+    name: ChatName,
+    session: &Session,
+    waiting: &mut Waiting,
+    deadline: Instant,
+) -> Result<AccountId, Failure> {
+    let asked = name.clone();
+    match (session.ask(move |engine, _| engine.view().resolve(&asked)).await?, name) {
+        (Resolved::Known(account) | Resolved::Stranger(account), _) => Ok(account),
+        (Resolved::LookUp, ChatName::Phone(phone)) => look_up(phone, session, waiting, deadline).await,
+        (Resolved::LookUp, ChatName::Account(_)) => Err(unknown_recipient()),
+    }
+}
+
+async fn look_up(
+    phone: types::PhoneNumber,
+    session: &Session,
+    waiting: &mut Waiting,
+    deadline: Instant,
+) -> Result<AccountId, Failure> {
+    let lookup = session.driver().look_up(phone);
+    tokio::pin!(lookup);
+    let answer = loop {
+        if let Some(ended) = waiting.progress().ended {
+            return Err(trouble::ended(&ended));
+        }
+        let result = tokio::select! {
+            biased;
+            answer = timeout_at(deadline, &mut lookup) => answer.ok(),
+            woken = waiting.until(Some(deadline)) => match woken {
+                crate::session::Woken::Changed => continue,
+                _ => None,
+            },
+        };
+        match result {
+            Some(answer) => break answer.map_err(|stopped| session.stopped(stopped))?,
+            None => return Err(never_looked_up(waiting)),
+        }
+    };
+    match answer {
+        Ok(Some(account)) => Ok(account),
+        Ok(None) => Err(unknown_recipient()),
+        Err(refused) => Err(come_back(refused.retry_after)),
+    }
+}
+
+fn never_looked_up(waiting: &mut Waiting) -> Failure {
+    let why = trouble::unreachable(waiting.progress().trouble.as_deref());
+    Failure::new(
+        Reason::Unavailable,
+        format!("this number was never looked up, and {}", why.message),
+        "nothing was stored; run the command again when the server answers",
+    )
+}
+
+/// The server wants to be asked later.
+fn come_back(after: Option<types::Millis>) -> Failure {
+    let hint = match after {
+        Some(after) => format!("run the command again in {} seconds", after.0.div_ceil(1_000)),
+        None => "run the command again in a while".into(),
+    };
+    Failure::new(Reason::RetryAfter, "the server is asked too often or too busy", hint)
+}

@@ -1,0 +1,183 @@
+//! `wax send`: stored first, then sent; a result when the server has accepted it, or when time is up.
+
+use super::{Stop, bad_number, chat_name, resolve, unknown_recipient};
+use crate::{
+    failure::{Failure, Reason},
+    lines::{Line, Sent, State},
+    output::Output,
+    session::{Session, Waiting, Woken},
+    trouble,
+};
+use client::{DeliveryState, SendError, SendText, StatusView};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use types::{AccountId, MessageId, limits};
+
+/// A text to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The chat, as it was typed.
+    pub chat: String,
+    /// The text.
+    pub text: String,
+    /// Made before anybody is asked to send, so that asking again is the same send.
+    pub message_id: String,
+    /// How long to wait for the server.
+    pub timeout: Duration,
+    /// Fail unless the server accepts it in that time.
+    pub require_accepted: bool,
+}
+
+impl Job {
+    /// Checks what can be checked without the profile.
+    pub fn check(&self) -> Result<(), Failure> {
+        chat_name(&self.chat)?;
+        check_text(&self.text)?;
+        message_id(&self.message_id).map(drop)
+    }
+}
+
+fn check_text(text: &str) -> Result<(), Failure> {
+    match text.len() {
+        0 => Err(Failure::new(Reason::BadText, "there is no text to send", "give a text, or '-' to read it")),
+        1..=limits::TEXT_BYTES_MAX => Ok(()),
+        bytes => Err(Failure::new(
+            Reason::BadText,
+            format!(
+                "the text is too long: {bytes} bytes, and at most {} are allowed",
+                limits::TEXT_BYTES_MAX
+            ),
+            "send it in parts",
+        )),
+    }
+}
+
+/// Reads a message id.
+pub fn message_id(text: &str) -> Result<MessageId, Failure> {
+    text.parse().map_err(|_| {
+        Failure::new(
+            Reason::UnknownMessage,
+            "this is not a message id",
+            "a message id is a UUID of 36 characters, as 'wax send' prints it",
+        )
+    })
+}
+
+/// Sends.
+pub async fn perform(
+    job: Job,
+    session: &Session,
+    mut waiting: Waiting,
+    output: &mut dyn Output,
+) -> Result<(), Stop> {
+    let deadline = waiting.began() + job.timeout;
+    let message_id = message_id(&job.message_id)?;
+    let chat = resolve(chat_name(&job.chat)?, session, &mut waiting, deadline).await?;
+    store(SendText { chat, message_id, text: job.text }, session).await?;
+    let mut hurried = false;
+    loop {
+        let progress = waiting.progress();
+        let status = status(message_id, session).await?;
+        if status.state != DeliveryState::Queued {
+            return finish(&status, chat, output).await;
+        }
+        if hurried || progress.ended.is_some() {
+            break;
+        }
+        match waiting.until(Some(deadline)).await {
+            Woken::Changed => {}
+            Woken::TimeUp | Woken::Hurried => hurried = true,
+        }
+    }
+    output.print(Line::Sent(sent(message_id, chat, None, State::Queued)).into()).await?;
+    still_queued(job.require_accepted, &mut waiting, output).await
+}
+
+async fn store(text: SendText, session: &Session) -> Result<(), Failure> {
+    let stored = session.driver().call(move |engine, now, rng| engine.send_text(text, now, rng)).await;
+    match stored.map_err(|stopped| session.stopped(stopped))? {
+        Ok(_) => Ok(()),
+        Err(SendError::TextTooLong { bytes }) => Err(Failure::new(
+            Reason::BadText,
+            format!(
+                "the text is too long: {bytes} bytes, and at most {} are allowed",
+                limits::TEXT_BYTES_MAX
+            ),
+            "send it in parts",
+        )),
+        Err(SendError::MessageIdUsed) => Err(Failure::new(
+            Reason::MessageIdConflict,
+            "this message id belongs to another message",
+            "repeat a send with the same chat and text, or leave --message-id out",
+        )),
+        Err(SendError::ToOneself) => {
+            Err(Failure::new(Reason::UnknownRecipient, "this is your own account", "write to somebody else"))
+        }
+        Err(SendError::Fault(fault)) => Err(trouble::fault(&fault)),
+    }
+}
+
+async fn status(message: MessageId, session: &Session) -> Result<StatusView, Failure> {
+    let status = session.ask(move |engine, now| engine.view().status(message, now)).await?;
+    status.ok_or_else(|| Failure::bug("a message that was stored is gone"))
+}
+
+/// The server has decided.
+async fn finish(status: &StatusView, chat: AccountId, output: &mut dyn Output) -> Result<(), Stop> {
+    let failed = status.state == DeliveryState::Failed;
+    let state = if failed { State::Failed } else { State::Accepted };
+    output.print(Line::Sent(sent(status.message_id, chat, status.stamp, state)).into()).await?;
+    if failed { Err(refused(status.failure.as_deref().unwrap_or_default()).into()) } else { Ok(()) }
+}
+
+fn sent(message: MessageId, chat: AccountId, stamp: Option<types::Stamp>, state: State) -> Sent {
+    Sent {
+        message_id: message.to_string(),
+        chat: chat.to_string(),
+        stamp: stamp.map(|stamp| stamp.to_string()),
+        state,
+    }
+}
+
+/// A definite refusal: the message will not be tried again.
+fn refused(code: &str) -> Failure {
+    match code {
+        "no_such_account" => unknown_recipient(),
+        "account_closed" => Failure::new(
+            Reason::UnknownRecipient,
+            "the recipient's account was closed",
+            "if they registered again, write to their number: it may lead to a new account",
+        ),
+        "bad_number" => bad_number(),
+        code => Failure::new(
+            Reason::NotAllowed,
+            format!("the server refused the message ({code})"),
+            "the message will not be tried again",
+        ),
+    }
+}
+
+/// Time is up, or waiting is no use.
+async fn still_queued(
+    require_accepted: bool,
+    waiting: &mut Waiting,
+    output: &mut dyn Output,
+) -> Result<(), Stop> {
+    let progress = waiting.progress();
+    if let Some(ended) = progress.ended {
+        return Err(trouble::ended(&ended).into());
+    }
+    let why = match progress.trouble {
+        Some(trouble) => trouble::unreachable(Some(&trouble)).message,
+        None => "the server has not accepted the message in time".into(),
+    };
+    if require_accepted {
+        let hint = "it is queued and goes out with the next wax command that connects; \
+                    the same --message-id again is the same message";
+        return Err(Failure::new(Reason::NotAcceptedYet, why, hint).into());
+    }
+    output
+        .note(&format!("{why}; the message is queued and goes out with the next command that connects"))
+        .await;
+    Ok(())
+}

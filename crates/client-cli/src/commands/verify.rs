@@ -1,0 +1,76 @@
+//! `wax verify`: the number that two people compare.
+
+use super::{Stop, chat_name, resolve};
+use crate::{
+    failure::{Failure, Reason},
+    lines::{Line, Verification},
+    output::Output,
+    session::{PATIENCE, Session, Waiting, Woken},
+    trouble,
+};
+use client::Safety;
+use serde::{Deserialize, Serialize};
+use types::AccountId;
+
+/// Whose number, and whether it was compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// The chat, as it was typed.
+    pub chat: String,
+    /// Remember that it was compared.
+    pub mark: bool,
+}
+
+/// Finds the account's keys if they are not known yet, and prints the safety number.
+pub async fn perform(
+    job: Job,
+    session: &Session,
+    mut waiting: Waiting,
+    output: &mut dyn Output,
+) -> Result<(), Stop> {
+    let deadline = waiting.began() + PATIENCE;
+    let chat = resolve(chat_name(&job.chat)?, session, &mut waiting, deadline).await?;
+    let asked = session.driver().call(move |engine, now, rng| engine.fetch_device_list(chat, now, rng)).await;
+    asked.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| trouble::fault(&fault))?;
+    let safety = loop {
+        let progress = waiting.progress();
+        if let Some(safety) = safety(chat, job.mark, session).await? {
+            break safety;
+        }
+        if let Some(ended) = &progress.ended {
+            return Err(trouble::ended(ended).into());
+        }
+        if waiting.until(Some(deadline)).await != Woken::Changed {
+            return Err(unknown_keys(&mut waiting).into());
+        }
+    };
+    let line = Verification { safety_number: safety.safety_number, verified: safety.verified };
+    output.print(Line::Verification(line).into()).await?;
+    Ok(())
+}
+
+async fn safety(chat: AccountId, mark: bool, session: &Session) -> Result<Option<Safety>, Failure> {
+    session
+        .ask(move |engine, _| {
+            if mark && engine.view().safety(chat)?.is_some() {
+                engine.mark_verified(chat)?;
+            }
+            engine.view().safety(chat)
+        })
+        .await
+}
+
+fn unknown_keys(waiting: &mut Waiting) -> Failure {
+    let progress = waiting.progress();
+    if progress.settled {
+        return super::unknown_recipient();
+    }
+    Failure::new(
+        Reason::Unavailable,
+        format!(
+            "the keys of this account are not known here, and {}",
+            trouble::unreachable(progress.trouble.as_deref()).message
+        ),
+        "run the command again when the server answers",
+    )
+}

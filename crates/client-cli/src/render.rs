@@ -1,0 +1,152 @@
+//! Lines for people. Text that others wrote is shown without control characters, so that nobody can
+//! play with the terminal of the person they write to.
+
+use crate::lines::{Event, Line, Sender, State, Text};
+use std::fmt::Write as _;
+
+const GREEN: &str = "\u{1b}[32m";
+const BLUE: &str = "\u{1b}[34m";
+const RED: &str = "\u{1b}[31m";
+const BOLD: &str = "\u{1b}[1m";
+const DIM: &str = "\u{1b}[2m";
+const PLAIN: &str = "\u{1b}[0m";
+
+/// The line as text, with colours, which the stream strips where they are not wanted.
+pub fn text(line: &Line) -> String {
+    match line {
+        Line::CodeSent(sent) => format!(
+            "A code is on its way to your number and is good for {} minutes. Finish with --code CODE.",
+            sent.expires_in.div_ceil(60)
+        ),
+        Line::Registered(account) => {
+            format!("{BOLD}{}{PLAIN} is registered as account {}.", account.phone, account.account)
+        }
+        Line::Sent(sent) => {
+            format!("{} {}  {DIM}{}{PLAIN}", tick(sent.state), sent.state.name(), sent.message_id)
+        }
+        Line::Event(event) => event_text(event),
+        Line::Read(read) if read.up_to.is_none() => "There is nothing to read.".into(),
+        Line::Read(_) => format!("{BLUE}✓✓{PLAIN} The other side knows that you have read everything."),
+        Line::Message(message) => message_text(&message.text, Some(message.state)),
+        Line::Chat(chat) => {
+            let label =
+                chat.name.as_ref().or(chat.phone.as_ref()).map_or(chat.chat.clone(), |name| shown(name));
+            let unread = match chat.unread {
+                0 => String::new(),
+                unread => format!("{GREEN}{unread} new{PLAIN}"),
+            };
+            format!(
+                "{BOLD}{label:<34}{PLAIN} {unread:<8} {DIM}{}{PLAIN}",
+                last_seen(chat.last_stamp.as_deref())
+            )
+        }
+        Line::Status(status) => {
+            let mut text = format!("{} {}", tick(status.state), status.state.name());
+            for recipient in &status.recipients {
+                let at = recipient.at.as_deref().map(minute).unwrap_or_default();
+                let _ = write!(text, "\n  {}  {} {at}", recipient.account, recipient.state.name());
+            }
+            text
+        }
+        Line::Verification(verification) => {
+            verification_text(&verification.safety_number, verification.verified)
+        }
+        Line::Identity(identity) => format!(
+            "{BOLD}{}{PLAIN}\naccount {}\ndevice  {}\nserver  {}",
+            identity.phone, identity.account, identity.device, identity.server
+        ),
+    }
+}
+
+/// One tick on the server, two on the recipient's device, two blue ones when it was read.
+fn tick(state: State) -> String {
+    match state {
+        State::Queued => format!("{DIM}…{PLAIN}"),
+        State::Accepted => format!("{DIM}✓{PLAIN}"),
+        State::Delivered => format!("{DIM}✓✓{PLAIN}"),
+        State::Read => format!("{BLUE}✓✓{PLAIN}"),
+        State::Expired | State::Failed => format!("{RED}✗{PLAIN}"),
+    }
+}
+
+fn event_text(event: &Event) -> String {
+    match event {
+        Event::Message(message) => message_text(message, None),
+        Event::Receipt { kind, message_ids, from } => {
+            let tick = tick(if kind == "read" { State::Read } else { State::Delivered });
+            match message_ids.as_slice() {
+                [one] => format!("{tick} {kind} {DIM}{one} by {from}{PLAIN}"),
+                several => format!("{tick} {kind} {} messages {DIM}by {from}{PLAIN}", several.len()),
+            }
+        }
+        Event::Gap { sender, permanent: false, .. } => {
+            format!("{RED}A message from {} is missing;{PLAIN} it was asked for again.", who(sender))
+        }
+        Event::Gap { sender, reason, .. } => {
+            format!("{RED}A message from {} is lost{PLAIN} ({}).", who(sender), shown(reason))
+        }
+        Event::SplitView { account, .. } => format!(
+            "{RED}Warning: the server shows different devices of {account} to different people.{PLAIN} \
+             Compare safety numbers with 'wax verify'."
+        ),
+        Event::NumberMoved { phone, to, .. } => format!(
+            "{RED}{phone} belongs to a new account now{PLAIN} ({to}). Compare safety numbers with 'wax verify'."
+        ),
+        Event::Drained => format!("{DIM}That is everything.{PLAIN}"),
+    }
+}
+
+fn message_text(message: &Text, state: Option<State>) -> String {
+    let tick = state.map(|state| format!("{} ", tick(state))).unwrap_or_default();
+    let text = shown(&message.body.text).replace('\n', "\n    ");
+    format!("{DIM}{}{PLAIN} {tick}{BOLD}{}{PLAIN}  {text}", minute(&message.sent_at), who(&message.sender))
+}
+
+fn who(sender: &Sender) -> &str {
+    sender.phone.as_deref().unwrap_or(&sender.account)
+}
+
+/// Groups of five digits, four a line, as they are read aloud.
+fn verification_text(safety_number: &str, verified: bool) -> String {
+    let mut text = String::new();
+    for (index, digit) in safety_number.chars().enumerate() {
+        match index {
+            0 => {}
+            index if index % 20 == 0 => text.push('\n'),
+            index if index % 5 == 0 => text.push(' '),
+            _ => {}
+        }
+        text.push(digit);
+    }
+    let remark = if verified {
+        format!("{GREEN}You have marked this number as compared.{PLAIN}")
+    } else {
+        "Compare it with the other side, then run this again with --mark.".into()
+    };
+    format!("{BOLD}{text}{PLAIN}\n{remark}")
+}
+
+/// `2026-11-22T14:00:00.000Z` as `2026-11-22 14:00Z`.
+fn minute(at: &str) -> String {
+    match (at.get(..10), at.get(11..16)) {
+        (Some(day), Some(minute)) => format!("{day} {minute}Z"),
+        _ => shown(at),
+    }
+}
+
+fn last_seen(stamp: Option<&str>) -> String {
+    let stamp = stamp.and_then(|stamp| stamp.parse::<types::Stamp>().ok());
+    stamp.map(|stamp| minute(&stamp.time().to_string())).unwrap_or_default()
+}
+
+/// Without control characters, except line breaks and tabs, and without characters that turn the
+/// direction of what follows.
+fn shown(text: &str) -> String {
+    let tame = |c: char| match c {
+        '\n' | '\t' => c,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(tame).collect()
+}

@@ -1,0 +1,414 @@
+//! Drives the engine: one task owns it, the clock, the randomness and the connection.
+//!
+//! What happens outside becomes an [`Event`]; what the engine wants done ([`Effect`]) is done here, in
+//! order. Everybody else talks to the engine by [`Driver::call`], one at a time, and learns from
+//! [`Driver::progress`] that it is worth asking again.
+//!
+//! Invariants: at most one connection, and one attempt at a time; frames leave in the engine's order;
+//! after the engine failed, or the driver was stopped, every call is refused and nothing is sent.
+
+use crate::{
+    Backoff, CertificatePin, Dialer, ServerUrl, Socket, Turn, Unreachable,
+    progress::{Ended, Link, Progress},
+};
+use bytes::Bytes;
+use client::{Closed, Dial, Effect, Engine, Event, Fault, LookupRefused};
+use rand::{TryRngCore, rand_core::CryptoRng, rngs::OsRng};
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::{Future, pending},
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+use types::{AccountId, PhoneNumber, Timestamp, limits};
+
+/// Calls that may wait for the engine. Callers wait in turn when there are more.
+const CALLS_QUEUED_MAX: usize = 64;
+
+/// What a lookup found.
+pub type LookupResult = Result<Option<AccountId>, LookupRefused>;
+
+/// A handle to the task that owns the engine. Clones share the task, which ends with the last of them.
+#[derive(Clone)]
+pub struct Driver {
+    inputs: mpsc::Sender<Input>,
+    progress: watch::Receiver<Progress>,
+}
+
+/// The driver's task ended: it was stopped, or the engine failed ([`Progress::ended`] says which).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has stopped")]
+pub struct Stopped;
+
+type Call = Box<dyn FnOnce(&mut Engine, Timestamp, &mut dyn CryptoRng) + Send>;
+
+enum Input {
+    Call(Call),
+    LookUp(PhoneNumber, oneshot::Sender<LookupResult>),
+    Connect,
+    Hurry,
+    Stop(oneshot::Sender<()>),
+}
+
+impl Driver {
+    /// Takes the engine to a task of its own. There is no connection until [`Driver::connect`].
+    pub fn start(engine: Engine) -> (Self, JoinHandle<()>) {
+        let (inputs, inputs_out) = mpsc::channel(CALLS_QUEUED_MAX);
+        let (progress_in, progress) = watch::channel(Progress::default());
+        let task = Task {
+            engine,
+            inputs: inputs_out,
+            progress: progress_in,
+            connection: Connection::Unwanted,
+            backoff: Backoff::default(),
+            dialer: None,
+            outgoing: VecDeque::new(),
+            lookups: Vec::new(),
+            hurry: false,
+        };
+        (Self { inputs, progress }, tokio::spawn(task.run()))
+    }
+
+    /// Lets `call` use the engine, with the present time and randomness. What it asks for is done after.
+    pub async fn call<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Engine, Timestamp, &mut dyn CryptoRng) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (answer, answer_out) = oneshot::channel();
+        let call: Call = Box::new(move |engine, now, rng| {
+            // A caller that stopped waiting is not interested in the answer.
+            let _ = answer.send(call(engine, now, rng));
+        });
+        self.input(Input::Call(call)).await?;
+        answer_out.await.map_err(|_| Stopped)
+    }
+
+    /// Asks the server which account a number leads to. Waits as long as there is no connection.
+    pub async fn look_up(&self, phone: PhoneNumber) -> Result<LookupResult, Stopped> {
+        let (answer, answer_out) = oneshot::channel();
+        self.input(Input::LookUp(phone, answer)).await?;
+        answer_out.await.map_err(|_| Stopped)
+    }
+
+    /// Wants a connection from now on; if one is already wanted but waits for its next attempt, tries at once.
+    pub async fn connect(&self) -> Result<(), Stopped> {
+        self.input(Input::Connect).await
+    }
+
+    /// From now on nothing waits for jitter: the process is about to leave.
+    pub async fn hurry(&self) -> Result<(), Stopped> {
+        self.input(Input::Hurry).await
+    }
+
+    /// What is known of the connection; its changes say that something can be asked anew.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// Closes the connection and the engine. Returns once both are closed.
+    pub async fn stop(&self) {
+        let (done, done_out) = oneshot::channel();
+        if self.input(Input::Stop(done)).await.is_ok() {
+            let _ = done_out.await;
+        }
+    }
+
+    async fn input(&self, input: Input) -> Result<(), Stopped> {
+        self.inputs.send(input).await.map_err(|_| Stopped)
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("progress", &*self.progress.borrow()).finish_non_exhaustive()
+    }
+}
+
+/// Where the connection stands.
+enum Connection {
+    /// Nobody asked for one, or none can help.
+    Unwanted,
+    /// The next attempt is at this time.
+    Waiting(Instant),
+    /// An attempt is under way.
+    Opening(Pin<Box<dyn Future<Output = Result<Socket, Unreachable>> + Send>>),
+    /// There is a socket; until the server knows us, it has this long.
+    Open { socket: Box<Socket>, authenticate_by: Option<Instant> },
+}
+
+/// What the task woke for.
+enum Woken {
+    Input(Option<Input>),
+    Opened(Result<Socket, Unreachable>),
+    Received(Bytes),
+    Written,
+    Lost,
+    AttemptDue,
+    NotAuthenticated,
+    Tick,
+}
+
+struct Task {
+    engine: Engine,
+    inputs: mpsc::Receiver<Input>,
+    progress: watch::Sender<Progress>,
+    connection: Connection,
+    backoff: Backoff,
+    /// The last server dialled, with its trust: reading the system's authorities takes milliseconds.
+    dialer: Option<(Dial, Dialer)>,
+    /// Frames that the socket had no room for yet. Bounded by what the engine leaves unanswered.
+    outgoing: VecDeque<Bytes>,
+    lookups: Vec<(PhoneNumber, oneshot::Sender<LookupResult>)>,
+    hurry: bool,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let stopping = match self.run_until_stopped().await {
+            Ok(stopping) => stopping,
+            Err(fault) => {
+                self.progress.send_modify(|progress| progress.ended = Some(Ended::Fault(Arc::new(fault))));
+                None
+            }
+        };
+        if let Connection::Open { socket, .. } = std::mem::replace(&mut self.connection, Connection::Unwanted)
+        {
+            socket.close().await;
+        }
+        drop(self.engine);
+        if let Some(done) = stopping {
+            let _ = done.send(());
+        }
+    }
+
+    /// Runs until it is told to stop, or until every handle is gone.
+    async fn run_until_stopped(&mut self) -> Result<Option<oneshot::Sender<()>>, Fault> {
+        loop {
+            match self.wait().await {
+                Woken::Input(None) => return Ok(None),
+                Woken::Input(Some(Input::Stop(done))) => return Ok(Some(done)),
+                Woken::Input(Some(input)) => self.take_input(input)?,
+                Woken::Opened(result) => self.opened(result)?,
+                Woken::Received(bytes) => {
+                    self.progress.send_if_modified(|progress| progress.heard());
+                    self.handle(Event::Received(bytes))?;
+                }
+                Woken::Written => continue,
+                Woken::Lost | Woken::NotAuthenticated => self.lost()?,
+                Woken::AttemptDue => self.attempt()?,
+                Woken::Tick => self.handle(Event::Tick)?,
+            }
+            self.carry_out_effects()?;
+        }
+    }
+
+    /// Waits for whatever comes first. Cancelling any branch loses nothing.
+    async fn wait(&mut self) -> Woken {
+        let tick = self.engine.wake_at().map(instant_of);
+        let connection = async {
+            match &mut self.connection {
+                Connection::Unwanted => pending().await,
+                Connection::Waiting(at) => {
+                    sleep_until(*at).await;
+                    Woken::AttemptDue
+                }
+                Connection::Opening(attempt) => Woken::Opened(attempt.await),
+                Connection::Open { socket, authenticate_by } => {
+                    tokio::select! {
+                        biased;
+                        () = until(*authenticate_by) => Woken::NotAuthenticated,
+                        turn = socket.turn(!self.outgoing.is_empty()) => match turn {
+                            Ok(Turn::Received(bytes)) => Woken::Received(bytes),
+                            Ok(Turn::Sendable(slot)) => {
+                                if let Some(frame) = self.outgoing.pop_front() {
+                                    slot.send(frame);
+                                }
+                                Woken::Written
+                            }
+                            Err(_lost) => Woken::Lost,
+                        },
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            input = self.inputs.recv() => Woken::Input(input),
+            woken = connection => woken,
+            () = until(tick) => Woken::Tick,
+        }
+    }
+
+    fn take_input(&mut self, input: Input) -> Result<(), Fault> {
+        match input {
+            Input::Call(call) => call(&mut self.engine, now(), &mut OsRng.unwrap_err()),
+            Input::LookUp(phone, answer) => {
+                self.lookups.push((phone.clone(), answer));
+                self.engine.look_up(phone, now(), &mut OsRng.unwrap_err())?;
+            }
+            Input::Connect if self.progress.borrow().ended.is_some() => {}
+            Input::Connect => {
+                if matches!(self.connection, Connection::Unwanted | Connection::Waiting(_)) {
+                    self.attempt()?;
+                }
+            }
+            Input::Hurry => self.hurry = true,
+            Input::Stop(_) => {}
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), Fault> {
+        self.engine.handle(event, now(), &mut OsRng.unwrap_err())
+    }
+
+    /// Starts one attempt to connect. The engine has the connection's number on disk before anything is dialled.
+    fn attempt(&mut self) -> Result<(), Fault> {
+        let dial = self.engine.dial()?;
+        self.connection = match self.dialer(dial) {
+            Ok(dialer) => Connection::Opening(Box::pin(async move { Socket::open(&dialer).await })),
+            Err(error) => {
+                self.fail(error);
+                return self.handle(Event::ConnectionLost);
+            }
+        };
+        self.progress.send_modify(|progress| progress.link = Link::Connecting);
+        Ok(())
+    }
+
+    fn dialer(&mut self, dial: Dial) -> Result<Dialer, Unreachable> {
+        if let Some((known, dialer)) = &self.dialer
+            && *known == dial
+        {
+            return Ok(dialer.clone());
+        }
+        let url: ServerUrl =
+            dial.origin.parse().map_err(|error| Unreachable::Protocol(format!("{error}")))?;
+        let dialer = Dialer::new(url, dial.server_pin.map(CertificatePin::from_bytes))?;
+        self.dialer = Some((dial, dialer.clone()));
+        Ok(dialer)
+    }
+
+    fn opened(&mut self, result: Result<Socket, Unreachable>) -> Result<(), Fault> {
+        match result {
+            Ok(socket) => {
+                let authenticate_by = Some(Instant::now() + limits::AUTHENTICATION_TIMEOUT.as_duration());
+                self.outgoing.clear();
+                self.connection = Connection::Open { socket: Box::new(socket), authenticate_by };
+                self.handle(Event::Connected)
+            }
+            Err(error) => {
+                self.fail(error);
+                self.handle(Event::ConnectionLost)
+            }
+        }
+    }
+
+    /// An attempt failed: remember why, for people, and wait.
+    fn fail(&mut self, error: Unreachable) {
+        self.progress.send_modify(|progress| progress.trouble = Some(Arc::new(error)));
+        let wait = self.backoff.next_wait_after_failure(&mut OsRng.unwrap_err());
+        self.wait_for_attempt(wait);
+    }
+
+    fn lost(&mut self) -> Result<(), Fault> {
+        let wait = self.backoff.next_wait(&mut OsRng.unwrap_err());
+        self.wait_for_attempt(wait);
+        self.handle(Event::ConnectionLost)
+    }
+
+    fn wait_for_attempt(&mut self, wait: Duration) {
+        self.outgoing.clear();
+        self.connection = Connection::Waiting(Instant::now() + wait);
+        self.progress.send_modify(|progress| progress.link = Link::Waiting);
+    }
+
+    /// Does what the engine wants done, in order, and lets the others know.
+    fn carry_out_effects(&mut self) -> Result<(), Fault> {
+        if self.hurry {
+            self.engine.flush(now(), &mut OsRng.unwrap_err())?;
+        }
+        while let Some(effect) = self.engine.poll_effect() {
+            match effect {
+                Effect::Transmit(frame) => self.outgoing.push_back(frame),
+                Effect::Close(closed) => self.close(closed)?,
+                Effect::Authenticated => self.authenticated(),
+                Effect::Drained => self.progress.send_modify(|progress| {
+                    progress.drains += 1;
+                    progress.drained = true;
+                }),
+                Effect::EventsLogged => self.progress.send_modify(|progress| progress.events += 1),
+                Effect::StateChanged(_) => self.progress.send_modify(|progress| progress.states += 1),
+                Effect::LookedUp { phone, result } => self.looked_up(&phone, result),
+            }
+        }
+        let settled = self.engine.is_settled();
+        self.progress
+            .send_if_modified(|progress| std::mem::replace(&mut progress.settled, settled) != settled);
+        Ok(())
+    }
+
+    fn authenticated(&mut self) {
+        self.backoff.reset();
+        if let Connection::Open { authenticate_by, .. } = &mut self.connection {
+            *authenticate_by = None;
+        }
+        self.progress.send_modify(|progress| {
+            progress.link = Link::Up;
+            progress.connections += 1;
+            progress.drained = false;
+            progress.trouble = None;
+            progress.heard();
+        });
+    }
+
+    fn close(&mut self, closed: Closed) -> Result<(), Fault> {
+        if let Connection::Open { socket, .. } = std::mem::replace(&mut self.connection, Connection::Unwanted)
+        {
+            tokio::spawn(socket.close());
+        }
+        self.outgoing.clear();
+        match closed {
+            closed if closed.is_final() => self.progress.send_modify(|progress| {
+                progress.link = Link::Waiting;
+                progress.ended = Some(Ended::Closed(closed));
+            }),
+            Closed::Reconnect { after } => self.wait_for_attempt(after.as_duration()),
+            _passing => {
+                let wait = self.backoff.next_wait_after_failure(&mut OsRng.unwrap_err());
+                self.wait_for_attempt(wait);
+            }
+        }
+        self.handle(Event::ConnectionLost)
+    }
+
+    fn looked_up(&mut self, phone: &PhoneNumber, result: LookupResult) {
+        for (_, answer) in self.lookups.extract_if(.., |(asked, _)| asked == phone) {
+            let _ = answer.send(result);
+        }
+    }
+}
+
+/// The present time. The engine distrusts it and keeps to the server's for every time limit.
+fn now() -> Timestamp {
+    Timestamp::from_system_time(SystemTime::now())
+}
+
+/// When a point in time comes, as far as the wall clock can be trusted not to be set meanwhile.
+fn instant_of(at: Timestamp) -> Instant {
+    Instant::now() + at.since(now()).as_duration()
+}
+
+/// Waits until a time; forever if there is none.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
