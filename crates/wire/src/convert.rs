@@ -388,7 +388,7 @@ fn read_kem_prekey(key: pb::KemPrekey) -> Read<KemPrekey> {
     })
 }
 
-fn bundle(bundle: &Bundle) -> pb::Bundle {
+pub(crate) fn bundle(bundle: &Bundle) -> pb::Bundle {
     pb::Bundle {
         device: bundle.device.get().into(),
         registration: bundle.registration.get(),
@@ -398,7 +398,7 @@ fn bundle(bundle: &Bundle) -> pb::Bundle {
     }
 }
 
-fn read_bundle(bundle: pb::Bundle) -> Read<Bundle> {
+pub(crate) fn read_bundle(bundle: pb::Bundle) -> Read<Bundle> {
     Ok(Bundle {
         device: DeviceNumber::new(bundle.device)?,
         registration: RegistrationId::new(bundle.registration)?,

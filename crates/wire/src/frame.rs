@@ -273,6 +273,19 @@ pub struct Bundle {
     pub one_time_prekey: Option<OneTimePrekey>,
 }
 
+impl Bundle {
+    /// The bytes of `waxwing.frames.v1.Bundle` by itself, as a store keeps them.
+    pub fn encode(&self) -> Bytes {
+        convert::bundle(self).encode_to_vec().into()
+    }
+
+    /// Reads what [`Bundle::encode`] wrote.
+    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
+        let bundle = pb::Bundle::decode(bytes).map_err(|_| Malformed::Protobuf)?;
+        convert::read_bundle(bundle)
+    }
+}
+
 /// The device list and bundles of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountKeys {
