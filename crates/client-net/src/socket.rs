@@ -80,16 +80,16 @@ impl Socket {
             .await
             .map_err(|_| Unreachable::TimedOut)?
             .map_err(upgrade_error)?;
-        Ok(Self::start(socket))
+        Ok(Self::start(socket, limits::KEEP_ALIVE_INTERVAL.as_duration()))
     }
 
-    fn start(socket: WebSocketStream<ByteStream>) -> Self {
+    fn start(socket: WebSocketStream<ByteStream>, keep_alive: Duration) -> Self {
         let (sink, stream) = socket.split();
         let (incoming_in, incoming) = mpsc::channel(QUEUED_MAX);
         let (outgoing, outgoing_out) = mpsc::channel(QUEUED_MAX);
         let pings = Arc::new(AtomicU32::new(0));
-        let writer = tokio::spawn(write(sink, outgoing_out, Arc::clone(&pings)));
-        let reader = tokio::spawn(read(stream, incoming_in, pings)).abort_handle();
+        let writer = tokio::spawn(write(sink, outgoing_out, Arc::clone(&pings), keep_alive));
+        let reader = tokio::spawn(read(stream, incoming_in, pings, keep_alive)).abort_handle();
         Self { incoming, outgoing, writer, reader }
     }
 
@@ -158,8 +158,8 @@ async fn write(
     mut sink: SplitSink<WebSocketStream<ByteStream>, Message>,
     mut outgoing: mpsc::Receiver<Message>,
     pings_unanswered: Arc<AtomicU32>,
+    period: Duration,
 ) {
-    let period = limits::KEEP_ALIVE_INTERVAL.as_duration();
     let mut keep_alive = interval_at(Instant::now() + period, period);
     loop {
         let message = tokio::select! {
@@ -183,9 +183,10 @@ async fn read(
     mut stream: SplitStream<WebSocketStream<ByteStream>>,
     incoming: mpsc::Sender<Result<Bytes, Lost>>,
     pings_unanswered: Arc<AtomicU32>,
+    period: Duration,
 ) {
     loop {
-        let message = match timeout(limits::KEEP_ALIVE_INTERVAL.as_duration(), stream.next()).await {
+        let message = match timeout(period, stream.next()).await {
             Err(_elapsed) if pings_unanswered.load(Ordering::Relaxed) >= PINGS_MISSED_MAX => {
                 Err(Lost::Silent)
             }
@@ -216,5 +217,46 @@ fn upgrade_error(error: Error) -> Unreachable {
         Error::Io(error) => Unreachable::Network(error),
         Error::Upgrade(upgrade::Error::DidNotSwitchProtocols(status)) => Unreachable::Status(status),
         other => Unreachable::Protocol(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_websockets::ServerBuilder;
+
+    const PERIOD: Duration = Duration::from_millis(20);
+
+    /// A socket with a short keep-alive, and the other end as the library serves it.
+    async fn connected() -> (Socket, WebSocketStream<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let client = ClientBuilder::new().take_over(ByteStream::Plain(stream));
+        (Socket::start(client, PERIOD), ServerBuilder::new().serve(server))
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_no_ping_is_given_up() {
+        let (mut socket, _server_that_never_reads) = connected().await;
+        assert!(matches!(socket.receive().await, Err(Lost::Silent)));
+    }
+
+    #[tokio::test]
+    async fn pongs_keep_an_idle_socket_open() {
+        let (mut socket, mut server) = connected().await;
+        let mut pings = 0;
+        while pings < 3 * PINGS_MISSED_MAX {
+            // The library answers a ping when it is polled next.
+            let message = tokio::select! {
+                message = server.next() => message.unwrap().unwrap(),
+                ended = socket.receive() => panic!("{ended:?}"),
+            };
+            pings += u32::from(message.is_ping());
+        }
+        server.send(Message::binary(Bytes::from_static(b"still there"))).await.unwrap();
+        assert_eq!(socket.receive().await.unwrap(), "still there");
     }
 }
