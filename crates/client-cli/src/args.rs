@@ -17,8 +17,8 @@ use std::{path::PathBuf, time::Duration};
     after_long_help = EXIT_CODES
 )]
 pub struct Cli {
-    /// Where this account lives [default: $XDG_DATA_HOME/waxwing/default]
-    #[arg(long, global = true, value_name = "DIR", env = "WAX_PROFILE", hide_env_values = true)]
+    /// Where this account lives [default: $WAX_PROFILE, else $XDG_DATA_HOME/waxwing/default]
+    #[arg(long, global = true, value_name = "DIR")]
     pub profile: Option<PathBuf>,
 
     /// One JSON object a line on standard output; errors as JSON on the last line of standard error

@@ -25,7 +25,7 @@ pub struct Profile {
 impl Profile {
     /// The profile in `directory`, or the default one of this user.
     pub fn new(directory: Option<PathBuf>) -> Result<Self, Failure> {
-        let directory = directory.or_else(default_directory).ok_or_else(|| {
+        let directory = directory.or_else(named_directory).or_else(default_directory).ok_or_else(|| {
             Failure::new(
                 Reason::Usage,
                 "there is no home directory to keep a profile in",
@@ -142,6 +142,11 @@ pub fn disk_full() -> Failure {
 /// A file that only this user can read and write.
 fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// `$WAX_PROFILE`, unless it is empty.
+fn named_directory() -> Option<PathBuf> {
+    env::var_os("WAX_PROFILE").filter(|directory| !directory.is_empty()).map(PathBuf::from)
 }
 
 /// `$XDG_DATA_HOME/waxwing/default`, by the XDG Base Directory Specification.
