@@ -123,9 +123,8 @@ impl Edge {
     /// Resolves if a shard ends although nobody stopped it: the node should leave service.
     pub async fn failed(&self) {
         let shards = self.inboxes.len();
-        let mut running = self.running.clone();
-        // The count falls only; an error means that the last shard has gone.
-        let _ = running.wait_for(|running| *running < shards).await;
+        // The count only falls; an error means that the last shard has gone.
+        let _ = self.running.clone().wait_for(|running| *running < shards).await;
         if self.stopping.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
@@ -142,13 +141,18 @@ impl Edge {
         let stopped = tokio::time::timeout(grace, self.idle()).await;
         if stopped.is_err() {
             self.inboxes.iter().for_each(|inbox| inbox.abort());
+            self.shards_ended().await;
         }
     }
 
     async fn idle(&self) {
-        let mut running = self.running.clone();
-        let _ = running.wait_for(|running| *running == 0).await;
+        self.shards_ended().await;
         self.http.stopped().await;
+    }
+
+    async fn shards_ended(&self) {
+        // An error means that the last shard has gone.
+        let _ = self.running.clone().wait_for(|running| *running == 0).await;
     }
 }
 

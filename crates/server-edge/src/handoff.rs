@@ -43,6 +43,9 @@ pub struct HandoffLimits {
     pub header_timeout: Duration,
     /// Without a byte in either direction.
     pub idle_timeout: Duration,
+    /// Of a whole connection, however many requests it carries: a place is not held for ever by a peer
+    /// that sends a byte now and then.
+    pub lifetime_max: Duration,
     /// Of one request.
     pub body_bytes_max: usize,
 }
@@ -53,6 +56,7 @@ impl Default for HandoffLimits {
             connections_max: 1_024,
             header_timeout: types::limits::HEADER_TIMEOUT.as_duration(),
             idle_timeout: Duration::from_secs(30),
+            lifetime_max: Duration::from_secs(120),
             body_bytes_max: 1024 * 1024,
         }
     }
@@ -83,7 +87,12 @@ impl HttpServer {
         let server = self.clone();
         self.runtime.spawn(async move {
             // A connection that fails has nobody to tell; its peer sees the socket close.
-            let _ = server.serve_connection(stream, peer, handoff).await;
+            #[expect(clippy::disallowed_methods, reason = "the shell keeps the time of its connections")]
+            let served = tokio::time::timeout(
+                server.limits.lifetime_max,
+                server.serve_connection(stream, peer, handoff),
+            );
+            let _ = served.await;
             drop((place, permit));
         });
     }

@@ -62,9 +62,10 @@ impl Registry {
     }
 
     /// The caller's connection is gone; one that took its place is left as it is.
-    pub(crate) fn remove(&self, caller: Caller) {
+    pub(crate) fn remove(&self, caller: Caller, key: Key, inbox: &Arc<Inbox>) {
         let mut holders = self.stripe(caller.mailbox);
-        if holders.get(&caller.mailbox).is_some_and(|holder| holder.connection == caller.connection) {
+        let same = |holder: &Holder| holder.key == key && Arc::ptr_eq(&holder.inbox, inbox);
+        if holders.get(&caller.mailbox).is_some_and(same) {
             holders.remove(&caller.mailbox);
         }
     }
@@ -133,10 +134,12 @@ mod tests {
         assert!(!registry.insert(caller(5), key(3), &inbox), "an older number does not come back");
         assert!(!registry.insert(caller(6), key(3), &inbox), "nor does the same one");
         assert_eq!(received(&inbox), []);
-        registry.remove(caller(5));
+        registry.remove(caller(5), key(1), &inbox);
         registry.deliver(caller(6).mailbox, 6, Signal::Read);
         assert_eq!(received(&inbox), [(2, Signal::Read)], "the older one's leaving changes nothing");
-        registry.remove(caller(6));
+        registry.remove(caller(6), key(3), &inbox);
+        assert!(!registry.is_empty(), "nor does that of one that was refused");
+        registry.remove(caller(6), key(2), &inbox);
         assert!(registry.is_empty());
     }
 

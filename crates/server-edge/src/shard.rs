@@ -20,33 +20,28 @@ mod sockets;
 use crate::{
     commands::Commands,
     config::EdgeLimits,
-    connection::{Connection, Event as Received, Flushed, Scratch},
+    connection::{Event as Received, Scratch},
     handoff::HttpServer,
-    inbox::{Accepted, Alarm, Inbox, Key, Letter},
+    inbox::{Alarm, Inbox, Key, Letter},
     meters::Meters,
     registry::Registry,
-    session::{CloseReason, Effect, Event, Session},
+    session::{Effect, Event},
     tls::Security,
-    websocket::CloseCode,
     wheel::Wheel,
 };
 use calls::{Calls, Outcome};
 use entry::{Entry, Stage};
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Poll, Token, Waker};
 use server_ports::{Clock, Entropy};
 use slab::Slab;
 use std::{
     collections::VecDeque,
     io, mem,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 use tokio::runtime::Handle;
 use types::{IncarnationId, Millis, Timestamp};
-use wire::{ClientFrame, ServerFrame};
 
 /// Bytes read from a socket at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -98,6 +93,7 @@ pub(crate) struct Shard {
     time: Monotonic,
     now: Timestamp,
     stopping: Option<Millis>,
+    aborted: bool,
     meters: Meters,
     buffers: Buffers,
 }
@@ -145,7 +141,7 @@ impl Shard {
         let now = time.now();
         Ok(Self {
             wheel: Wheel::new(shared.limits.timer_resolution, now),
-            calls: Calls::new(alarm.clone()),
+            calls: Calls::new(shared.commands.clone(), alarm.clone()),
             shared,
             poll,
             alarm,
@@ -160,6 +156,7 @@ impl Shard {
             time,
             now,
             stopping: None,
+            aborted: false,
             meters: Meters::new(),
             buffers: Buffers {
                 input: vec![0; READ_BYTES],
@@ -182,7 +179,7 @@ impl Shard {
         let runtime = self.shared.runtime.clone();
         let _context = runtime.enter();
         let mut events = Events::with_capacity(EVENTS_A_POLL);
-        while self.stopping.is_none() || !self.entries.is_empty() || !self.calls.is_empty() {
+        while !self.is_done() {
             self.sleep(&mut events)?;
             self.now = self.time.now();
             self.sockets(&events);
@@ -192,6 +189,11 @@ impl Shard {
             self.flush_all();
         }
         Ok(())
+    }
+
+    /// Whether the shard was told to stop and nothing is left; calls that never end do not hold up an abort.
+    fn is_done(&self) -> bool {
+        self.stopping.is_some() && self.entries.is_empty() && (self.aborted || self.calls.is_empty())
     }
 
     /// Waits for sockets, the alarm, or the next appointment.
@@ -258,7 +260,7 @@ impl Shard {
                 Outcome::Authenticated(result) => {
                     // The session may have ended while its proof was checked.
                     if let (Ok(admitted), false) = (&result, self.has_session(key)) {
-                        self.calls.closed(&self.shared.commands, key, admitted.caller);
+                        self.calls.closed(key, admitted.caller);
                     }
                     self.tell(key, Event::Authenticated(result));
                 }
@@ -280,7 +282,7 @@ impl Shard {
     }
 
     fn entry(&mut self, key: Key) -> Option<&mut Entry> {
-        self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key)
+        find(&mut self.entries, key)
     }
 
     fn stop(&mut self, reconnect_within: Millis) {
@@ -288,7 +290,7 @@ impl Shard {
         for key in self.keys() {
             let Some(entry) = self.entry(key) else { continue };
             match entry.stage {
-                Stage::Head => self.remove(key, "going_away"),
+                Stage::Head => self.remove(key, Some("going_away")),
                 Stage::Socket => self.stop_session(key, reconnect_within),
                 Stage::Lingering => {}
             }
@@ -297,8 +299,9 @@ impl Shard {
 
     fn abort(&mut self) {
         self.stopping = Some(Millis(0));
+        self.aborted = true;
         for key in self.keys() {
-            self.remove(key, "aborted");
+            self.remove(key, Some("aborted"));
         }
     }
 
@@ -314,19 +317,26 @@ impl Shard {
         match entry.stage {
             Stage::Head | Stage::Lingering if entry.until <= now => {
                 let reason = if entry.stage == Stage::Head { "header_timeout" } else { "lingered" };
-                return self.remove(key, reason);
+                return self.remove(key, Some(reason));
             }
             Stage::Head | Stage::Lingering => {}
             Stage::Socket => self.tell(key, Event::Tick),
         }
+        self.appoint(key);
+    }
+
+    /// Sees to it that a connection is looked at when its next time limit is reached.
+    fn appoint(&mut self, key: Key) {
         let limits = &self.shared.limits.session;
-        let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
-            return;
-        };
+        let Some(entry) = find(&mut self.entries, key) else { return };
         let deadline = entry.deadline(limits);
         if deadline < entry.appointment {
-            entry.appointment = deadline;
-            self.wheel.insert(deadline, key);
+            entry.appointment = self.wheel.insert(deadline, key);
         }
     }
+}
+
+/// The connection of a key, unless its slot has another by now.
+fn find(entries: &mut Slab<Entry>, key: Key) -> Option<&mut Entry> {
+    entries.get_mut(key.slot as usize).filter(|entry| entry.key == key)
 }

@@ -35,13 +35,14 @@ pub(super) enum Outcome {
 
 /// Calls under way, each with the connection that it is for.
 pub(super) struct Calls {
+    commands: Arc<dyn Commands>,
     running: FuturesUnordered<BoxFuture<'static, (Key, Outcome)>>,
     waker: Waker,
 }
 
 impl Calls {
-    pub(super) fn new(alarm: Arc<Alarm>) -> Self {
-        Self { running: FuturesUnordered::new(), waker: alarm.into() }
+    pub(super) fn new(commands: Arc<dyn Commands>, alarm: Arc<Alarm>) -> Self {
+        Self { commands, running: FuturesUnordered::new(), waker: alarm.into() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -56,23 +57,16 @@ impl Calls {
         }
     }
 
-    pub(super) fn authenticate(
-        &mut self,
-        commands: &Arc<dyn Commands>,
-        key: Key,
-        peer: IpAddr,
-        proof: Authenticate,
-        nonce: [u8; 32],
-    ) {
-        let commands = commands.clone();
+    pub(super) fn authenticate(&mut self, key: Key, peer: IpAddr, proof: Authenticate, nonce: [u8; 32]) {
+        let commands = self.commands.clone();
         let call = async move { commands.authenticate(peer, proof, nonce).await };
         self.start(key, call, |result| {
             Outcome::Authenticated(result.unwrap_or(Err(Code::Unavailable.into())))
         });
     }
 
-    pub(super) fn opened(&mut self, commands: &Arc<dyn Commands>, key: Key, caller: Caller) {
-        let commands = commands.clone();
+    pub(super) fn opened(&mut self, key: Key, caller: Caller) {
+        let commands = self.commands.clone();
         let call = async move { commands.opened(caller).await };
         self.start(key, call, |result| Outcome::Opened(result.unwrap_or(Err(Code::Unavailable.into()))));
     }
@@ -84,15 +78,8 @@ impl Calls {
         });
     }
 
-    pub(super) fn call(
-        &mut self,
-        commands: &Arc<dyn Commands>,
-        key: Key,
-        id: u64,
-        caller: Caller,
-        request: Request,
-    ) {
-        let commands = commands.clone();
+    pub(super) fn call(&mut self, key: Key, id: u64, caller: Caller, request: Request) {
+        let commands = self.commands.clone();
         let call = async move { commands.call(caller, request).await };
         self.start(key, call, move |result| Outcome::Answered {
             id,
@@ -100,14 +87,8 @@ impl Calls {
         });
     }
 
-    pub(super) fn read_mailbox(
-        &mut self,
-        commands: &Arc<dyn Commands>,
-        key: Key,
-        caller: Caller,
-        read: Read,
-    ) {
-        let commands = commands.clone();
+    pub(super) fn read_mailbox(&mut self, key: Key, caller: Caller, read: Read) {
+        let commands = self.commands.clone();
         let call = async move { commands.read_mailbox(caller, read).await };
         self.start(key, call, |result| {
             let panicked = || Err(StoreError::Unavailable("the read panicked".into()));
@@ -115,8 +96,8 @@ impl Calls {
         });
     }
 
-    pub(super) fn closed(&mut self, commands: &Arc<dyn Commands>, key: Key, caller: Caller) {
-        let commands = commands.clone();
+    pub(super) fn closed(&mut self, key: Key, caller: Caller) {
+        let commands = self.commands.clone();
         self.start(key, async move { commands.closed(caller).await }, |_| Outcome::Closed);
     }
 

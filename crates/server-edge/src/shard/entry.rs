@@ -69,7 +69,7 @@ impl Entry {
             caller: None,
             stage: Stage::Head,
             until,
-            appointment: until,
+            appointment: Timestamp::MAX,
             unauthenticated: true,
             blocked: false,
             read_when_unblocked: false,

@@ -1,6 +1,16 @@
 //! Sessions of a shard: events go in, effects are carried out.
 
-use super::*;
+use super::{FLUSH_AT_BYTES, Key, Shard, entry::Stage, find};
+use crate::{
+    connection::Event as Received,
+    session::{CloseReason, Effect, Event, Session},
+    websocket::CloseCode,
+};
+use bytes::Bytes;
+use server_ports::Caller;
+use std::mem;
+use types::Millis;
+use wire::{ClientFrame, Code, Push, ServerFrame};
 
 impl Shard {
     pub(super) fn has_session(&mut self, key: Key) -> bool {
@@ -29,7 +39,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn message(&mut self, key: Key, message: bytes::Bytes) {
+    pub(super) fn message(&mut self, key: Key, message: Bytes) {
         let event = match ClientFrame::decode(message) {
             Ok(frame) => {
                 self.meters.frame_in(frame.request.name());
@@ -47,7 +57,7 @@ impl Shard {
     pub(super) fn tell(&mut self, key: Key, event: Event) {
         let mut effects = mem::take(&mut self.buffers.effects);
         let (now, limits) = (self.now, &self.shared.limits.session);
-        let entry = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key);
+        let entry = find(&mut self.entries, key);
         if let Some(session) = entry.and_then(|entry| entry.session.as_mut()) {
             session.handle(event, now, limits, &mut effects);
         }
@@ -56,10 +66,7 @@ impl Shard {
     }
 
     /// Does what a session wants done.
-    pub(super) fn effects(&mut self, key: Key) {
-        if self.buffers.effects.is_empty() {
-            return;
-        }
+    fn effects(&mut self, key: Key) {
         let mut effects = mem::take(&mut self.buffers.effects);
         for effect in effects.drain(..) {
             self.effect(key, effect);
@@ -69,33 +76,31 @@ impl Shard {
         self.wants_flush(key);
     }
 
-    pub(super) fn effect(&mut self, key: Key, effect: Effect) {
-        let shared = self.shared.clone();
-        let commands = &shared.commands;
-        let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
+    fn effect(&mut self, key: Key, effect: Effect) {
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
         match effect {
             Effect::Write(frame) => self.write(key, &frame),
             Effect::Authenticate(proof, nonce) => {
-                self.calls.authenticate(commands, key, entry.peer.ip(), *proof, nonce);
+                self.calls.authenticate(key, entry.peer.ip(), *proof, nonce);
             }
             Effect::Open(caller) => {
                 entry.caller = Some(caller);
-                if shared.registry.insert(caller, key, &self.inbox) {
-                    self.calls.opened(commands, key, caller);
+                if self.shared.registry.insert(caller, key, &self.inbox) {
+                    self.calls.opened(key, caller);
                 } else {
-                    self.calls.refused(key, wire::Code::Replaced.into());
+                    self.calls.refused(key, Code::Replaced.into());
                 }
             }
             Effect::Call { id, request } => {
                 if let Some(caller) = entry.caller {
-                    self.calls.call(commands, key, id, caller, request);
+                    self.calls.call(key, id, caller, request);
                 }
             }
             Effect::ReadMailbox(read) => {
                 if let Some(caller) = entry.caller {
-                    self.calls.read_mailbox(commands, key, caller, read);
+                    self.calls.read_mailbox(key, caller, read);
                 }
             }
             Effect::WindowClosed => self.meters.windows_closed.increment(1),
@@ -103,9 +108,9 @@ impl Shard {
         }
     }
 
-    pub(super) fn write(&mut self, key: Key, frame: &ServerFrame) {
+    fn write(&mut self, key: Key, frame: &ServerFrame) {
         self.meters.frame_out(frame);
-        if matches!(frame, ServerFrame::Push(wire::Push::Drained)) {
+        if matches!(frame, ServerFrame::Push(Push::Drained)) {
             self.meters.drains.increment(1);
         }
         let message = frame.encode();
@@ -120,11 +125,11 @@ impl Shard {
         if let Some(entry) = self.entry(key)
             && (entry.connection.send(&message, output_max).is_err() || shard_full && entry.blocked)
         {
-            self.remove(key, "output_full");
+            self.remove(key, Some("output_full"));
         }
     }
 
-    pub(super) fn close(&mut self, key: Key, reason: CloseReason) {
+    fn close(&mut self, key: Key, reason: CloseReason) {
         let code = match reason {
             CloseReason::Refused(_) => CloseCode::Policy,
             CloseReason::Stopping => CloseCode::GoingAway,
@@ -145,9 +150,8 @@ impl Shard {
     }
 
     /// Follows a session's authentication and its next time limit.
-    pub(super) fn session_changed(&mut self, key: Key) {
-        let limits = &self.shared.limits.session;
-        let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
+    fn session_changed(&mut self, key: Key) {
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
         let Some(session) = &entry.session else { return };
@@ -157,16 +161,12 @@ impl Shard {
             self.unauthenticated -= 1;
             self.meters.sessions.increment(1);
         }
-        let deadline = session.deadline(limits);
-        if deadline < entry.appointment {
-            entry.appointment = deadline;
-            self.wheel.insert(deadline, key);
-        }
+        self.appoint(key);
     }
 
     pub(super) fn end_session(&mut self, key: Key) {
         let until = self.now + self.shared.limits.linger_timeout;
-        let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
         let was_open = !entry.unauthenticated && entry.session.is_some();
@@ -175,21 +175,18 @@ impl Shard {
         entry.stage = Stage::Lingering;
         entry.until = until;
         let caller = entry.caller.take();
-        if until < entry.appointment {
-            entry.appointment = until;
-            self.wheel.insert(until, key);
-        }
+        self.appoint(key);
         self.session_ended(key, caller, was_open);
     }
 
     /// Takes leave of a session, for the registry and the core.
-    pub(super) fn session_ended(&mut self, key: Key, caller: Option<server_ports::Caller>, was_open: bool) {
+    pub(super) fn session_ended(&mut self, key: Key, caller: Option<Caller>, was_open: bool) {
         if was_open {
             self.meters.sessions.decrement(1);
         }
         if let Some(caller) = caller {
-            self.shared.registry.remove(caller);
-            self.calls.closed(&self.shared.commands, key, caller);
+            self.shared.registry.remove(caller, key, &self.inbox);
+            self.calls.closed(key, caller);
         }
     }
 
@@ -199,7 +196,7 @@ impl Shard {
     }
 
     /// A wait that spreads the return of many clients evenly.
-    pub(super) fn jitter(&self, within: Millis) -> Millis {
+    fn jitter(&self, within: Millis) -> Millis {
         Millis(u64::from_be_bytes(self.shared.entropy.array()) % (within.0 + 1))
     }
 }

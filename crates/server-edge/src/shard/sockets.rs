@@ -1,6 +1,22 @@
 //! Connections of a shard and their sockets: accepted, read, flushed, let go.
 
-use super::*;
+use super::{
+    READ_BYTES, READS_A_TURN, Shard,
+    entry::{Entry, Stage},
+    find,
+};
+use crate::{
+    connection::{Connection, Event as Received, Flushed},
+    inbox::{Accepted, Key},
+    session::Event,
+};
+use mio::{Interest, Token};
+use std::{
+    io::{ErrorKind, Read as _, Write as _},
+    mem,
+    net::Shutdown,
+    sync::atomic::Ordering,
+};
 
 impl Shard {
     pub(super) fn accept(&mut self, accepted: Accepted) {
@@ -24,17 +40,17 @@ impl Shard {
         self.meters.connections.increment(1);
         self.unauthenticated += 1;
         self.waiting.push_back(key);
-        self.wheel.insert(until, key);
+        self.appoint(key);
         self.drop_oldest_waiting();
     }
 
     /// Keeps the number of unauthenticated connections at its bound.
-    pub(super) fn drop_oldest_waiting(&mut self) {
+    fn drop_oldest_waiting(&mut self) {
         while self.unauthenticated > self.shared.unauthenticated_max {
             let Some(oldest) = self.waiting.pop_front() else { return };
             if self.entry(oldest).is_some_and(|entry| entry.unauthenticated) {
                 self.meters.half_open_dropped.increment(1);
-                self.remove(oldest, "half_open");
+                self.remove(oldest, Some("half_open"));
             }
         }
         // Connections that authenticated or left are still in the queue; it must not outgrow the others.
@@ -50,25 +66,25 @@ impl Shard {
     pub(super) fn read(&mut self, key: Key) {
         for _ in 0..READS_A_TURN {
             let now = self.now;
-            let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
+            let Some(entry) = find(&mut self.entries, key) else {
                 return;
             };
             if entry.blocked {
                 entry.read_when_unblocked = true;
                 return;
             }
-            let count = match io::Read::read(&mut entry.stream, &mut self.buffers.input) {
+            let count = match entry.stream.read(&mut self.buffers.input) {
                 Ok(0) => return self.peer_left(key),
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return self.remove(key, "reset"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return self.remove(key, Some("reset")),
             };
             self.meters.bytes_in.increment(count as u64);
             let more = count == READ_BYTES || entry.read_closed;
             if entry.stage == Stage::Lingering {
                 if !entry.discard(count) {
-                    return self.remove(key, "lingered");
+                    return self.remove(key, Some("lingered"));
                 }
             } else {
                 let input = &mut self.buffers.input[..count];
@@ -84,7 +100,7 @@ impl Shard {
     }
 
     /// Deals with what a connection has to tell.
-    pub(super) fn received(&mut self, key: Key) {
+    fn received(&mut self, key: Key) {
         let mut received = mem::take(&mut self.buffers.received);
         for event in received.drain(..) {
             match event {
@@ -114,19 +130,19 @@ impl Shard {
 
     /// Writes what is queued, once for everything that this turn has added.
     pub(super) fn flush(&mut self, key: Key) {
-        let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
         entry.flush_queued = false;
         let (stream, meters) = (&mut entry.stream, &self.meters);
         let flushed = entry.connection.flush(&mut self.buffers.scratch, |bytes| {
-            let count = io::Write::write(stream, bytes)?;
+            let count = stream.write(bytes)?;
             meters.bytes_out.increment(count as u64);
             Ok(count)
         });
         let waiting = entry.connection.pending_output();
         self.output_waiting =
-            self.output_waiting + waiting - std::mem::replace(&mut entry.output_waiting, waiting);
+            self.output_waiting + waiting - mem::replace(&mut entry.output_waiting, waiting);
         match flushed {
             Ok(Flushed::All) if entry.connection.is_finished() => self.linger(key),
             Ok(Flushed::All) if mem::take(&mut entry.blocked) => {
@@ -140,38 +156,35 @@ impl Shard {
                 self.tell(key, Event::WriteBlocked)
             }
             Ok(Flushed::Blocked) => {}
-            Err(_) => self.remove(key, "reset"),
+            Err(_) => self.remove(key, Some("reset")),
         }
     }
 
     /// All is said: the peer gets the time to read it, because closing a socket with unread input
     /// would make the kernel throw away what we wrote last.
-    pub(super) fn linger(&mut self, key: Key) {
+    fn linger(&mut self, key: Key) {
         let until = self.now + self.shared.limits.linger_timeout;
-        let Some(entry) = self.entries.get_mut(key.slot as usize).filter(|entry| entry.key == key) else {
+        let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
-        if entry.peer_left || entry.stream.shutdown(std::net::Shutdown::Write).is_err() {
-            return self.remove(key, "");
+        if entry.peer_left || entry.stream.shutdown(Shutdown::Write).is_err() {
+            return self.remove(key, None);
         }
         entry.stage = Stage::Lingering;
         entry.blocked = false;
         entry.until = until;
-        if until < entry.appointment {
-            entry.appointment = until;
-            self.wheel.insert(until, key);
-        }
+        self.appoint(key);
         self.readable.push(key);
     }
 
-    pub(super) fn peer_left(&mut self, key: Key) {
+    fn peer_left(&mut self, key: Key) {
         let Some(entry) = self.entry(key) else { return };
         entry.peer_left = true;
         if entry.stage == Stage::Lingering {
-            return self.remove(key, "");
+            return self.remove(key, None);
         }
         if !entry.connection.wants_flush() {
-            return self.remove(key, "peer");
+            return self.remove(key, Some("peer"));
         }
         let mut received = mem::take(&mut self.buffers.received);
         if let Some(entry) = self.entry(key) {
@@ -182,7 +195,7 @@ impl Shard {
     }
 
     /// Gives a connection and what was read from it to the HTTP server.
-    pub(super) fn hand_off(&mut self, key: Key) {
+    fn hand_off(&mut self, key: Key) {
         let Some(entry) = self.take(key) else { return };
         let Entry { mut stream, connection, peer, permit, .. } = entry;
         if self.poll.registry().deregister(&mut stream).is_ok() {
@@ -190,10 +203,10 @@ impl Shard {
         }
     }
 
-    /// Closes a connection at once.
-    pub(super) fn remove(&mut self, key: Key, reason: &'static str) {
+    /// Closes a connection at once, for a reason that was not told before.
+    pub(super) fn remove(&mut self, key: Key, reason: Option<&'static str>) {
         let Some(mut entry) = self.take(key) else { return };
-        if !reason.is_empty() {
+        if let Some(reason) = reason {
             self.meters.ended(reason);
         }
         // Closing the descriptor would deregister it as well.
@@ -203,7 +216,7 @@ impl Shard {
     }
 
     /// Takes a connection out of the slab and its counts.
-    pub(super) fn take(&mut self, key: Key) -> Option<Entry> {
+    fn take(&mut self, key: Key) -> Option<Entry> {
         self.entry(key)?;
         let entry = self.entries.try_remove(key.slot as usize)?;
         self.shared.connections.fetch_sub(1, Ordering::Relaxed);

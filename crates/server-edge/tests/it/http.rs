@@ -126,11 +126,32 @@ async fn a_body_that_never_comes_ends_the_connection() {
 }
 
 #[tokio::test]
+async fn a_body_that_drips_ends_with_the_connections_lifetime() {
+    let mut limits = patient();
+    limits.http.lifetime_max = Duration::from_millis(200);
+    let node = node(false, limits);
+    let mut stream = node.tcp().await;
+    stream.write_all(b"POST /v1/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n").await.unwrap();
+    let (mut read, mut write) = stream.split();
+    let drip = async {
+        while write.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut answer = Vec::new();
+    let closed = async {
+        tokio::select! { _ = read.read_to_end(&mut answer) => {}, () = drip => {} }
+    };
+    tokio::time::timeout(PATIENCE, closed).await.expect("never closed");
+}
+
+#[tokio::test]
 async fn connections_beyond_the_bound_are_closed_and_places_come_back() {
     let mut limits = patient();
     limits.http.connections_max = 2;
     limits.http.header_timeout = 3 * PATIENCE;
     limits.http.idle_timeout = 3 * PATIENCE;
+    limits.http.lifetime_max = 3 * PATIENCE;
     let node = node(false, limits);
     let request = b"POST /v1/echo HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nAA";
     let mut held = Vec::new();

@@ -3,10 +3,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests over real sockets wait in real time")]
 
 mod abuse;
+mod connection;
 mod drain;
 mod harness;
 mod http;
 mod machine;
 mod sessions;
 mod stop;
+mod tls;
 mod websocket;
