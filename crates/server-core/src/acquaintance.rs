@@ -1,0 +1,47 @@
+//! Who has been in touch with whom, as far as fair use needs it: one account may write to only so many
+//! strangers a day, and who exhausts that writes to nobody new for a week.
+//!
+//! Soft state in the exchange, under keyed hashes. Losing it makes strangers of acquaintances; it never
+//! lets anybody write to more.
+
+use crate::{
+    Core,
+    quota::{self, Allowance, Count},
+    refusal::Rejection,
+};
+use types::{AccountId, Millis};
+
+/// An acquaintance is forgotten after so long without a new session.
+const REMEMBERED: Millis = Millis::from_days(30);
+
+/// `account` is about to open a session with `other`: free for acquaintances, counted for strangers.
+pub(crate) async fn meet(core: &Core, account: AccountId, other: AccountId) -> Result<(), Rejection> {
+    if account == other
+        || quota::would_fit(core, pair(&[account.as_bytes(), other.as_bytes()])).await.is_err()
+    {
+        return Ok(());
+    }
+    let quotas = &core.config.quotas;
+    let subject: &[&[u8]] = &[account.as_bytes()];
+    let brake_allowance = Allowance { limit: 1, window: quotas.first_messages_brake };
+    let brake = Count { quota: "first_messages_brake", subject, allowance: brake_allowance };
+    quota::would_fit(core, brake).await?;
+    let first = Count { quota: "first_messages", subject, allowance: quotas.first_messages };
+    if quota::spend(core, first, 1).await.is_err() {
+        quota::spend(core, brake, 1).await?;
+        return Err(Rejection::Quota { retry_after: quotas.first_messages_brake });
+    }
+    know(core, account, other).await;
+    Ok(())
+}
+
+/// From now on `account` may write to `other` as to an acquaintance.
+pub(crate) async fn know(core: &Core, account: AccountId, other: AccountId) {
+    // Already known, or the exchange is away: then they stay strangers, which opens nothing.
+    let _ = quota::spend(core, pair(&[account.as_bytes(), other.as_bytes()]), 1).await;
+}
+
+/// A pair is known while its one unit is spent.
+fn pair<'a>(subject: &'a [&'a [u8]]) -> Count<'a> {
+    Count { quota: "acquaintances", subject, allowance: Allowance { limit: 1, window: REMEMBERED } }
+}
