@@ -19,6 +19,7 @@ pub const CASES: &[Case<dyn Exchange>] = cases![dyn Exchange:
     the_highest_connection_holds_the_route,
     only_the_holder_releases,
     a_quota_allows_its_limit_and_says_when_to_come_back,
+    a_quota_can_be_asked_without_spending,
     quotas_and_subjects_are_apart,
     no_window_holds_more_than_the_limit,
     a_clock_that_steps_back_opens_no_quota,
@@ -146,7 +147,16 @@ async fn a_quota_allows_its_limit_and_says_when_to_come_back(exchange: Ex<'_>) {
     assert_eq!(spend(exchange, spending(100, NOW + wait)).await, SpendOutcome::Allowed);
     let never = spend(exchange, spending(101, NOW + Millis(wait.0 * 9))).await;
     assert!(matches!(never, SpendOutcome::RetryAfter(_)), "more than the limit never fits");
-    assert_eq!(spend(exchange, spending(0, NOW + wait)).await, SpendOutcome::Allowed);
+}
+
+async fn a_quota_can_be_asked_without_spending(exchange: Ex<'_>) {
+    for _ in 0..200 {
+        assert_eq!(spend(exchange, spending(0, NOW)).await, SpendOutcome::Allowed, "nothing is spent");
+    }
+    assert_eq!(spend(exchange, spending(99, NOW)).await, SpendOutcome::Allowed);
+    assert_eq!(spend(exchange, spending(0, NOW)).await, SpendOutcome::Allowed, "one more would fit");
+    assert_eq!(spend(exchange, spending(1, NOW)).await, SpendOutcome::Allowed);
+    assert!(matches!(spend(exchange, spending(0, NOW)).await, SpendOutcome::RetryAfter(_)), "none would");
 }
 
 async fn quotas_and_subjects_are_apart(exchange: Ex<'_>) {

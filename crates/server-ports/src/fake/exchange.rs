@@ -165,9 +165,10 @@ impl Exchange for FakeExchange {
         let counted = |at: Timestamp| at + spend.window > spend.now;
         spent.retain(|(at, _)| counted(*at));
         let used: u64 = spent.iter().map(|(_, amount)| u64::from(*amount)).sum();
-        let over = (used + u64::from(spend.amount)).saturating_sub(u64::from(spend.limit));
+        let asked = u64::from(spend.amount.max(1));
+        let over = (used + asked).saturating_sub(u64::from(spend.limit));
         if over == 0 {
-            spent.push((spend.now, spend.amount));
+            spent.extend((spend.amount > 0).then_some((spend.now, spend.amount)));
             return Ok(SpendOutcome::Allowed);
         }
         let mut freed = 0;
