@@ -1,16 +1,26 @@
 //! The engine itself: its state, its commands, and the one way in which they become transactions.
 
 use crate::{
-    CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault, HttpAnswer, HttpRequest, NewAccount,
-    OpenError, Registered, RegistrationError, View,
+    Closed, CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault, HttpAnswer, HttpRequest,
+    NewAccount, OpenError, Registered, RegistrationError, View, database,
+    live::{Asked, Live, Phase},
+    registration,
+    store::{Stored, contacts, device_lists, events, outbox, profile, profile::Me},
+    turn::Turn,
 };
 use rand_core::CryptoRng;
 use rusqlite::Connection;
+use std::collections::VecDeque;
 use types::{AccountId, MessageId, PhoneNumber, Stamp, Timestamp};
+use wire::{Push, Refusal, Response, ServerFrame};
 
 /// A device's engine. See the [crate documentation](crate).
 pub struct Engine {
     connection: Connection,
+    me: Option<Me>,
+    live: Live,
+    effects: VecDeque<Effect>,
+    poisoned: bool,
 }
 
 /// A text to send.
@@ -67,13 +77,25 @@ pub struct MarkedRead {
 
 impl Engine {
     /// Takes a database that [`crate::database::open`] opened, and brings its format up to date.
-    pub fn open(connection: Connection) -> Result<Self, OpenError> {
-        Ok(Self { connection })
+    pub fn open(mut connection: Connection) -> Result<Self, OpenError> {
+        database::prepare(&mut connection)?;
+        let me = profile::load(&connection)?;
+        let live = Live::new(
+            profile::clock(&connection)?,
+            outbox::lanes(&connection)?,
+            events::next_batch(&connection)?,
+        );
+        Ok(Self { connection, me, live, effects: VecDeque::new(), poisoned: false })
+    }
+
+    /// Gives the database back, as a crash at this point would leave it. What was not polled is lost.
+    pub fn close(self) -> Connection {
+        self.connection
     }
 
     /// What can be asked.
     pub fn view(&self) -> View<'_> {
-        View { connection: &self.connection }
+        View { connection: &self.connection, draining: self.live.is_draining().then_some(self.live.batch) }
     }
 
     // ---- getting an account
@@ -82,63 +104,90 @@ impl Engine {
     /// earlier code and, if server and number are the same, keeps the keys.
     pub fn begin_registration(
         &mut self,
-        _account: &NewAccount,
-        _now: Timestamp,
-        _rng: &mut dyn CryptoRng,
+        account: &NewAccount,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
     ) -> Result<HttpRequest, RegistrationError> {
-        todo!()
+        let (me, request) = self.write(|db| registration::begin(db, account, now, rng))?;
+        self.me = Some(me);
+        Ok(request)
     }
 
     /// The answer to [`Engine::begin_registration`]'s request.
-    pub fn code_sent(&mut self, _answer: &HttpAnswer) -> Result<CodeSent, RegistrationError> {
-        todo!()
+    pub fn code_sent(&mut self, answer: &HttpAnswer) -> Result<CodeSent, RegistrationError> {
+        self.write(|db| registration::code_sent(db, answer))
     }
 
     /// How to make the account with the code. May be repeated with the same or another code: the keys stay.
     pub fn finish_registration(
         &mut self,
-        _code: &str,
-        _replace: bool,
+        code: &str,
+        replace: bool,
     ) -> Result<HttpRequest, RegistrationError> {
-        todo!()
+        self.write(|db| registration::finish(db, code, replace))
     }
 
     /// The answer to [`Engine::finish_registration`]'s request.
-    pub fn registered(&mut self, _answer: &HttpAnswer) -> Result<Registered, RegistrationError> {
-        todo!()
+    pub fn registered(&mut self, answer: &HttpAnswer) -> Result<Registered, RegistrationError> {
+        let registered = self.write(|db| registration::registered(db, answer))?;
+        self.me = profile::load(&self.connection)?;
+        Ok(registered)
     }
 
     // ---- being connected
 
     /// Stores the next connection number and says where to connect. To be called before every connection.
     pub fn dial(&mut self) -> Result<Dial, Fault> {
-        todo!()
+        let (number, me) = self.write(|db| -> Stored<_> {
+            let me = profile::require(db)?;
+            Ok((profile::next_connection_number(db)?, me))
+        })?;
+        self.live.disconnect();
+        self.live.phase = Phase::Dialled { number };
+        Ok(Dial { origin: me.server, server_pin: me.server_pin })
     }
 
     /// Takes in what happened. Then poll [`Engine::poll_effect`] until it is empty.
-    pub fn handle(&mut self, _event: Event, _now: Timestamp, _rng: &mut dyn CryptoRng) -> Result<(), Fault> {
-        todo!()
+    pub fn handle(&mut self, event: Event, now: Timestamp, rng: &mut dyn CryptoRng) -> Result<(), Fault> {
+        self.turn(now, rng, |turn| {
+            match event {
+                Event::Connected => turn.connected(),
+                Event::ConnectionLost => turn.lost(),
+                Event::Tick => {}
+                Event::Received(bytes) => turn.received(bytes)?,
+            }
+            turn.advance()
+        })
     }
 
     /// The next thing to do, in order.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        todo!()
+        self.effects.pop_front()
     }
 
-    /// When [`Event::Tick`] is wanted next, at the latest.
+    /// When [`Event::Tick`] is wanted next, at the latest. None while there is no session.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        todo!()
+        Turn::wake_at(&self.live)
     }
 
     /// True if this connection has nothing left to wait for: mailbox drained, acknowledgements answered,
     /// outbox empty, receipts accepted. What waits for a time that the server named does not count.
     pub fn is_settled(&self) -> bool {
-        todo!()
+        let live = &self.live;
+        live.is_open()
+            && live.drained
+            && live.asked.is_empty()
+            && live.ready.is_empty()
+            && live.lists_wanted.is_empty()
+            && live.receipts_at.is_none()
+            && live.refill_at.is_none()
+            && !live.upload_keys
+            && !live.put_list
     }
 
     /// Whether this connection has seen the end of the drain.
     pub fn is_drained(&self) -> bool {
-        todo!()
+        self.live.is_open() && self.live.drained
     }
 
     // ---- commands
@@ -146,55 +195,220 @@ impl Engine {
     /// Stores a text, and seals and sends it as soon as it can be. The same id again is the same send.
     pub fn send_text(
         &mut self,
-        _text: SendText,
-        _now: Timestamp,
-        _rng: &mut dyn CryptoRng,
+        text: SendText,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
     ) -> Result<Sent, SendError> {
-        todo!()
+        self.turn(now, rng, |turn| {
+            let sent = turn.send_text(&text)?;
+            turn.advance()?;
+            Ok(sent)
+        })?
     }
 
     /// Marks everything in a chat as read, and lets the other side know.
     pub fn mark_read(
         &mut self,
-        _chat: AccountId,
-        _now: Timestamp,
-        _rng: &mut dyn CryptoRng,
+        chat: AccountId,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
     ) -> Result<MarkedRead, Fault> {
-        todo!()
+        self.turn(now, rng, |turn| {
+            let marked = turn.mark_read(chat)?;
+            turn.advance()?;
+            Ok(marked)
+        })
     }
 
     /// Asks the server which account a number leads to: [`Effect::LookedUp`]. Forgotten with the process.
     pub fn look_up(
         &mut self,
-        _phone: PhoneNumber,
-        _now: Timestamp,
-        _rng: &mut dyn CryptoRng,
+        phone: PhoneNumber,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
     ) -> Result<(), Fault> {
-        todo!()
+        self.turn(now, rng, |turn| {
+            turn.live.lookups.insert(phone);
+            turn.advance()
+        })
     }
 
     /// Asks for an account's device list if it is not known yet, so that [`View::safety`] can answer.
     pub fn fetch_device_list(
         &mut self,
-        _chat: AccountId,
-        _now: Timestamp,
-        _rng: &mut dyn CryptoRng,
+        chat: AccountId,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
     ) -> Result<(), Fault> {
-        todo!()
+        self.turn(now, rng, |turn| {
+            if device_lists::get(turn.db, chat)?.is_none() {
+                turn.want_list(chat);
+            }
+            turn.advance()
+        })
     }
 
     /// Remembers that the safety number with this account was compared. False if the account is not known.
-    pub fn mark_verified(&mut self, _chat: AccountId) -> Result<bool, Fault> {
-        todo!()
+    pub fn mark_verified(&mut self, chat: AccountId) -> Result<bool, Fault> {
+        self.write(|db| contacts::set_verified(db, chat))
     }
 
     /// Forgets events whose lines were written and flushed.
-    pub fn mark_printed(&mut self, _events: &[EventId]) -> Result<(), Fault> {
-        todo!()
+    pub fn mark_printed(&mut self, printed: &[EventId]) -> Result<(), Fault> {
+        self.write(|db| printed.iter().try_for_each(|event| events::remove(db, *event)))
     }
 
-    /// Sends at once what would wait for a moment (receipts, acknowledgements, keys): the process is about to end.
-    pub fn flush(&mut self, _now: Timestamp, _rng: &mut dyn CryptoRng) -> Result<(), Fault> {
-        todo!()
+    /// Sends at once what would wait for a moment (receipts, requests, keys): the process is about to end.
+    pub fn flush(&mut self, now: Timestamp, rng: &mut dyn CryptoRng) -> Result<(), Fault> {
+        self.turn(now, rng, |turn| {
+            for moment in [&mut turn.live.receipts_at, &mut turn.live.refill_at] {
+                *moment = moment.map(|at| at.min(now));
+            }
+            turn.flush_gaps();
+            turn.advance()
+        })
+    }
+
+    /// Runs one turn in one transaction. Its effects exist only once it is on disk.
+    fn turn<T>(
+        &mut self,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+        work: impl FnOnce(&mut Turn<'_>) -> Stored<T>,
+    ) -> Result<T, Fault> {
+        if self.poisoned {
+            return Err(Fault::Poisoned);
+        }
+        let me = self.me.as_ref().filter(|me| me.registered).ok_or(Fault::NotRegistered)?;
+        // From here on, memory and disk agree again only if all of it succeeds.
+        self.poisoned = true;
+        let transaction = self.connection.transaction()?;
+        let mut turn = Turn { db: &transaction, me, live: &mut self.live, now, rng, effects: Vec::new() };
+        let result = work(&mut turn)?;
+        let effects = turn.effects;
+        transaction.commit()?;
+        self.effects.extend(effects);
+        self.poisoned = false;
+        Ok(result)
+    }
+
+    /// Writes without a turn: nothing here touches what is remembered between turns.
+    fn write<T, E: From<Fault>>(&mut self, work: impl FnOnce(&Connection) -> Result<T, E>) -> Result<T, E> {
+        if self.poisoned {
+            return Err(Fault::Poisoned.into());
+        }
+        let transaction = self.connection.transaction().map_err(Fault::from)?;
+        let result = work(&transaction)?;
+        transaction.commit().map_err(Fault::from)?;
+        Ok(result)
+    }
+}
+
+/// The engine's table of contents: what each frame of the server leads to.
+impl Turn<'_> {
+    fn received(&mut self, bytes: bytes::Bytes) -> Stored<()> {
+        if self.live.phase == Phase::Offline {
+            return Ok(());
+        }
+        match ServerFrame::decode(bytes) {
+            Ok(ServerFrame::Push(push)) => self.pushed(push),
+            Ok(ServerFrame::Answer { id, result }) => match self.live.asked.remove(&id) {
+                Some(asked) => self.answered(asked, result),
+                None => {
+                    self.close(Closed::Protocol);
+                    Ok(())
+                }
+            },
+            Err(_) => {
+                self.close(Closed::Protocol);
+                Ok(())
+            }
+        }
+    }
+
+    fn pushed(&mut self, push: Push) -> Stored<()> {
+        match push {
+            Push::Hello(hello) => return self.greeted(&hello),
+            Push::Closing(refusal) => self.closing(&refusal),
+            Push::Reconnect { after } => self.close(Closed::Reconnect { after }),
+            Push::Ephemeral(_) | Push::Unknown => {}
+            _ if !self.live.is_open() => self.close(Closed::Protocol),
+            Push::Deliver(rows) => return self.delivered(&rows),
+            Push::Drained => self.drained(),
+            Push::KeysLow(left) => self.keys_low(left),
+            Push::DeviceListChanged { account, version } => return self.list_changed(account, version),
+        }
+        Ok(())
+    }
+
+    /// The end of the drain: what comes from now on is printed as it comes.
+    fn drained(&mut self) {
+        if !self.live.drained {
+            self.live.drained = true;
+            self.live.batch.0 += 1;
+            self.effect(Effect::Drained);
+        }
+    }
+
+    fn list_changed(&mut self, account: AccountId, version: u64) -> Stored<()> {
+        let known = device_lists::get(self.db, account)?;
+        if known.is_some_and(|list| list.version() < version) && account != self.me.account() {
+            device_lists::mark_stale(self.db, account)?;
+            self.want_list(account);
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, asked: Asked, result: Result<Response, Refusal>) -> Stored<()> {
+        match (asked, result) {
+            (Asked::Authenticate, Ok(Response::Authenticated(answer))) => self.authenticated(answer),
+            (Asked::Authenticate, Err(refusal)) => {
+                self.closing(&refusal);
+                Ok(())
+            }
+            (Asked::Send { row, lane }, Ok(Response::Accepted { stamp, .. })) => {
+                self.accepted(row, lane, stamp)
+            }
+            (Asked::Send { row, lane }, Err(refusal)) => self.send_refused(row, lane, &refusal),
+            // A row that was not deleted comes again and is dropped then.
+            (Asked::Ack, Ok(Response::Done) | Err(_)) => Ok(()),
+            (Asked::Keys { account, .. }, Ok(Response::Keys(keys))) => self.keys_came(account, &keys),
+            (Asked::Keys { account, .. }, Err(refusal)) => {
+                self.keys_refused(account, &refusal);
+                Ok(())
+            }
+            (Asked::Lists(accounts), Ok(Response::DeviceLists(lists))) => self.lists_came(&accounts, &lists),
+            // What is held stays held, and its list is asked for with the next connection.
+            (Asked::Lists(_), Err(_)) => Ok(()),
+            (Asked::PutList, Ok(Response::Done) | Err(_)) => {
+                self.list_put();
+                Ok(())
+            }
+            (Asked::UploadKeys { signed, last_resort }, Ok(Response::Done)) => {
+                self.keys_uploaded(signed, last_resort)
+            }
+            (Asked::UploadKeys { .. }, Err(_)) => {
+                self.upload_refused();
+                Ok(())
+            }
+            (Asked::KeyCount, Ok(Response::KeyCounts(left))) => self.keys_counted(left),
+            (Asked::KeyCount, Err(_)) => Ok(()),
+            (Asked::LookUp(phone), Ok(Response::LookupResult(found))) => {
+                self.looked_up(phone, found.first().copied().flatten())
+            }
+            (Asked::LookUp(phone), Err(refusal)) => {
+                self.look_up_refused(phone, &refusal);
+                Ok(())
+            }
+            (Asked::CheckClaim { account, phone }, Ok(Response::LookupResult(found))) => {
+                self.claim_checked(account, &phone, found.first().copied().flatten())
+            }
+            // Asked again with the next connection.
+            (Asked::CheckClaim { .. }, Err(_)) => Ok(()),
+            (_, Ok(_)) => {
+                self.close(Closed::Protocol);
+                Ok(())
+            }
+        }
     }
 }

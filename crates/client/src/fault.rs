@@ -32,7 +32,29 @@ impl From<rusqlite::Error> for Fault {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged,
             Some(ErrorCode::DiskFull) => Self::Full,
+            // A stored value that its type does not allow.
+            None if matches!(
+                error,
+                rusqlite::Error::FromSqlConversionFailure(..)
+                    | rusqlite::Error::InvalidColumnType(..)
+                    | rusqlite::Error::IntegralValueOutOfRange(..)
+            ) =>
+            {
+                Self::Damaged
+            }
             _ => Self::Database(error),
+        }
+    }
+}
+
+impl Fault {
+    /// The fault behind an error that only a reference is left of.
+    pub(crate) fn from_stored(error: &rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::SqliteFailure(failure, message) => {
+                rusqlite::Error::SqliteFailure(*failure, message.clone()).into()
+            }
+            _ => Self::Damaged,
         }
     }
 }

@@ -20,12 +20,32 @@
 //!
 //! Must not know: sockets, clocks, threads, files other than its database, servers' insides.
 
+mod apply;
+mod clock;
+mod connect;
 pub mod database;
+mod device_lists;
 mod engine;
 mod event;
 mod fault;
+mod gaps;
+mod keys;
+mod live;
+mod lookups;
 mod model;
+mod printing;
+mod reading;
+mod receipts;
+mod receive;
 mod registration;
+mod resend;
+mod sealing;
+mod search;
+mod send;
+mod status;
+mod store;
+mod transmit;
+mod turn;
 mod view;
 
 pub use database::OpenError;

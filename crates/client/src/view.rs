@@ -1,9 +1,12 @@
 //! Questions about what is stored. Nothing here writes, so another process may ask beside the engine's.
 
 use crate::{
-    Chat, ChatName, Fault, LoggedEvent, MessageView, OpenError, Resolved, Safety, StatusView, Whoami,
+    Chat, ChatKind, ChatName, Fault, LoggedEvent, MessageView, OpenError, Resolved, Safety, StatusView,
+    Whoami, database, printing, reading, search, status,
+    store::{Columns, chats, contacts, device_lists, events::Batch, outbox, profile},
 };
 use rusqlite::Connection;
+use seal::{Body, ReceiptKind};
 use types::{AccountId, MessageId, Timestamp};
 
 /// A database opened for reading only, beside the process whose engine writes it.
@@ -14,12 +17,13 @@ pub struct Reader {
 impl Reader {
     /// Checks the format of a database that [`crate::database::open_read_only`] opened.
     pub fn open(connection: Connection) -> Result<Self, OpenError> {
+        database::prepare_reader(&connection)?;
         Ok(Self { connection })
     }
 
     /// What can be asked.
     pub fn view(&self) -> View<'_> {
-        View { connection: &self.connection }
+        View { connection: &self.connection, draining: None }
     }
 }
 
@@ -27,52 +31,114 @@ impl Reader {
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     pub(crate) connection: &'a Connection,
+    /// What the drain that goes on has brought is not printed yet.
+    pub(crate) draining: Option<Batch>,
 }
 
 impl View<'_> {
     /// This device; none before the registration is finished.
     pub fn whoami(&self) -> Result<Option<Whoami>, Fault> {
-        todo!()
+        let me = profile::load(self.connection)?.filter(|me| me.registered);
+        Ok(me.map(|me| Whoami {
+            account: me.account(),
+            device: me.address.device,
+            phone: me.phone,
+            server: me.server,
+            name: me.name,
+        }))
     }
 
     /// What a name leads to. A number that is not in the contacts is [`Resolved::LookUp`].
-    pub fn resolve(&self, _name: &ChatName) -> Result<Resolved, Fault> {
-        todo!()
+    pub fn resolve(&self, name: &ChatName) -> Result<Resolved, Fault> {
+        match name {
+            ChatName::Phone(phone) => match contacts::account_of(self.connection, phone)? {
+                Some(account) => Ok(Resolved::Known(account)),
+                None => Ok(Resolved::LookUp),
+            },
+            ChatName::Account(account) if contacts::exists(self.connection, *account)? => {
+                Ok(Resolved::Known(*account))
+            }
+            ChatName::Account(account) => Ok(Resolved::Stranger(*account)),
+        }
     }
 
     /// All chats, the one with the newest message first.
     pub fn chats(&self) -> Result<Vec<Chat>, Fault> {
-        todo!()
+        let mut statement = self.connection.prepare_cached(
+            "SELECT chat.account, contact.name, number.phone,
+                    (SELECT max(stamp) FROM message WHERE message.chat = chat.account) AS last,
+                    (SELECT count(*) FROM message WHERE message.chat = chat.account AND sender = chat.account
+                       AND (read_up_to IS NULL OR stamp > read_up_to))
+             FROM chat LEFT JOIN contact USING (account) LEFT JOIN number USING (account)
+             WHERE EXISTS (SELECT 1 FROM message WHERE message.chat = chat.account)
+             ORDER BY last DESC NULLS FIRST, chat.account",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok(Chat {
+                chat: row.account(0)?,
+                kind: ChatKind::Direct,
+                name: row.get(1)?,
+                phone: row.read(2, |text: Option<String>| text.map(|text| text.parse()).transpose())?,
+                last_stamp: row.stamp(3)?,
+                unread: row.number(4)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The last `limit` messages of a chat, oldest first, queued ones last. `now` decides what has expired.
-    pub fn history(&self, _chat: AccountId, _limit: u32, _now: Timestamp) -> Result<Vec<MessageView>, Fault> {
-        todo!()
+    pub fn history(&self, chat: AccountId, limit: u32, now: Timestamp) -> Result<Vec<MessageView>, Fault> {
+        reading::history(self.connection, chat, limit, now)
     }
 
     /// Messages with all of these words, newest first. Words are plain: nothing in them is query syntax.
-    pub fn search(&self, _words: &str, _limit: u32, _now: Timestamp) -> Result<Vec<MessageView>, Fault> {
-        todo!()
+    pub fn search(&self, words: &str, limit: u32, now: Timestamp) -> Result<Vec<MessageView>, Fault> {
+        search::search(self.connection, words, limit, now)
     }
 
     /// How far one of our own messages got; none if there is no such message of ours.
-    pub fn status(&self, _message: MessageId, _now: Timestamp) -> Result<Option<StatusView>, Fault> {
-        todo!()
+    pub fn status(&self, message: MessageId, now: Timestamp) -> Result<Option<StatusView>, Fault> {
+        status::status(self.connection, message, now)
     }
 
     /// The safety number with another account; none until its device list is known.
-    pub fn safety(&self, _chat: AccountId) -> Result<Option<Safety>, Fault> {
-        todo!()
+    pub fn safety(&self, chat: AccountId) -> Result<Option<Safety>, Fault> {
+        let me = profile::require(self.connection)?;
+        let Some(list) = device_lists::get(self.connection, chat)? else { return Ok(None) };
+        let number = seal::safety_number(&me.account_secret.public(), list.account_key());
+        let verified = contacts::is_verified(self.connection, chat)?;
+        Ok(Some(Safety { safety_number: number.digits().to_owned(), verified }))
     }
 
     /// The first `limit` events that were not printed yet, messages in stamp order within what one drain
     /// brought. What a drain brings is given once the drain is over.
-    pub fn unprinted_events(&self, _limit: u32) -> Result<Vec<LoggedEvent>, Fault> {
-        todo!()
+    pub fn unprinted_events(&self, limit: u32) -> Result<Vec<LoggedEvent>, Fault> {
+        printing::unprinted(self.connection, self.draining, limit)
     }
 
     /// Whether the read receipts of this chat were accepted by the server.
-    pub fn is_read_accepted(&self, _chat: AccountId) -> Result<bool, Fault> {
-        todo!()
+    pub fn is_read_accepted(&self, chat: AccountId) -> Result<bool, Fault> {
+        let lane = outbox::Lane { recipient: chat, class: outbox::LaneClass::Silent };
+        let waits = outbox::any(
+            self.connection,
+            lane,
+            |content| matches!(&content.body, Body::Receipt(receipt) if receipt.kind == ReceiptKind::Read),
+        )?;
+        Ok(!waits)
+    }
+
+    /// Whether nothing waits to be sent.
+    pub fn is_outbox_empty(&self) -> Result<bool, Fault> {
+        outbox::is_empty(self.connection)
+    }
+
+    /// Whether an account was closed: its number may lead to another one now.
+    pub fn is_closed(&self, chat: AccountId) -> Result<bool, Fault> {
+        contacts::is_closed(self.connection, chat)
+    }
+
+    /// How far the other side's devices have read this chat, at most.
+    pub fn read_by_other(&self, chat: AccountId) -> Result<Option<types::Stamp>, Fault> {
+        Ok(chats::peer_reads(self.connection, chat)?.into_iter().map(|(_, up_to, _)| up_to).max())
     }
 }

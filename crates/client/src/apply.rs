@@ -1,0 +1,97 @@
+//! What a verified content does: its sender is on the list, its addresses are right, nothing was shown yet.
+
+use crate::{
+    Effect,
+    device_lists::Claim,
+    receive::Intake,
+    store::{Stored, chats, contacts, events, gaps, inbox, messages, messages::NewMessage},
+    turn::Turn,
+};
+use seal::{Body, Content, Opened, Text};
+use types::Stamp;
+use wire::Envelope;
+
+impl Turn<'_> {
+    pub(crate) fn apply(&mut self, envelope: &Envelope, opened: &Opened, content: Content) -> Stored<Intake> {
+        let from = envelope.from;
+        if from.account == self.me.account() || content.group.is_some() {
+            return self.put_aside(envelope, Some(opened), "unknown_conversation");
+        }
+        let stamp = content.original_stamp.map_or(envelope.stamp, |original| original.min(envelope.stamp));
+        if matches!(content.body, Body::Unsupported(_)) {
+            // A later version may show it; that it takes a place in the order is known now.
+            self.count(from, &content, stamp)?;
+            return self.put_aside(envelope, Some(opened), "unsupported_body");
+        }
+        self.check_view_of_us(&content)?;
+        self.note_claim(&content)?;
+        if content.original_stamp.is_some() {
+            gaps::remove_envelope_with_stamp(self.db, from, stamp)?;
+        }
+        if !inbox::see(self.db, from.account, content.message_id, self.server_now())? {
+            return self.repeated(envelope, &content, stamp);
+        }
+        match &content.body {
+            Body::Text(text) => self.show(envelope, &content, text, stamp)?,
+            Body::Receipt(receipt) => self.receipt_came(envelope, receipt)?,
+            Body::ResendRequest(request) => self.resend_asked(from, request)?,
+            Body::Void(void) => self.void_came(from, void)?,
+            Body::SessionReset | Body::Unsupported(_) => {}
+        }
+        Ok(Intake::Done)
+    }
+
+    /// The message row, its place in the order, its event and the receipt that it earns, in this transaction.
+    fn show(&mut self, envelope: &Envelope, content: &Content, text: &Text, stamp: Stamp) -> Stored<()> {
+        let from = envelope.from;
+        chats::ensure(self.db, self.me.account(), from.account)?;
+        let message = NewMessage {
+            id: content.message_id,
+            chat: from.account,
+            sender: from,
+            counter: content.counter,
+            sent_at: content.sent_at,
+            stamp: Some(stamp),
+            text: &text.text,
+            envelope: Some(envelope.envelope_id),
+        };
+        // Ids older than 60 days are forgotten; the messages are not.
+        let Some(seq) = messages::insert_new(self.db, &message)? else { return Ok(()) };
+        self.count(from, content, stamp)?;
+        self.owe_receipt(from.account, content.message_id, stamp)?;
+        events::log_message(self.db, self.live.batch, from.account, seq, stamp)?;
+        self.effect(Effect::EventsLogged);
+        Ok(())
+    }
+
+    /// The same message in another envelope: shown once, under the lowest stamp.
+    fn repeated(&mut self, envelope: &Envelope, content: &Content, stamp: Stamp) -> Stored<Intake> {
+        let account = envelope.from.account;
+        if messages::lower_stamp_of_received(self.db, account, content.message_id, stamp)? {
+            self.owe_receipt(account, content.message_id, stamp)?;
+        }
+        Ok(Intake::Done)
+    }
+
+    /// A list of ours that we did not sign, or a newer one than we know, shows a server that lies to one of us.
+    fn check_view_of_us(&mut self, content: &Content) -> Stored<()> {
+        let Some(view) = content.recipient_list else { return Ok(()) };
+        match self.compare_view(self.me.account(), view)? {
+            Claim::Agrees => Ok(()),
+            Claim::Newer | Claim::Contradicts => {
+                self.report_split_view(content.sender.account, self.me.account(), view.version)
+            }
+        }
+    }
+
+    /// The number that a new contact says is theirs is looked up before it is shown.
+    fn note_claim(&mut self, content: &Content) -> Stored<()> {
+        let Some(phone) = &content.sender_phone else { return Ok(()) };
+        let account = content.sender.account;
+        if contacts::phone_of(self.db, account)?.is_none() {
+            contacts::claim_phone(self.db, account, phone)?;
+            self.live.has_claims = true;
+        }
+        Ok(())
+    }
+}

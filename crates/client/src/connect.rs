@@ -1,0 +1,135 @@
+//! A connection's life up to the first request, and its end.
+//!
+//! ```text
+//! dial (number stored) -> Connected -> Hello -> Authenticate -> Authenticated -> open -> Closing or lost
+//! ```
+
+use crate::{
+    Closed, Effect,
+    live::{Asked, Phase},
+    store::{Stored, device_lists, events, gaps, inbox, outbox, prekeys, profile},
+    turn::Turn,
+};
+use signed::SessionProof;
+use types::Timestamp;
+use wire::{Authenticate, Authenticated, Code, Hello, Refusal, Request};
+
+impl Turn<'_> {
+    pub(crate) fn connected(&mut self) {
+        match self.live.phase {
+            Phase::Dialled { number } => {
+                self.live.last_request = 0;
+                self.live.phase = Phase::Greeting { number };
+            }
+            _ => self.close(Closed::Protocol),
+        }
+    }
+
+    /// The server's first word: versions, its time, a nonce to sign.
+    pub(crate) fn greeted(&mut self, hello: &Hello) -> Stored<()> {
+        let Phase::Greeting { number } = self.live.phase else {
+            self.close(Closed::Protocol);
+            return Ok(());
+        };
+        let Some(version) = wire::version::SUPPORTED.common(hello.versions) else {
+            self.close(Closed::VersionUnsupported);
+            return Ok(());
+        };
+        self.live.clock.hear(hello.time, self.now);
+        profile::set_clock(self.db, &self.live.clock)?;
+        let proof = SessionProof {
+            version,
+            origin: &self.me.server,
+            account: self.me.account(),
+            device: self.me.address.device,
+            connection_number: number,
+            nonce: hello.nonce,
+        };
+        let request = Request::Authenticate(Authenticate {
+            version,
+            origin: self.me.server.clone(),
+            address: self.me.address,
+            connection_number: number,
+            token: self.me.token.clone(),
+            signature: *proof.sign(&self.me.device_secret).as_bytes(),
+        });
+        self.request(request, Asked::Authenticate);
+        self.live.phase = Phase::Authenticating { incarnation: hello.incarnation };
+        Ok(())
+    }
+
+    pub(crate) fn authenticated(&mut self, answer: Authenticated) -> Stored<()> {
+        let Phase::Authenticating { incarnation } = self.live.phase else {
+            self.close(Closed::Protocol);
+            return Ok(());
+        };
+        if answer.registration != self.me.registration {
+            // The device number lives another life by now.
+            self.close(Closed::Revoked);
+            return Ok(());
+        }
+        let own = device_lists::get(self.db, self.me.account())?.map_or(0, |list| list.version());
+        if answer.device_list_version > own {
+            // Only this device can sign a list, so an older copy of this database is at work here.
+            self.close(Closed::Cloned);
+            return Ok(());
+        }
+        self.live.phase = Phase::Open;
+        self.live.drained = false;
+        self.live.batch = events::next_batch(self.db)?;
+        self.live.put_list = answer.device_list_version < own;
+        self.notice_incarnation(incarnation)?;
+        self.live.ready = outbox::lanes(self.db)?.into_iter().collect();
+        self.live.postponed.clear();
+        self.live.lists_wanted = device_lists::wanted(self.db)?.into_iter().collect();
+        self.live.has_claims = true;
+        self.live.gaps_at = gaps::next_ask_at(self.db)?;
+        self.live.upkeep_at = Some(self.now);
+        if inbox::has_receipts_due(self.db)? {
+            self.live.receipts_at = Some(self.now);
+        }
+        if prekeys::is_unsure(self.db)? {
+            self.request(Request::KeyCount, Asked::KeyCount);
+        }
+        self.effect(Effect::Authenticated);
+        self.retry_quarantined()
+    }
+
+    /// The server ends the session, or refuses to begin one.
+    pub(crate) fn closing(&mut self, refusal: &Refusal) {
+        self.close(match refusal.code {
+            Code::VersionUnsupported => Closed::VersionUnsupported,
+            Code::Unauthenticated => Closed::Unauthenticated,
+            Code::Revoked => Closed::Revoked,
+            Code::Cloned => Closed::Cloned,
+            Code::Replaced => Closed::Replaced,
+            Code::RetryAfter => match refusal.retry_after {
+                Some(after) => Closed::Reconnect { after },
+                None => Closed::Idle,
+            },
+            Code::Idle | Code::Unavailable => Closed::Idle,
+            _ => Closed::Protocol,
+        });
+    }
+
+    /// Ends the connection from our side.
+    pub(crate) fn close(&mut self, why: Closed) {
+        self.live.disconnect();
+        self.effect(Effect::Close(why));
+    }
+
+    pub(crate) fn lost(&mut self) {
+        self.live.disconnect();
+    }
+
+    /// When something here has to be done by itself.
+    pub(crate) fn wake_at(live: &crate::live::Live) -> Option<Timestamp> {
+        if !live.is_open() {
+            return None;
+        }
+        let lanes = live.postponed.values().chain(live.paused.values()).copied();
+        let held = live.retry_at.values().copied();
+        let others = [live.receipts_at, live.gaps_at, live.refill_at, live.upkeep_at];
+        lanes.chain(held).chain(others.into_iter().flatten()).min()
+    }
+}

@@ -1,0 +1,184 @@
+//! What is missing: noticed, asked for within bounds, shown, and given up visibly.
+
+use crate::{
+    Effect, EventView, SenderView,
+    store::{Stored, contacts, events, gaps, gaps::Gap, inbox},
+    turn::Turn,
+};
+use seal::{Body, Content, ResendRequest, Void};
+use std::collections::BTreeMap;
+use types::{DeviceAddress, Millis, Stamp, limits::ENVELOPE_LIFE};
+
+/// How often one gap is asked for.
+pub(crate) const ASKS_MAX: u32 = 3;
+/// Pauses before the second and the third time: the other side may be asleep.
+const ASK_AGAIN_AFTER: [Millis; 2] = [Millis::from_hours(1), Millis::from_hours(24)];
+/// A row that came before its turn is not missed yet: stores of a fleet may show rows out of order.
+const GRACE: Millis = Millis::from_secs(2);
+/// Counters that one request names (the limit of its format).
+const COUNTERS_MAX: usize = 50;
+
+impl Turn<'_> {
+    /// Notes the counter of something that takes a place in the order of its chat.
+    pub(crate) fn count(&mut self, from: DeviceAddress, content: &Content, stamp: Stamp) -> Stored<()> {
+        let counter = content.counter;
+        // Zero takes no place, and what the database cannot hold no honest device reaches.
+        if counter == 0 || i64::try_from(counter).is_err() {
+            return Ok(());
+        }
+        let highest = inbox::highest_counter(self.db, from.account, from.device)?;
+        if counter <= highest {
+            if let Some(gap) = gaps::containing(self.db, from, counter)? {
+                gaps::split(self.db, &gap, counter)?;
+            }
+            return Ok(());
+        }
+        inbox::set_highest_counter(self.db, from.account, from.device, counter)?;
+        if counter > highest + 1 {
+            self.miss_counters(from, highest + 1, counter - 1, stamp)?;
+        }
+        Ok(())
+    }
+
+    fn miss_counters(&mut self, sender: DeviceAddress, first: u64, last: u64, stamp: Stamp) -> Stored<()> {
+        let now = self.server_now();
+        let gap = Gap {
+            id: 0,
+            sender,
+            first,
+            last,
+            envelope: None,
+            stamp,
+            reason: "missing".to_owned(),
+            silent: false,
+            shown: false,
+            asked: 0,
+            ask_at: now + GRACE,
+            noticed_at: now,
+            permanent: false,
+        };
+        gaps::insert(self.db, &gap)?;
+        // Within a drain everything is here once it is over; after it, the row may be a moment behind.
+        let at = if self.live.is_draining() { self.now } else { self.now + GRACE };
+        self.live.gaps_at = Some(self.live.gaps_at.map_or(at, |known| known.min(at)));
+        Ok(())
+    }
+
+    /// Does not wait any more for rows that may be a moment behind.
+    pub(crate) fn flush_gaps(&mut self) {
+        let soon = self.now + GRACE;
+        self.live.gaps_at = self.live.gaps_at.map(|at| if at <= soon { self.now } else { at });
+    }
+
+    /// Shows what is missing, asks for it, and gives up what is too old.
+    pub(crate) fn advance_gaps(&mut self) -> Stored<()> {
+        if self.live.is_draining() || self.live.gaps_at.is_none_or(|at| at > self.now) {
+            return Ok(());
+        }
+        let now = self.server_now();
+        let mut requests: BTreeMap<DeviceAddress, Vec<u64>> = BTreeMap::new();
+        for gap in gaps::due(self.db, now + GRACE, now - ENVELOPE_LIFE)? {
+            self.advance_gap(gap, &mut requests)?;
+        }
+        for (device, counters) in requests {
+            let request = ResendRequest {
+                conversation: Some(signed::direct_conversation(self.me.account(), device.account)),
+                counters,
+                envelope_id: None,
+                message_id: None,
+            };
+            self.send_silently(device.account, Body::ResendRequest(request))?;
+        }
+        let next = gaps::next_ask_at(self.db)?;
+        self.live.gaps_at = next.map(|at| self.now + at.since(now));
+        Ok(())
+    }
+
+    fn advance_gap(&mut self, mut gap: Gap, requests: &mut BTreeMap<DeviceAddress, Vec<u64>>) -> Stored<()> {
+        let now = self.server_now();
+        if now.since(gap.noticed_at) >= ENVELOPE_LIFE {
+            return self.give_up(gap, "expired");
+        }
+        if !gap.shown && !gap.silent {
+            self.log_gap(&gap)?;
+            gap.shown = true;
+        }
+        if gap.asked < ASKS_MAX && self.ask(&gap, requests)? {
+            let pause = ASK_AGAIN_AFTER.get(gap.asked as usize).copied();
+            gap.ask_at = pause.map_or(gap.noticed_at + ENVELOPE_LIFE, |pause| now + pause);
+            gap.asked += 1;
+        } else if gap.asked >= ASKS_MAX {
+            gap.ask_at = gap.noticed_at + ENVELOPE_LIFE;
+        } else {
+            // The request that leaves now is full; the rest is asked for in the next one.
+            gap.ask_at = now + Millis::from_mins(1);
+        }
+        gaps::update(self.db, &gap)
+    }
+
+    /// Asks for a gap; false if there is no room for it in this round.
+    fn ask(&mut self, gap: &Gap, requests: &mut BTreeMap<DeviceAddress, Vec<u64>>) -> Stored<bool> {
+        if let Some(envelope_id) = gap.envelope {
+            let request = ResendRequest {
+                conversation: None,
+                counters: Vec::new(),
+                envelope_id: Some(envelope_id),
+                message_id: None,
+            };
+            self.send_silently(gap.sender.account, Body::ResendRequest(request))?;
+            return Ok(true);
+        }
+        let counters = requests.entry(gap.sender).or_default();
+        let room = COUNTERS_MAX - counters.len();
+        counters.extend((gap.first..=gap.last).take(room));
+        Ok(room > 0)
+    }
+
+    /// The sender says that it will not come.
+    pub(crate) fn void_came(&mut self, from: DeviceAddress, void: &Void) -> Stored<()> {
+        if let Some(envelope) = void.envelope_id
+            && let Some(gap) = gaps::of_envelope(self.db, from, envelope)?
+        {
+            self.give_up(gap, "void")?;
+        }
+        for counter in &void.counters {
+            let Some(gap) = gaps::containing(self.db, from, *counter)?.filter(|gap| !gap.permanent) else {
+                continue;
+            };
+            gaps::split(self.db, &gap, *counter)?;
+            let lost = Gap { first: *counter, last: *counter, ..gap };
+            gaps::insert(self.db, &lost)?;
+            if let Some(lost) = gaps::containing(self.db, from, *counter)? {
+                self.give_up(lost, "void")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows a gap for the last time.
+    fn give_up(&mut self, gap: Gap, reason: &str) -> Stored<()> {
+        let gap = Gap { permanent: true, shown: true, reason: reason.to_owned(), ..gap };
+        if !gap.silent {
+            self.log_gap(&gap)?;
+        }
+        gaps::update(self.db, &gap)
+    }
+
+    fn log_gap(&mut self, gap: &Gap) -> Stored<()> {
+        let event = EventView::Gap {
+            chat: gap.sender.account,
+            sender: SenderView {
+                account: gap.sender.account,
+                device: gap.sender.device,
+                phone: contacts::phone_of(self.db, gap.sender.account)?,
+            },
+            first: gap.first,
+            last: gap.last,
+            permanent: gap.permanent,
+            reason: gap.reason.clone(),
+        };
+        events::log(self.db, self.live.batch, Some(gap.stamp), &event)?;
+        self.effect(Effect::EventsLogged);
+        Ok(())
+    }
+}

@@ -1,0 +1,155 @@
+//! What the engine remembers only as long as it runs: the connection, requests without an answer, and when
+//! to look at something again. Everything here can be lost at any time without losing or doubling a message.
+
+use crate::store::{
+    events::Batch,
+    outbox::{Lane, LaneClass, OutboxId},
+    profile::ClockRecord,
+};
+use seal::guard::FailureLimiter;
+use std::collections::{BTreeMap, BTreeSet};
+use types::{AccountId, DeviceNumber, IncarnationId, PhoneNumber, Position, Timestamp};
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// There is none.
+    Offline,
+    /// Its number is stored; the socket is not open yet.
+    Dialled { number: u64 },
+    /// The socket is open; the server's hello is awaited.
+    Greeting { number: u64 },
+    /// Our proof is with the server.
+    Authenticating { incarnation: IncarnationId },
+    /// Requests may be made.
+    Open,
+}
+
+/// A request that was made, and what its answer is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Authenticate,
+    Send { row: OutboxId, lane: Lane },
+    Ack,
+    Keys { account: AccountId, device: Option<DeviceNumber> },
+    Lists(Vec<AccountId>),
+    PutList,
+    UploadKeys { signed: Option<u32>, last_resort: Option<u32> },
+    KeyCount,
+    LookUp(PhoneNumber),
+    CheckClaim { account: AccountId, phone: PhoneNumber },
+}
+
+pub(crate) struct Live {
+    pub(crate) phase: Phase,
+    pub(crate) last_request: u64,
+    pub(crate) asked: BTreeMap<u64, Asked>,
+    pub(crate) drained: bool,
+    /// Where events are logged now.
+    pub(crate) batch: Batch,
+    /// Lanes whose head may be able to leave.
+    pub(crate) ready: BTreeSet<Lane>,
+    /// Lanes whose head is unanswered.
+    pub(crate) flying: BTreeSet<Lane>,
+    /// Lanes whose head must not leave before a time.
+    pub(crate) postponed: BTreeMap<Lane, Timestamp>,
+    /// The server wants fewer sends of this class until a time.
+    pub(crate) paused: BTreeMap<LaneClass, Timestamp>,
+    /// Accounts whose keys came in this turn: what needs them again at once must wait.
+    pub(crate) just_fetched: BTreeSet<AccountId>,
+    /// Positions that are committed here and not acknowledged yet.
+    pub(crate) acks: Vec<Position>,
+    /// Accounts whose lists have to be fetched.
+    pub(crate) lists_wanted: BTreeSet<AccountId>,
+    /// Numbers that a command wants to know.
+    pub(crate) lookups: BTreeSet<PhoneNumber>,
+    /// Whether contacts have claimed numbers that were not checked.
+    pub(crate) has_claims: bool,
+    /// When the receipts that are due leave.
+    pub(crate) receipts_at: Option<Timestamp>,
+    /// When gaps have to be looked at.
+    pub(crate) gaps_at: Option<Timestamp>,
+    /// When the pool of one-time keys is refilled, and what the server has left of it.
+    pub(crate) refill_at: Option<Timestamp>,
+    pub(crate) keys_left: wire::KeyCounts,
+    /// When keys and records have to be looked at for their age.
+    pub(crate) upkeep_at: Option<Timestamp>,
+    /// When what is held of an account is tried again.
+    pub(crate) retry_at: BTreeMap<AccountId, Timestamp>,
+    /// The life of the server's data that this connection is with.
+    pub(crate) incarnation: Option<IncarnationId>,
+    /// The server was restored: list and keys are uploaded before anything else.
+    pub(crate) restored: Option<IncarnationId>,
+    pub(crate) put_list: bool,
+    pub(crate) upload_keys: bool,
+    pub(crate) limiter: FailureLimiter,
+    pub(crate) clock: ClockRecord,
+}
+
+impl Live {
+    pub(crate) fn new(clock: ClockRecord, lanes: Vec<Lane>, batch: Batch) -> Self {
+        Self {
+            phase: Phase::Offline,
+            last_request: 0,
+            asked: BTreeMap::new(),
+            drained: false,
+            batch,
+            ready: lanes.into_iter().collect(),
+            flying: BTreeSet::new(),
+            postponed: BTreeMap::new(),
+            paused: BTreeMap::new(),
+            just_fetched: BTreeSet::new(),
+            acks: Vec::new(),
+            lists_wanted: BTreeSet::new(),
+            lookups: BTreeSet::new(),
+            has_claims: true,
+            receipts_at: None,
+            gaps_at: None,
+            refill_at: None,
+            keys_left: wire::KeyCounts::default(),
+            upkeep_at: None,
+            retry_at: BTreeMap::new(),
+            incarnation: None,
+            restored: None,
+            put_list: false,
+            upload_keys: false,
+            limiter: FailureLimiter::default(),
+            clock,
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether an open session is still fetching what was in the mailbox when it began.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_open() && !self.drained
+    }
+
+    /// Whether a request of this kind has no answer yet.
+    pub(crate) fn is_asked(&self, matches: impl Fn(&Asked) -> bool) -> bool {
+        self.asked.values().any(matches)
+    }
+
+    /// Forgets a connection. What was asked on it has an unknown outcome.
+    pub(crate) fn disconnect(&mut self) {
+        self.phase = Phase::Offline;
+        for asked in std::mem::take(&mut self.asked).into_values() {
+            match asked {
+                Asked::Send { lane, .. } => {
+                    self.ready.insert(lane);
+                }
+                Asked::LookUp(phone) => {
+                    self.lookups.insert(phone);
+                }
+                _ => {}
+            }
+        }
+        self.flying.clear();
+        self.paused.clear();
+        // What was delivered and not acknowledged comes again, and is dropped then.
+        self.acks.clear();
+        self.drained = false;
+    }
+}

@@ -1,0 +1,75 @@
+//! Numbers and the accounts that they lead to: asked for by commands, and checked where a contact claims one.
+
+use crate::{
+    Effect, EventView, LookupRefused,
+    live::Asked,
+    store::{Stored, contacts, events},
+    turn::Turn,
+};
+use types::{AccountId, PhoneNumber};
+use wire::{Refusal, Request};
+
+/// Claims that are checked at a time.
+const CLAIMS_AT_ONCE: usize = 16;
+
+impl Turn<'_> {
+    pub(crate) fn advance_lookups(&mut self) -> Stored<()> {
+        for phone in std::mem::take(&mut self.live.lookups) {
+            let request = Request::Lookup { numbers: vec![phone.clone()], verify_sender: false };
+            self.request(request, Asked::LookUp(phone));
+        }
+        let is_checking = self.live.is_asked(|asked| matches!(asked, Asked::CheckClaim { .. }));
+        if !self.live.has_claims || is_checking {
+            return Ok(());
+        }
+        self.live.has_claims = false;
+        for (account, phone) in contacts::claims(self.db, CLAIMS_AT_ONCE)? {
+            let request = Request::Lookup { numbers: vec![phone.clone()], verify_sender: true };
+            self.request(request, Asked::CheckClaim { account, phone });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn looked_up(&mut self, phone: PhoneNumber, account: Option<AccountId>) -> Stored<()> {
+        match account {
+            Some(account) => self.set_number(&phone, account)?,
+            None => contacts::forget_number(self.db, &phone)?,
+        }
+        self.effect(Effect::LookedUp { phone, result: Ok(account) });
+        Ok(())
+    }
+
+    pub(crate) fn look_up_refused(&mut self, phone: PhoneNumber, refusal: &Refusal) {
+        let refused = LookupRefused { retry_after: refusal.retry_after };
+        self.effect(Effect::LookedUp { phone, result: Err(refused) });
+    }
+
+    /// A claim is believed only if the number leads to the account that made it.
+    pub(crate) fn claim_checked(
+        &mut self,
+        account: AccountId,
+        phone: &PhoneNumber,
+        found: Option<AccountId>,
+    ) -> Stored<()> {
+        // There may be more claims than were checked at a time.
+        self.live.has_claims = true;
+        if found == Some(account) {
+            self.set_number(phone, account)
+        } else {
+            contacts::drop_claim(self.db, account)
+        }
+    }
+
+    /// Writes where a number leads. That it led elsewhere before is for the person to know: what is sent to the
+    /// number from now on reaches another account.
+    fn set_number(&mut self, phone: &PhoneNumber, account: AccountId) -> Stored<()> {
+        let before = contacts::last_account_of(self.db, phone)?;
+        contacts::set_number(self.db, phone, account, self.server_now())?;
+        if let Some(from) = before.filter(|before| *before != account) {
+            let event = EventView::NumberMoved { phone: phone.clone(), from, to: account };
+            events::log(self.db, self.live.batch, None, &event)?;
+            self.effect(Effect::EventsLogged);
+        }
+        Ok(())
+    }
+}

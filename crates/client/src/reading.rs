@@ -1,0 +1,97 @@
+//! Messages as people see them: the one query behind history, search and events.
+
+use crate::{
+    DeliveryState, Fault, MessageView, SenderView,
+    status::{self, Progress},
+    store::{Columns, Stored, profile},
+};
+use rusqlite::{Connection, Row, ToSql, params};
+use types::{AccountId, Timestamp};
+
+/// What the shown state of a message depends on beside its row.
+pub(crate) struct Reading {
+    me: AccountId,
+    server_now: Timestamp,
+}
+
+impl Reading {
+    pub(crate) fn new(db: &Connection, now: Timestamp) -> Stored<Self> {
+        let me = profile::account(db)?;
+        Ok(Self { me, server_now: profile::clock(db)?.server_time(now) })
+    }
+
+    /// Reads the columns of [`COLUMNS`], which begin at `first`.
+    pub(crate) fn message(&self, row: &Row<'_>, first: usize) -> rusqlite::Result<MessageView> {
+        let column = |offset| first + offset;
+        let sender = row.account(column(2))?;
+        let own = sender == self.me;
+        let stamp = row.stamp(column(4))?;
+        let time = |at: usize| -> rusqlite::Result<Option<Timestamp>> {
+            row.get::<_, Option<i64>>(at)?.map(|_| row.time(at)).transpose()
+        };
+        let state = if own {
+            let progress = Progress { delivered_at: time(column(8))?, read_at: time(column(9))? };
+            status::state(stamp, row.get::<_, bool>(column(7))?, progress, self.server_now)
+        } else if stamp <= row.stamp(column(11))? {
+            DeliveryState::Read
+        } else {
+            DeliveryState::Delivered
+        };
+        Ok(MessageView {
+            message_id: row.message_id(column(0))?,
+            chat: row.account(column(1))?,
+            sender: SenderView {
+                account: sender,
+                device: row.device(column(3))?,
+                phone: row
+                    .read(column(10), |text: Option<String>| text.map(|text| text.parse()).transpose())?,
+            },
+            stamp,
+            sent_at: row.time(column(5))?,
+            text: row.get(column(6))?,
+            state,
+        })
+    }
+}
+
+/// What [`Reading::message`] reads, from `message` joined as in [`JOINED`].
+pub(crate) const COLUMNS: &str = "message.id, message.chat, message.sender, message.device, message.stamp,
+    message.sent_at, message.text, message.failure IS NOT NULL,
+    (SELECT min(delivered_at) FROM delivery WHERE message = message.seq AND account = message.chat),
+    (SELECT min(read_at) FROM delivery WHERE message = message.seq AND account = message.chat),
+    coalesce(number.phone, (SELECT phone FROM profile WHERE account = message.sender)), chat.read_up_to";
+
+/// The tables of [`COLUMNS`].
+pub(crate) const JOINED: &str =
+    "message JOIN chat ON chat.account = message.chat LEFT JOIN number ON number.account = message.sender";
+
+/// The last messages of a chat, oldest first; what has no stamp yet is last, in the order of writing.
+pub(crate) fn history(
+    db: &Connection,
+    chat: AccountId,
+    limit: u32,
+    now: Timestamp,
+) -> Result<Vec<MessageView>, Fault> {
+    let order = "message.stamp IS NULL DESC, message.stamp DESC, message.seq DESC";
+    let mut messages = select(
+        db,
+        &format!("SELECT {COLUMNS} FROM {JOINED} WHERE message.chat = ?1 ORDER BY {order} LIMIT ?2"),
+        params![chat.as_bytes(), limit],
+        now,
+    )?;
+    messages.reverse();
+    Ok(messages)
+}
+
+/// Runs a query whose columns are [`COLUMNS`].
+pub(crate) fn select(
+    db: &Connection,
+    sql: &str,
+    params: &[&dyn ToSql],
+    now: Timestamp,
+) -> Result<Vec<MessageView>, Fault> {
+    let reading = Reading::new(db, now)?;
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map(params, |row| reading.message(row, 0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,148 @@
+//! Requests of others to seal again what did not arrive or did not open. Each is answered within bounds: with the
+//! same message under a new envelope id, or with `void`, which closes the gap.
+
+use crate::{
+    store::{
+        Stored, device_lists, messages,
+        messages::OwnMessage,
+        outbox,
+        outbox::{Lane, LaneClass},
+        sent,
+    },
+    turn::Turn,
+};
+use seal::{Body, Content, ResendRequest, Text, Void};
+use types::{AccountId, DeviceAddress, EnvelopeId, Millis, limits::ENVELOPE_LIFE};
+
+/// Resends of one message.
+const RESENDS_MAX: u32 = 3;
+/// Resends to one device within an hour.
+const ANSWERS_AN_HOUR_MAX: u32 = 50;
+
+/// What a request is about, as `void` names it.
+enum Wanted {
+    Counter(u64),
+    Envelope(EnvelopeId),
+}
+
+impl Turn<'_> {
+    pub(crate) fn resend_asked(&mut self, by: DeviceAddress, request: &ResendRequest) -> Stored<()> {
+        if let Some(envelope) = request.envelope_id {
+            self.resend_envelope(by, envelope)?;
+        }
+        let conversation = signed::direct_conversation(self.me.account(), by.account);
+        if request.conversation != Some(conversation) {
+            return Ok(());
+        }
+        let mut void = Vec::new();
+        for counter in &request.counters {
+            match messages::own_by_counter(self.db, self.me.address, by.account, *counter)? {
+                Some(message) => self.resend_message(by, &message, Wanted::Counter(*counter))?,
+                None => void.push(*counter),
+            }
+        }
+        if void.is_empty() {
+            return Ok(());
+        }
+        let void = Void { conversation: Some(conversation), counters: void, envelope_id: None };
+        self.send_silently(by.account, Body::Void(void))
+    }
+
+    /// Answers a request for what was in an envelope.
+    pub(crate) fn resend_envelope(&mut self, by: DeviceAddress, envelope: EnvelopeId) -> Stored<()> {
+        let sent = sent::get(self.db, envelope)?.filter(|sent| sent.recipient == by.account);
+        let Some(sent) = sent else { return self.void(by, Wanted::Envelope(envelope)) };
+        if let Some(seq) = sent.message {
+            let message = messages::own_by_seq(self.db, seq)?;
+            if message.stamp.is_none() && message.failure.is_none() {
+                // Its acceptance is not known here yet; it is answered with it.
+                return sent::want(self.db, envelope, by);
+            }
+            return self.resend_message(by, &message, Wanted::Envelope(envelope));
+        }
+        let Some(stamp) = sent.stamp else { return sent::want(self.db, envelope, by) };
+        let content = sent.content.as_deref().and_then(|bytes| Content::decode(bytes).ok());
+        let allowed = sent.resends < RESENDS_MAX
+            && self.is_young(sent.at)
+            && self.were_sealed_to(by.account, &[envelope])?;
+        match content {
+            Some(content) if allowed && self.may_answer(by)? => {
+                sent::count_resend(self.db, envelope)?;
+                sent::count_answer(self.db, by, self.server_now())?;
+                let content = Content { original_stamp: Some(stamp), ..content };
+                self.queue_silently(by.account, None, &content)
+            }
+            _ => self.void(by, Wanted::Envelope(envelope)),
+        }
+    }
+
+    fn resend_message(&mut self, by: DeviceAddress, message: &OwnMessage, wanted: Wanted) -> Stored<()> {
+        if message.chat != by.account {
+            return self.void(by, wanted);
+        }
+        let Some(stamp) = message.stamp else {
+            // Not accepted: it comes by itself, or never.
+            return if message.failure.is_some() { self.void(by, wanted) } else { Ok(()) };
+        };
+        let envelopes = sent::envelopes_of(self.db, message.seq)?;
+        let allowed = message.resends < RESENDS_MAX
+            && self.is_young(stamp.time())
+            && self.were_sealed_to(by.account, &envelopes)?;
+        if !allowed {
+            return self.void(by, wanted);
+        }
+        let lane = Lane { recipient: by.account, class: LaneClass::Silent };
+        let is_queued = outbox::any(self.db, lane, |content| content.message_id == message.id)?;
+        if is_queued || !self.may_answer(by)? {
+            return Ok(());
+        }
+        messages::count_resend(self.db, message.seq)?;
+        sent::count_answer(self.db, by, self.server_now())?;
+        let body = Body::Text(Text::from(message.text.as_str()));
+        let content = Content {
+            counter: message.counter,
+            sent_at: message.sent_at,
+            original_stamp: Some(stamp),
+            ..self.content(by.account, message.id, body)
+        };
+        self.queue_silently(by.account, Some(message.seq), &content)
+    }
+
+    fn void(&mut self, by: DeviceAddress, wanted: Wanted) -> Stored<()> {
+        if !self.may_answer(by)? {
+            return Ok(());
+        }
+        sent::count_answer(self.db, by, self.server_now())?;
+        let (counters, envelope_id) = match wanted {
+            Wanted::Counter(counter) => (vec![counter], None),
+            Wanted::Envelope(envelope) => (Vec::new(), Some(envelope)),
+        };
+        let conversation = Some(signed::direct_conversation(self.me.account(), by.account));
+        self.send_silently(by.account, Body::Void(Void { conversation, counters, envelope_id }))
+    }
+
+    fn may_answer(&self, by: DeviceAddress) -> Stored<bool> {
+        let hour_ago = self.server_now() - Millis::from_hours(1);
+        Ok(sent::answers_since(self.db, by, hour_ago)? < ANSWERS_AN_HOUR_MAX)
+    }
+
+    fn is_young(&self, at: types::Timestamp) -> bool {
+        self.server_now().since(at) < ENVELOPE_LIFE
+    }
+
+    /// Whether every device that a resend would reach now could read the message when it was sent: each, under
+    /// its present identity, was among those that one of these envelopes was sealed to.
+    fn were_sealed_to(&self, account: AccountId, envelopes: &[EnvelopeId]) -> Stored<bool> {
+        let Some(list) = device_lists::get(self.db, account)? else { return Ok(false) };
+        for peer in crate::sealing::peers_of(&list) {
+            let mut could_read = false;
+            for envelope in envelopes {
+                could_read |= sent::was_sealed_to(self.db, *envelope, &peer)?;
+            }
+            if !could_read {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,101 @@
+//! The command that sends a text.
+
+use crate::{
+    DeliveryState, SendError, SendText, Sent,
+    store::{
+        Stored, chats, messages,
+        messages::{NewMessage, OwnMessage},
+        outbox,
+        outbox::{Lane, LaneClass},
+    },
+    turn::Turn,
+};
+use seal::{Body, Content, Text};
+use types::{AccountId, MessageId, limits::TEXT_BYTES_MAX};
+
+impl Turn<'_> {
+    /// Stores a text with its place in the order of its chat. It leaves in this turn, if it can.
+    pub(crate) fn send_text(&mut self, text: &SendText) -> Stored<Result<Sent, SendError>> {
+        if text.text.len() > TEXT_BYTES_MAX {
+            return Ok(Err(SendError::TextTooLong { bytes: text.text.len() }));
+        }
+        if text.chat == self.me.account() {
+            return Ok(Err(SendError::ToOneself));
+        }
+        if let Some(known) = messages::own(self.db, self.me.account(), text.message_id)? {
+            let same = known.chat == text.chat && known.text == text.text;
+            return Ok(if same { Ok(sent(&known)) } else { Err(SendError::MessageIdUsed) });
+        }
+        chats::ensure(self.db, self.me.account(), text.chat)?;
+        let counter = chats::next_counter(self.db, text.chat)?;
+        let message = NewMessage {
+            id: text.message_id,
+            chat: text.chat,
+            sender: self.me.address,
+            counter,
+            sent_at: self.now,
+            stamp: None,
+            text: &text.text,
+            envelope: None,
+        };
+        let seq = messages::insert(self.db, &message)?;
+        let body = Body::Text(Text::from(text.text.as_str()));
+        let content = Content { counter, ..self.content(text.chat, text.message_id, body) };
+        let lane = Lane { recipient: text.chat, class: LaneClass::Messages };
+        outbox::push(self.db, lane, Some(seq), &encoded(&content)?)?;
+        self.live.ready.insert(lane);
+        Ok(Ok(sent(&messages::own_by_seq(self.db, seq)?)))
+    }
+
+    /// Queues something that history does not show.
+    pub(crate) fn send_silently(&mut self, recipient: AccountId, body: Body) -> Stored<()> {
+        chats::ensure(self.db, self.me.account(), recipient)?;
+        let id = MessageId::new(self.now, self.rng);
+        let content = self.content(recipient, id, body);
+        self.queue_silently(recipient, None, &content)
+    }
+
+    pub(crate) fn queue_silently(
+        &mut self,
+        recipient: AccountId,
+        message: Option<messages::MessageSeq>,
+        content: &Content,
+    ) -> Stored<()> {
+        let lane = Lane { recipient, class: LaneClass::Silent };
+        outbox::push(self.db, lane, message, &encoded(content)?)?;
+        self.live.ready.insert(lane);
+        Ok(())
+    }
+
+    /// A content from this device to an account, with everything but what is only known when it is sealed.
+    pub(crate) fn content(&self, recipient: AccountId, message_id: MessageId, body: Body) -> Content {
+        Content {
+            message_id,
+            conversation: signed::direct_conversation(self.me.account(), recipient),
+            sent_at: self.now,
+            sender: self.me.address,
+            recipient: Some(recipient),
+            counter: 0,
+            own_list: None,
+            recipient_list: None,
+            group: None,
+            expire_after_seconds: 0,
+            sender_phone: None,
+            original_stamp: None,
+            body,
+        }
+    }
+}
+
+pub(crate) fn encoded(content: &Content) -> Stored<Vec<u8>> {
+    content.encode().map_err(|_| crate::Fault::Bug("a content of our own breaks a limit"))
+}
+
+fn sent(message: &OwnMessage) -> Sent {
+    let state = match (&message.failure, message.stamp) {
+        (_, Some(_)) => DeliveryState::Accepted,
+        (Some(_), None) => DeliveryState::Failed,
+        (None, None) => DeliveryState::Queued,
+    };
+    Sent { message_id: message.id, chat: message.chat, stamp: message.stamp, state }
+}

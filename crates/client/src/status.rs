@@ -1,0 +1,86 @@
+//! How far our own messages got: from the device's receipts to one word.
+
+use crate::{
+    DeliveryState, Fault, RecipientView, StatusView,
+    store::{Columns, Stored, messages, messages::MessageSeq, profile},
+};
+use rusqlite::{Connection, params};
+use types::{AccountId, MessageId, Stamp, Timestamp, limits::ENVELOPE_LIFE};
+
+/// What one account's devices have said of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) delivered_at: Option<Timestamp>,
+    pub(crate) read_at: Option<Timestamp>,
+}
+
+pub(crate) fn status(db: &Connection, id: MessageId, now: Timestamp) -> Result<Option<StatusView>, Fault> {
+    let me = profile::account(db)?;
+    let Some(message) = messages::own(db, me, id)? else { return Ok(None) };
+    let server_now = profile::clock(db)?.server_time(now);
+    let progress = progress(db, message.seq, message.chat)?;
+    let state = state(message.stamp, message.failure.is_some(), progress, server_now);
+    let at = match state {
+        DeliveryState::Failed | DeliveryState::Queued => None,
+        DeliveryState::Accepted => message.stamp.map(Stamp::time),
+        DeliveryState::Expired => message.stamp.map(|stamp| stamp.time() + ENVELOPE_LIFE),
+        DeliveryState::Delivered => progress.delivered_at,
+        DeliveryState::Read => progress.read_at,
+    };
+    Ok(Some(StatusView {
+        message_id: message.id,
+        chat: message.chat,
+        stamp: message.stamp,
+        state,
+        failure: message.failure,
+        recipients: vec![RecipientView { account: message.chat, state, at }],
+    }))
+}
+
+/// The best of an account's devices, each state at its first device.
+fn progress(db: &Connection, message: MessageSeq, account: AccountId) -> Stored<Progress> {
+    let mut statement = db.prepare_cached(
+        "SELECT min(delivered_at), min(read_at) FROM delivery WHERE message = ?1 AND account = ?2",
+    )?;
+    let times = statement.query_row(params![message.0, account.as_bytes()], |row| {
+        let time =
+            |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(|_| row.time(column)));
+        Ok((time(0)?.transpose()?, time(1)?.transpose()?))
+    })?;
+    Ok(Progress { delivered_at: times.0, read_at: times.1 })
+}
+
+/// One word for a message of ours. What a device has said stands, whatever else is known or not known.
+pub(crate) fn state(
+    stamp: Option<Stamp>,
+    failed: bool,
+    progress: Progress,
+    server_now: Timestamp,
+) -> DeliveryState {
+    match stamp {
+        _ if progress.read_at.is_some() => DeliveryState::Read,
+        _ if progress.delivered_at.is_some() => DeliveryState::Delivered,
+        None if failed => DeliveryState::Failed,
+        None => DeliveryState::Queued,
+        Some(stamp) if server_now.since(stamp.time()) >= ENVELOPE_LIFE => DeliveryState::Expired,
+        Some(_) => DeliveryState::Accepted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::{Millis, NodeId};
+
+    #[test]
+    fn a_message_expires_only_unheard_of() {
+        let accepted = Timestamp::from_millis(1_800_000_000_000);
+        let stamp = Some(Stamp::new(accepted.as_millis() << 16, NodeId(1)));
+        let month_later = accepted + Millis::from_days(30);
+        let delivered = Progress { delivered_at: Some(accepted), read_at: None };
+        assert_eq!(state(stamp, false, Progress::default(), accepted), DeliveryState::Accepted);
+        assert_eq!(state(stamp, false, Progress::default(), month_later), DeliveryState::Expired);
+        assert_eq!(state(stamp, false, delivered, month_later), DeliveryState::Delivered);
+        assert_eq!(state(None, false, Progress::default(), month_later), DeliveryState::Queued);
+    }
+}

@@ -1,0 +1,188 @@
+//! What came in and is not, or must not be, a message yet: ids that were seen, counters that were heard, what
+//! is held for a list, what is in quarantine, receipts that are due.
+
+use super::{Columns, Stored, millis, number};
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+use seal::Opened;
+use types::{AccountId, DeviceAddress, DeviceNumber, EnvelopeId, MessageId, Stamp, Timestamp};
+use zeroize::Zeroizing;
+
+// ---- ids
+
+/// Remembers an id; true if it is new.
+pub(crate) fn see(db: &Connection, sender: AccountId, id: MessageId, now: Timestamp) -> Stored<bool> {
+    let mut statement =
+        db.prepare_cached("INSERT OR IGNORE INTO seen (sender, id, at) VALUES (?1, ?2, ?3)")?;
+    Ok(statement.execute(params![sender.as_bytes(), id.as_bytes(), millis(now)])? > 0)
+}
+
+/// Forgets ids that were seen before a time.
+pub(crate) fn prune_seen(db: &Connection, before: Timestamp) -> Stored<()> {
+    db.execute("DELETE FROM seen WHERE at < ?1", [millis(before)])?;
+    Ok(())
+}
+
+// ---- counters
+
+/// The highest counter that was heard from a device in a chat; 0 if none was.
+pub(crate) fn highest_counter(db: &Connection, chat: AccountId, device: DeviceNumber) -> Stored<u64> {
+    let mut statement = db.prepare_cached("SELECT counter FROM heard WHERE chat = ?1 AND device = ?2")?;
+    let key = params![chat.as_bytes(), device.get()];
+    Ok(statement.query_row(key, |row| row.number(0)).optional()?.unwrap_or(0))
+}
+
+pub(crate) fn set_highest_counter(
+    db: &Connection,
+    chat: AccountId,
+    device: DeviceNumber,
+    counter: u64,
+) -> Stored<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO heard (chat, device, counter) VALUES (?1, ?2, ?3)")?
+        .execute(params![chat.as_bytes(), device.get(), number(counter)])?;
+    Ok(())
+}
+
+// ---- held
+
+/// An envelope that waits for its sender's device list.
+pub(crate) struct Held {
+    pub(crate) id: i64,
+    pub(crate) envelope: Bytes,
+    /// What came out of it, if the session could open it.
+    pub(crate) opened: Option<Opened>,
+}
+
+/// How many envelopes are held, of one account and of all.
+pub(crate) fn held_counts(db: &Connection, account: AccountId) -> Stored<(u64, u64)> {
+    let mut statement =
+        db.prepare_cached("SELECT count(*) FILTER (WHERE account = ?1), count(*) FROM held")?;
+    Ok(statement.query_row([account.as_bytes()], |row| Ok((row.number(0)?, row.number(1)?)))?)
+}
+
+/// Holds an envelope; once, however often it is delivered.
+pub(crate) fn hold(
+    db: &Connection,
+    envelope: &wire::Envelope,
+    opened: Option<&Opened>,
+    now: Timestamp,
+) -> Stored<()> {
+    let opened: Option<Zeroizing<Vec<u8>>> = opened.map(Opened::to_bytes);
+    db.prepare_cached(
+        "INSERT INTO held (account, device, envelope_id, envelope, opened, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (account, device, envelope_id) DO UPDATE SET opened = coalesce(opened, excluded.opened)",
+    )?
+    .execute(params![
+        envelope.from.account.as_bytes(),
+        envelope.from.device.get(),
+        envelope.envelope_id.as_bytes(),
+        envelope.encode().as_ref(),
+        opened.as_ref().map(|opened| opened.as_slice()),
+        millis(now)
+    ])?;
+    Ok(())
+}
+
+pub(crate) fn is_held(db: &Connection, from: DeviceAddress, envelope: EnvelopeId) -> Stored<bool> {
+    let mut statement =
+        db.prepare_cached("SELECT 1 FROM held WHERE account = ?1 AND device = ?2 AND envelope_id = ?3")?;
+    Ok(statement.exists(params![from.account.as_bytes(), from.device.get(), envelope.as_bytes()])?)
+}
+
+/// Takes everything that is held of an account, in the order in which it came.
+pub(crate) fn take_held(db: &Connection, account: AccountId) -> Stored<Vec<Held>> {
+    let mut statement =
+        db.prepare_cached("SELECT id, envelope, opened FROM held WHERE account = ?1 ORDER BY id")?;
+    let rows = statement.query_map([account.as_bytes()], |row| {
+        let opened: Option<Vec<u8>> = row.get(2)?;
+        Ok(Held {
+            id: row.get(0)?,
+            envelope: row.get::<_, Vec<u8>>(1)?.into(),
+            opened: opened.and_then(|bytes| Opened::from_slice(&bytes).ok()),
+        })
+    })?;
+    let held: Vec<Held> = rows.collect::<Result<_, _>>()?;
+    for one in &held {
+        db.prepare_cached("DELETE FROM held WHERE id = ?1")?.execute([one.id])?;
+    }
+    Ok(held)
+}
+
+// ---- quarantine
+
+/// Something that an earlier version of this program put aside.
+pub(crate) struct Quarantined {
+    pub(crate) envelope: Bytes,
+    pub(crate) opened: Option<Opened>,
+}
+
+/// Keeps an envelope for a later version of this program.
+pub(crate) fn quarantine(
+    db: &Connection,
+    envelope: &wire::Envelope,
+    opened: Option<&Opened>,
+    reason: &str,
+    now: Timestamp,
+) -> Stored<()> {
+    let opened: Option<Zeroizing<Vec<u8>>> = opened.map(Opened::to_bytes);
+    db.execute(
+        "INSERT OR IGNORE INTO quarantine
+           (account, device, envelope_id, envelope, opened, reason, by_version, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            envelope.from.account.as_bytes(),
+            envelope.from.device.get(),
+            envelope.envelope_id.as_bytes(),
+            envelope.encode().as_ref(),
+            opened.as_ref().map(|opened| opened.as_slice()),
+            reason,
+            env!("CARGO_PKG_VERSION"),
+            millis(now)
+        ],
+    )?;
+    Ok(())
+}
+
+/// How many envelopes are kept, so that there is a bound.
+pub(crate) fn quarantined(db: &Connection) -> Stored<u64> {
+    Ok(db.query_row("SELECT count(*) FROM quarantine", [], |row| row.number(0))?)
+}
+
+/// Takes what an earlier version of this program put aside.
+pub(crate) fn take_quarantined_by_others(db: &Connection) -> Stored<Vec<Quarantined>> {
+    let mut statement =
+        db.prepare("DELETE FROM quarantine WHERE by_version <> ?1 RETURNING envelope, opened")?;
+    let rows = statement.query_map([env!("CARGO_PKG_VERSION")], |row| {
+        let opened: Option<Vec<u8>> = row.get(1)?;
+        Ok(Quarantined {
+            envelope: row.get::<_, Vec<u8>>(0)?.into(),
+            opened: opened.and_then(|bytes| Opened::from_slice(&bytes).ok()),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+// ---- receipts
+
+/// A delivered receipt is due for this message, with the lowest stamp known for it.
+pub(crate) fn receipt_due(db: &Connection, chat: AccountId, id: MessageId, stamp: Stamp) -> Stored<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO receipt_due (chat, message_id, stamp) VALUES (?1, ?2, ?3)")?
+        .execute(params![chat.as_bytes(), id.as_bytes(), stamp.to_bytes()])?;
+    Ok(())
+}
+
+pub(crate) fn has_receipts_due(db: &Connection) -> Stored<bool> {
+    Ok(db.prepare_cached("SELECT 1 FROM receipt_due LIMIT 1")?.exists([])?)
+}
+
+/// Takes all receipts that are due, by chat and stamp.
+pub(crate) fn take_receipts_due(db: &Connection) -> Stored<Vec<(AccountId, MessageId, Stamp)>> {
+    let mut statement = db
+        .prepare_cached("SELECT chat, message_id, stamp FROM receipt_due ORDER BY chat, stamp, message_id")?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.account(0)?, row.message_id(1)?, row.stamp(2)?.unwrap_or(Stamp::ZERO)))
+    })?;
+    let due = rows.collect::<Result<_, _>>()?;
+    db.execute("DELETE FROM receipt_due", [])?;
+    Ok(due)
+}

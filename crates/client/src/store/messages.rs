@@ -1,0 +1,191 @@
+//! What history shows, and how far our own messages got.
+
+use super::{Columns, Stored, millis, number};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use types::{AccountId, DeviceAddress, DeviceNumber, EnvelopeId, MessageId, Stamp, Timestamp};
+
+/// A message's row number: names it within this database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MessageSeq(pub(crate) i64);
+
+/// A message to be written.
+pub(crate) struct NewMessage<'a> {
+    pub(crate) id: MessageId,
+    pub(crate) chat: AccountId,
+    pub(crate) sender: DeviceAddress,
+    pub(crate) counter: u64,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) text: &'a str,
+    pub(crate) envelope: Option<EnvelopeId>,
+}
+
+/// What sending needs to know of a message of our own.
+pub(crate) struct OwnMessage {
+    pub(crate) seq: MessageSeq,
+    pub(crate) id: MessageId,
+    pub(crate) chat: AccountId,
+    pub(crate) counter: u64,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) text: String,
+    pub(crate) failure: Option<String>,
+    pub(crate) resends: u32,
+}
+
+impl OwnMessage {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            seq: MessageSeq(row.get(0)?),
+            id: row.message_id(1)?,
+            chat: row.account(2)?,
+            counter: row.number(3)?,
+            sent_at: row.time(4)?,
+            stamp: row.stamp(5)?,
+            text: row.get(6)?,
+            failure: row.get(7)?,
+            resends: row.get(8)?,
+        })
+    }
+}
+
+const OWN: &str = "SELECT seq, id, chat, counter, sent_at, stamp, text, failure, resends FROM message WHERE";
+
+pub(crate) fn insert(db: &Connection, message: &NewMessage<'_>) -> Stored<MessageSeq> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO message (id, chat, sender, device, counter, sent_at, stamp, text, envelope_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    let seq = statement.insert(params![
+        message.id.as_bytes(),
+        message.chat.as_bytes(),
+        message.sender.account.as_bytes(),
+        message.sender.device.get(),
+        number(message.counter),
+        millis(message.sent_at),
+        message.stamp.map(Stamp::to_bytes),
+        message.text,
+        message.envelope.as_ref().map(EnvelopeId::as_bytes),
+    ])?;
+    Ok(MessageSeq(seq))
+}
+
+/// Writes a message, unless there is one of this sender with this id.
+pub(crate) fn insert_new(db: &Connection, message: &NewMessage<'_>) -> Stored<Option<MessageSeq>> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM message WHERE sender = ?1 AND id = ?2")?;
+    let known = statement.exists(params![message.sender.account.as_bytes(), message.id.as_bytes()])?;
+    if known { Ok(None) } else { insert(db, message).map(Some) }
+}
+
+pub(crate) fn own(db: &Connection, me: AccountId, id: MessageId) -> Stored<Option<OwnMessage>> {
+    let mut statement = db.prepare_cached(&format!("{OWN} sender = ?1 AND id = ?2"))?;
+    Ok(statement.query_row(params![me.as_bytes(), id.as_bytes()], OwnMessage::read).optional()?)
+}
+
+pub(crate) fn own_by_seq(db: &Connection, seq: MessageSeq) -> Stored<OwnMessage> {
+    let mut statement = db.prepare_cached(&format!("{OWN} seq = ?1"))?;
+    Ok(statement.query_row([seq.0], OwnMessage::read)?)
+}
+
+pub(crate) fn own_by_counter(
+    db: &Connection,
+    me: DeviceAddress,
+    chat: AccountId,
+    counter: u64,
+) -> Stored<Option<OwnMessage>> {
+    let mut statement =
+        db.prepare_cached(&format!("{OWN} chat = ?1 AND sender = ?2 AND device = ?3 AND counter = ?4"))?;
+    let key = params![chat.as_bytes(), me.account.as_bytes(), me.device.get(), number(counter)];
+    Ok(statement.query_row(key, OwnMessage::read).optional()?)
+}
+
+/// Gives a message a stamp, or a lower one than it has. The lowest stamp wins everywhere.
+pub(crate) fn lower_stamp(db: &Connection, seq: MessageSeq, stamp: Stamp) -> Stored<bool> {
+    let mut statement = db.prepare_cached(
+        "UPDATE message SET stamp = ?2, failure = NULL WHERE seq = ?1 AND (stamp IS NULL OR stamp > ?2)",
+    )?;
+    Ok(statement.execute(params![seq.0, stamp.to_bytes()])? > 0)
+}
+
+/// A redelivery under a lower stamp: gives the received message that came in this envelope that stamp.
+pub(crate) fn lower_stamp_of_envelope(
+    db: &Connection,
+    from: DeviceAddress,
+    envelope: EnvelopeId,
+    stamp: Stamp,
+) -> Stored<Option<MessageId>> {
+    let mut statement = db.prepare_cached(
+        "UPDATE message SET stamp = ?4
+         WHERE envelope_id = ?1 AND sender = ?2 AND device = ?3 AND stamp > ?4 RETURNING id",
+    )?;
+    let key = params![envelope.as_bytes(), from.account.as_bytes(), from.device.get(), stamp.to_bytes()];
+    Ok(statement.query_row(key, |row| row.message_id(0)).optional()?)
+}
+
+/// The same for a message whose id is known.
+pub(crate) fn lower_stamp_of_received(
+    db: &Connection,
+    sender: AccountId,
+    id: MessageId,
+    stamp: Stamp,
+) -> Stored<bool> {
+    let mut statement =
+        db.prepare_cached("UPDATE message SET stamp = ?3 WHERE sender = ?1 AND id = ?2 AND stamp > ?3")?;
+    Ok(statement.execute(params![sender.as_bytes(), id.as_bytes(), stamp.to_bytes()])? > 0)
+}
+
+/// Ends a message that was refused for good, unless it turned out to be accepted.
+pub(crate) fn set_failure(db: &Connection, seq: MessageSeq, word: &str) -> Stored<()> {
+    db.execute("UPDATE message SET failure = ?2 WHERE seq = ?1 AND stamp IS NULL", params![seq.0, word])?;
+    Ok(())
+}
+
+pub(crate) fn count_resend(db: &Connection, seq: MessageSeq) -> Stored<()> {
+    db.execute("UPDATE message SET resends = resends + 1 WHERE seq = ?1", [seq.0])?;
+    Ok(())
+}
+
+/// Writes that a device has stored a message of ours; true if that is new.
+pub(crate) fn set_delivered(
+    db: &Connection,
+    seq: MessageSeq,
+    by: DeviceAddress,
+    at: Timestamp,
+) -> Stored<bool> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO delivery (message, account, device, delivered_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (message, account, device) DO UPDATE SET delivered_at = excluded.delivered_at
+         WHERE delivered_at IS NULL",
+    )?;
+    Ok(statement.execute(params![seq.0, by.account.as_bytes(), by.device.get(), millis(at)])? > 0)
+}
+
+/// Writes that a person has seen a message of ours on a device; true if that is new.
+pub(crate) fn set_read(db: &Connection, seq: MessageSeq, by: DeviceAddress, at: Timestamp) -> Stored<bool> {
+    let mut statement = db.prepare_cached(
+        "INSERT INTO delivery (message, account, device, read_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (message, account, device) DO UPDATE SET read_at = excluded.read_at
+         WHERE read_at IS NULL",
+    )?;
+    Ok(statement.execute(params![seq.0, by.account.as_bytes(), by.device.get(), millis(at)])? > 0)
+}
+
+/// Our messages in a chat up to a stamp that a device was not known to have read.
+pub(crate) fn unread_by(
+    db: &Connection,
+    me: AccountId,
+    chat: AccountId,
+    device: DeviceNumber,
+    up_to: Stamp,
+) -> Stored<Vec<(MessageSeq, MessageId)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT seq, id FROM message
+         WHERE chat = ?1 AND sender = ?2 AND stamp <= ?4
+           AND NOT EXISTS (SELECT 1 FROM delivery
+                           WHERE message = seq AND account = ?1 AND device = ?3 AND read_at IS NOT NULL)
+         ORDER BY stamp",
+    )?;
+    let key = params![chat.as_bytes(), me.as_bytes(), device.get(), up_to.to_bytes()];
+    let rows = statement.query_map(key, |row| Ok((MessageSeq(row.get(0)?), row.message_id(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,185 @@
+//! What is to be sent: in lanes that are first in, first out, with one unanswered row each.
+
+use super::{Columns, Stored, messages::MessageSeq, millis};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use seal::Content;
+use types::{AccountId, EnvelopeId, Timestamp};
+use wire::{EnvelopeKind, SealedFor};
+
+/// Names a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct OutboxId(pub(crate) i64);
+
+/// Rows of one lane leave one after the other, each after the answer to the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Lane {
+    pub(crate) recipient: AccountId,
+    pub(crate) class: LaneClass,
+}
+
+/// What shares a lane. Receipts and requests never wait for messages, nor messages for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum LaneClass {
+    /// What history shows.
+    Messages = 0,
+    /// Receipts, requests, resends, voids.
+    Silent = 1,
+}
+
+impl LaneClass {
+    fn from_number(number: i64) -> Self {
+        if number == 0 { Self::Messages } else { Self::Silent }
+    }
+}
+
+/// One row.
+pub(crate) struct OutboxRow {
+    pub(crate) id: OutboxId,
+    pub(crate) lane: Lane,
+    pub(crate) message: Option<MessageSeq>,
+    pub(crate) content: Vec<u8>,
+    /// Present once it is sealed.
+    pub(crate) envelope_id: Option<EnvelopeId>,
+    pub(crate) tries: u32,
+    pub(crate) not_before: Timestamp,
+}
+
+impl OutboxRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: OutboxId(row.get(0)?),
+            lane: Lane { recipient: row.account(1)?, class: LaneClass::from_number(row.get(2)?) },
+            message: row.get::<_, Option<i64>>(3)?.map(MessageSeq),
+            content: row.get(4)?,
+            envelope_id: row.get::<_, Option<[u8; 16]>>(5)?.map(EnvelopeId::from_bytes),
+            tries: row.get(6)?,
+            not_before: row.time(7)?,
+        })
+    }
+}
+
+const ROW: &str =
+    "SELECT id, recipient, lane, message, content, envelope_id, tries, not_before FROM outbox WHERE";
+
+/// Adds a content at the end of its lane.
+pub(crate) fn push(
+    db: &Connection,
+    lane: Lane,
+    message: Option<MessageSeq>,
+    content: &[u8],
+) -> Stored<OutboxId> {
+    let mut statement =
+        db.prepare_cached("INSERT INTO outbox (recipient, lane, message, content) VALUES (?1, ?2, ?3, ?4)")?;
+    let id = statement.insert(params![
+        lane.recipient.as_bytes(),
+        lane.class as i64,
+        message.map(|message| message.0),
+        content
+    ])?;
+    Ok(OutboxId(id))
+}
+
+/// The row that leaves next in a lane.
+pub(crate) fn head(db: &Connection, lane: Lane) -> Stored<Option<OutboxRow>> {
+    let mut statement =
+        db.prepare_cached(&format!("{ROW} recipient = ?1 AND lane = ?2 ORDER BY id LIMIT 1"))?;
+    let key = params![lane.recipient.as_bytes(), lane.class as i64];
+    Ok(statement.query_row(key, OutboxRow::read).optional()?)
+}
+
+pub(crate) fn get(db: &Connection, id: OutboxId) -> Stored<Option<OutboxRow>> {
+    let mut statement = db.prepare_cached(&format!("{ROW} id = ?1"))?;
+    Ok(statement.query_row([id.0], OutboxRow::read).optional()?)
+}
+
+/// Every lane that has a row.
+pub(crate) fn lanes(db: &Connection) -> Stored<Vec<Lane>> {
+    let mut statement =
+        db.prepare_cached("SELECT DISTINCT recipient, lane FROM outbox ORDER BY recipient, lane")?;
+    let rows = statement.query_map([], |row| {
+        Ok(Lane { recipient: row.account(0)?, class: LaneClass::from_number(row.get(1)?) })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn is_empty(db: &Connection) -> Stored<bool> {
+    Ok(!db.prepare_cached("SELECT 1 FROM outbox LIMIT 1")?.exists([])?)
+}
+
+/// Writes the ciphertexts of a row. They are what is sent from now on.
+pub(crate) fn set_sealed(
+    db: &Connection,
+    id: OutboxId,
+    envelope_id: EnvelopeId,
+    sealed: &[SealedFor],
+) -> Stored<()> {
+    db.prepare_cached("UPDATE outbox SET envelope_id = ?2 WHERE id = ?1")?
+        .execute(params![id.0, envelope_id.as_bytes()])?;
+    let mut statement = db.prepare_cached(
+        "INSERT INTO outbox_sealed (outbox, account, device, registration, kind, ciphertext)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
+    for one in sealed {
+        statement.execute(params![
+            id.0,
+            one.to.account.as_bytes(),
+            one.to.device.get(),
+            one.to.registration.get(),
+            one.kind as i64,
+            one.ciphertext.as_ref()
+        ])?;
+    }
+    Ok(())
+}
+
+/// The ciphertexts of a row, as they were sealed.
+pub(crate) fn sealed(db: &Connection, id: OutboxId) -> Stored<Vec<SealedFor>> {
+    let mut statement = db.prepare_cached(
+        "SELECT account, device, registration, kind, ciphertext FROM outbox_sealed
+         WHERE outbox = ?1 ORDER BY account, device",
+    )?;
+    let rows = statement.query_map([id.0], |row| {
+        let address = types::DeviceAddress::new(row.account(0)?, row.device(1)?);
+        Ok(SealedFor {
+            to: address.mailbox(row.registration(2)?),
+            kind: EnvelopeKind::from_number(row.get(3)?),
+            ciphertext: row.get::<_, Vec<u8>>(4)?.into(),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Forgets the ciphertexts of a row of which the server stored nothing, so that it is sealed again under
+/// another envelope id.
+pub(crate) fn unseal(db: &Connection, id: OutboxId) -> Stored<()> {
+    db.execute("DELETE FROM outbox_sealed WHERE outbox = ?1", [id.0])?;
+    db.execute("UPDATE outbox SET envelope_id = NULL WHERE id = ?1", [id.0])?;
+    Ok(())
+}
+
+/// Counts a try that did not succeed, and says when the next one may be made.
+pub(crate) fn postpone(db: &Connection, id: OutboxId, not_before: Timestamp) -> Stored<()> {
+    db.execute(
+        "UPDATE outbox SET tries = tries + 1, not_before = ?2 WHERE id = ?1",
+        params![id.0, millis(not_before)],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn remove(db: &Connection, id: OutboxId) -> Stored<()> {
+    db.prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id.0])?;
+    Ok(())
+}
+
+/// Whether an unanswered content of this chat reads as `matches` says.
+pub(crate) fn any(db: &Connection, lane: Lane, matches: impl Fn(&Content) -> bool) -> Stored<bool> {
+    let mut statement = db.prepare_cached("SELECT content FROM outbox WHERE recipient = ?1 AND lane = ?2")?;
+    let mut rows = statement.query(params![lane.recipient.as_bytes(), lane.class as i64])?;
+    while let Some(row) = rows.next()? {
+        let content: Vec<u8> = row.get(0)?;
+        if Content::decode(&content).is_ok_and(|content| matches(&content)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

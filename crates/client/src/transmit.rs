@@ -1,0 +1,290 @@
+//! The outbox leaves: heads of lanes, at most 64 unanswered, one a lane; and what each answer means.
+//!
+//! A row that is sealed keeps its bytes until the server has said that it stored them or that it stored
+//! nothing. Only then may it be sealed again, and under another envelope id.
+
+use crate::{
+    Effect,
+    live::Asked,
+    sealing::Sealing,
+    store::{
+        Stored, chats, contacts, device_lists, events, messages,
+        messages::MessageSeq,
+        outbox,
+        outbox::{Lane, LaneClass, OutboxId, OutboxRow},
+        profile, sent,
+    },
+    turn::Turn,
+};
+use types::{AccountId, Millis, Stamp, limits::SENDS_UNANSWERED_MAX};
+use wire::{Code, Refusal, Request, Send, Urgency};
+
+/// The first pause after a try whose outcome is unknown or that was refused for now; doubles up to the longest.
+const BACK_OFF_FIRST: Millis = Millis::from_secs(1);
+/// For passing troubles: a node that restarts, a store that is slow.
+const BACK_OFF_LONGEST: Millis = Millis::from_secs(60);
+/// For troubles that take the other side: a full mailbox, a list that does not fit.
+const BACK_OFF_LONGEST_FULL: Millis = Millis::from_hours(1);
+
+impl Turn<'_> {
+    /// Seals and sends what can be.
+    pub(crate) fn advance_outbox(&mut self) -> Stored<()> {
+        self.resume_postponed();
+        for lane in std::mem::take(&mut self.live.ready) {
+            self.advance_lane(lane)?;
+        }
+        Ok(())
+    }
+
+    /// Lets every lane of a recipient try again.
+    pub(crate) fn wake_lanes(&mut self, recipient: AccountId) {
+        for class in [LaneClass::Messages, LaneClass::Silent] {
+            let lane = Lane { recipient, class };
+            self.live.postponed.remove(&lane);
+            self.live.ready.insert(lane);
+        }
+    }
+
+    fn resume_postponed(&mut self) {
+        let now = self.now;
+        self.live.paused.retain(|_, until| *until > now);
+        let due: Vec<Lane> =
+            self.live.postponed.iter().filter(|(_, until)| **until <= now).map(|(lane, _)| *lane).collect();
+        for lane in due {
+            self.live.postponed.remove(&lane);
+            self.live.ready.insert(lane);
+        }
+    }
+
+    /// Moves the head of one lane on. Rows that can never be sent end here, and the next one is looked at.
+    fn advance_lane(&mut self, lane: Lane) -> Stored<()> {
+        while let Some(row) = self.next_row(lane)? {
+            if row.envelope_id.is_none() {
+                match self.seal(&row)? {
+                    Sealing::Done => {}
+                    Sealing::Refused(code) => {
+                        self.fail(&row, code)?;
+                        continue;
+                    }
+                    Sealing::NeedsKeys { reset } => return self.want_keys(&row, reset),
+                }
+            }
+            return self.transmit(lane, row.id);
+        }
+        Ok(())
+    }
+
+    /// The head of a lane, if it may leave.
+    fn next_row(&mut self, lane: Lane) -> Stored<Option<OutboxRow>> {
+        if self.live.flying.contains(&lane) || self.live.postponed.contains_key(&lane) {
+            return Ok(None);
+        }
+        let Some(row) = outbox::head(self.db, lane)? else { return Ok(None) };
+        if row.not_before > self.now && self.live.is_open() {
+            self.live.postponed.insert(lane, row.not_before);
+            return Ok(None);
+        }
+        Ok(Some(row))
+    }
+
+    fn transmit(&mut self, lane: Lane, id: OutboxId) -> Stored<()> {
+        let blocked = !self.live.is_open()
+            || self.live.restored.is_some()
+            || self.live.flying.len() >= SENDS_UNANSWERED_MAX;
+        if blocked {
+            self.live.ready.insert(lane);
+            return Ok(());
+        }
+        if let Some(until) = self.live.paused.get(&lane.class) {
+            self.live.postponed.insert(lane, *until);
+            return Ok(());
+        }
+        let Some(OutboxRow { envelope_id: Some(envelope_id), message, .. }) = outbox::get(self.db, id)?
+        else {
+            return Ok(());
+        };
+        let urgency = if message.is_some() { Urgency::Normal } else { Urgency::Silent };
+        let send = Send {
+            envelope_id,
+            recipient: lane.recipient,
+            urgency,
+            ttl: None,
+            sealed: outbox::sealed(self.db, id)?,
+            highest_stamp: profile::highest_stamp(self.db)?,
+        };
+        self.live.flying.insert(lane);
+        self.request(Request::Send(send), Asked::Send { row: id, lane });
+        Ok(())
+    }
+
+    /// The server has it on disk.
+    pub(crate) fn accepted(&mut self, id: OutboxId, lane: Lane, stamp: Stamp) -> Stored<()> {
+        self.landed(lane);
+        profile::raise_highest_stamp(self.db, stamp)?;
+        let Some(row) = outbox::get(self.db, id)? else { return Ok(()) };
+        outbox::remove(self.db, id)?;
+        if let Some(envelope) = row.envelope_id {
+            sent::set_stamp(self.db, envelope, stamp)?;
+            if let (Some(message), LaneClass::Messages) = (row.message, lane.class) {
+                self.message_accepted(message, lane.recipient, stamp)?;
+            }
+            for device in sent::take_wanted(self.db, envelope)? {
+                self.resend_envelope(device, envelope)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn message_accepted(&mut self, message: MessageSeq, chat: AccountId, stamp: Stamp) -> Stored<()> {
+        if messages::lower_stamp(self.db, message, stamp)? {
+            let id = messages::own_by_seq(self.db, message)?.id;
+            self.effect(Effect::StateChanged(id));
+        }
+        for (device, up_to, at) in chats::peer_reads(self.db, chat)? {
+            self.read_by(types::DeviceAddress::new(chat, device), up_to, at)?;
+        }
+        Ok(())
+    }
+
+    /// The server has not stored it, or does not know whether it has.
+    pub(crate) fn send_refused(&mut self, id: OutboxId, lane: Lane, refusal: &Refusal) -> Stored<()> {
+        self.landed(lane);
+        let Some(row) = outbox::get(self.db, id)? else { return Ok(()) };
+        match refusal.code {
+            Code::StaleDevices => {
+                self.unseal(&row)?;
+                device_lists::mark_stale(self.db, lane.recipient)?;
+                // The first time at once; a server that goes on like this is given time.
+                if row.tries == 0 {
+                    self.try_again(&row, Millis(0))
+                } else {
+                    self.back_off(&row, BACK_OFF_LONGEST_FULL)
+                }
+            }
+            Code::EnvelopeConflict => {
+                self.unseal(&row)?;
+                self.back_off(&row, BACK_OFF_LONGEST)
+            }
+            Code::AccountClosed => {
+                contacts::set_closed(self.db, lane.recipient)?;
+                self.fail(&row, refusal.code)
+            }
+            Code::NoSuchAccount | Code::Forbidden | Code::TooLarge | Code::Malformed | Code::Unsupported => {
+                self.fail(&row, refusal.code)
+            }
+            Code::RetryAfter => {
+                let after = refusal.retry_after.unwrap_or(BACK_OFF_FIRST);
+                self.live.paused.insert(lane.class, self.now + after);
+                self.live.ready.insert(lane);
+                Ok(())
+            }
+            Code::BadStamp => {
+                profile::forget_highest_stamp(self.db)?;
+                if row.tries == 0 {
+                    self.try_again(&row, Millis(0))
+                } else {
+                    self.back_off(&row, BACK_OFF_LONGEST)
+                }
+            }
+            Code::KeysRequired => {
+                self.upload_everything_again()?;
+                self.live.ready.insert(lane);
+                Ok(())
+            }
+            Code::MailboxFull => self.back_off(&row, BACK_OFF_LONGEST_FULL),
+            _ => self.back_off(&row, BACK_OFF_LONGEST),
+        }
+    }
+
+    fn landed(&mut self, lane: Lane) {
+        self.live.flying.remove(&lane);
+        self.live.ready.insert(lane);
+    }
+
+    /// Nothing was stored of this row, so it may be sealed again under another envelope id.
+    fn unseal(&mut self, row: &OutboxRow) -> Stored<()> {
+        if let Some(envelope) = row.envelope_id {
+            sent::remove(self.db, envelope)?;
+        }
+        outbox::unseal(self.db, row.id)
+    }
+
+    /// Ends a row that the server refuses for good. A message of which we know by a receipt that it was
+    /// accepted before stays accepted.
+    fn fail(&mut self, row: &OutboxRow, code: Code) -> Stored<()> {
+        outbox::remove(self.db, row.id)?;
+        if let (Some(message), LaneClass::Messages) = (row.message, row.lane.class) {
+            messages::set_failure(self.db, message, code.name())?;
+            let id = messages::own_by_seq(self.db, message)?.id;
+            self.effect(Effect::StateChanged(id));
+        }
+        Ok(())
+    }
+
+    /// Ends everything that waits for an account.
+    pub(crate) fn fail_recipient(&mut self, recipient: AccountId, code: Code) -> Stored<()> {
+        for class in [LaneClass::Messages, LaneClass::Silent] {
+            while let Some(row) = outbox::head(self.db, Lane { recipient, class })? {
+                self.fail(&row, code)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn try_again(&mut self, row: &OutboxRow, after: Millis) -> Stored<()> {
+        outbox::postpone(self.db, row.id, self.now + after)?;
+        if after == Millis(0) {
+            self.live.ready.insert(row.lane);
+        } else {
+            self.live.ready.remove(&row.lane);
+            self.live.postponed.insert(row.lane, self.now + after);
+        }
+        Ok(())
+    }
+
+    /// Tries a row again later: exponential, with full jitter on the upper half.
+    pub(crate) fn back_off(&mut self, row: &OutboxRow, longest: Millis) -> Stored<()> {
+        let pause = Millis((BACK_OFF_FIRST.0 << row.tries.min(20)).min(longest.0));
+        let half = Millis(pause.0 / 2);
+        let after = Millis(half.0 + self.jitter(half).0);
+        self.try_again(row, after)
+    }
+
+    /// Writes that a device has read our messages up to a stamp.
+    pub(crate) fn read_by(
+        &mut self,
+        device: types::DeviceAddress,
+        up_to: Stamp,
+        at: types::Timestamp,
+    ) -> Stored<()> {
+        let unread = messages::unread_by(self.db, self.me.account(), device.account, device.device, up_to)?;
+        let mut ids = Vec::with_capacity(unread.len());
+        for (message, id) in unread {
+            if messages::set_read(self.db, message, device, at)? {
+                ids.push(id);
+            }
+        }
+        self.log_receipt(crate::ReceiptKind::Read, ids, device.account, at)
+    }
+
+    /// Logs a receipt, and says which messages have a new state.
+    pub(crate) fn log_receipt(
+        &mut self,
+        kind: crate::ReceiptKind,
+        message_ids: Vec<types::MessageId>,
+        from: AccountId,
+        at: types::Timestamp,
+    ) -> Stored<()> {
+        if message_ids.is_empty() {
+            return Ok(());
+        }
+        for id in &message_ids {
+            self.effect(Effect::StateChanged(*id));
+        }
+        let stamp = Stamp::new(at.as_millis() << 16, types::NodeId(0));
+        let event = crate::EventView::Receipt { kind, message_ids, from };
+        events::log(self.db, self.live.batch, Some(stamp), &event)?;
+        self.effect(Effect::EventsLogged);
+        Ok(())
+    }
+}

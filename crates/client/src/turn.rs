@@ -1,0 +1,70 @@
+//! One turn of the engine: an event or a command, in one transaction, with everything that follows from it.
+
+use crate::{
+    Effect,
+    live::{Asked, Live, Phase},
+    store::{Stored, encryption::EncryptionState, profile::Me},
+};
+use rand_core::CryptoRng;
+use rusqlite::Connection;
+use types::{Millis, Timestamp};
+use wire::{ClientFrame, Request};
+
+/// What the logic works on. Effects are given out only after the transaction committed.
+pub(crate) struct Turn<'a> {
+    pub(crate) db: &'a Connection,
+    pub(crate) me: &'a Me,
+    pub(crate) live: &'a mut Live,
+    pub(crate) now: Timestamp,
+    pub(crate) rng: &'a mut dyn CryptoRng,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl<'a> Turn<'a> {
+    /// The server's time, by which every limit is measured.
+    pub(crate) fn server_now(&self) -> Timestamp {
+        self.live.clock.server_time(self.now)
+    }
+
+    /// The state of the encryption within this transaction.
+    pub(crate) fn encryption(&self) -> EncryptionState<'a> {
+        EncryptionState { db: self.db, me: self.me }
+    }
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        if effect != Effect::EventsLogged || self.effects.last() != Some(&effect) {
+            self.effects.push(effect);
+        }
+    }
+
+    /// Makes a request, to be answered as `asked` says.
+    pub(crate) fn request(&mut self, request: Request, asked: Asked) {
+        self.live.last_request += 1;
+        let id = self.live.last_request;
+        self.live.asked.insert(id, asked);
+        self.effect(Effect::Transmit(ClientFrame { id, request }.encode()));
+    }
+
+    /// A random length of time below `bound`, for what must not happen on the dot.
+    pub(crate) fn jitter(&mut self, bound: Millis) -> Millis {
+        Millis(self.rng.next_u64() % bound.0.max(1))
+    }
+
+    /// Does everything that can be done now. The order matters only where one step makes work for the next.
+    pub(crate) fn advance(&mut self) -> Stored<()> {
+        if self.live.phase == Phase::Open {
+            self.advance_keys()?;
+            self.advance_device_lists()?;
+            self.advance_lookups()?;
+            self.advance_held()?;
+            self.advance_gaps()?;
+            self.advance_receipts()?;
+        }
+        self.advance_outbox()?;
+        if self.live.phase == Phase::Open {
+            self.advance_acks();
+        }
+        self.live.just_fetched.clear();
+        Ok(())
+    }
+}
