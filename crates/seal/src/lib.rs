@@ -50,8 +50,8 @@ pub use peer::Peer;
 pub use safety_number::{SafetyNumber, safety_number};
 pub use sender_key::{group_encrypt, process_distribution, rotate_sender_key, sender_key_distribution};
 pub use session::{
-    CHAIN_LENGTH_MAX, CHAIN_LENGTH_RENEW, STEPS_MAX, SealKind, Sealed, decrypt, encrypt, open_session,
-    session_needed,
+    CHAIN_LENGTH_MAX, CHAIN_LENGTH_RENEW, STEPS_MAX, SealKind, Sealed, decrypt, encrypt, forward_steps,
+    open_session, session_needed,
 };
 pub use signed::IdentityKey;
 pub use store::{KemPrekeyRecord, LastResortUse, LocalDevice, Store, StoreError};
@@ -59,4 +59,4 @@ pub use store::{KemPrekeyRecord, LastResortUse, LocalDevice, Store, StoreError};
 /// Log targets of the Signal library and what it uses. It prints MACs and public keys when a message does
 /// not open, so every program filters these targets, at every level.
 pub const LOG_TARGETS_SILENCED: [&str; 4] =
-    ["libsignal_protocol_syft", "libsignal_core_syft", "signal_crypto", "spqr"];
+    ["libsignal_protocol_syft", "libsignal_core_syft", "signal_crypto_syft", "spqr_syft"];

@@ -121,6 +121,14 @@ pub fn decrypt(
     }
 }
 
+/// How many hash steps an arrival of an open session can cost before its MAC is checked; never more than
+/// [`STEPS_MAX`]. For metrics and tests: [`decrypt`] refuses by itself.
+pub fn forward_steps(store: &dyn Store, arrival: &Arrival<'_>) -> Result<u32, DecryptError> {
+    let header = guard::inspect(arrival.kind, arrival.ciphertext)?;
+    let record = load(store, arrival.from)?.ok_or(DecryptFailure::NoSession)?;
+    Ok(plan(&record, &header)?.iter().map(|(_, steps)| steps).sum())
+}
+
 fn decrypt_prekey(
     store: &mut dyn Store,
     arrival: &Arrival<'_>,
@@ -174,8 +182,7 @@ fn decrypt_ratchet(
     Ok(opened)
 }
 
-/// Tries the one session that knows the message's ratchet key, or else all of them, the current one first,
-/// as long as the steps that they cost together stay within [`STEPS_MAX`].
+/// Tries the planned sessions in turn.
 fn open_with_any(
     record: &Record,
     local: &LocalDevice,
@@ -183,23 +190,8 @@ fn open_with_any(
     header: &MessageHeader,
     rng: &mut dyn CryptoRng,
 ) -> Result<(Candidate, Opening), DecryptFailure> {
-    let known = record.candidates().find(|candidate| candidate.knows(&header.ratchet_key));
-    let candidates: Vec<Candidate> = match known {
-        Some(known) => vec![known],
-        None => record.candidates().collect(),
-    };
     let mut failure = DecryptFailure::NoSession;
-    let mut steps_left = STEPS_MAX;
-    for candidate in candidates {
-        let steps = candidate.state.steps(header).and_then(|steps| steps_left.checked_sub(steps));
-        let Some(left) = steps else {
-            return Err(if failure == DecryptFailure::NoSession {
-                DecryptFailure::TooFarAhead
-            } else {
-                failure
-            });
-        };
-        steps_left = left;
+    for (candidate, _) in plan(record, header)? {
         match library::open_ratchet(local, &candidate.alone, ciphertext, rng) {
             Ok(opening) => return Ok((candidate, opening)),
             Err(trouble) => failure = trouble.as_decrypt_failure(),
@@ -209,6 +201,27 @@ fn open_with_any(
         }
     }
     Err(failure)
+}
+
+/// Which sessions to try, each with the steps that it costs: the one that knows the message's ratchet key, or
+/// else all of them, the current one first, as long as their steps together stay within [`STEPS_MAX`].
+fn plan(record: &Record, header: &MessageHeader) -> Result<Vec<(Candidate, u32)>, DecryptFailure> {
+    let known = record.candidates().find(|candidate| candidate.knows(&header.ratchet_key));
+    let candidates: Vec<Candidate> = match known {
+        Some(known) => vec![known],
+        None => record.candidates().collect(),
+    };
+    if candidates.is_empty() {
+        return Err(DecryptFailure::NoSession);
+    }
+    let mut left = STEPS_MAX;
+    let mut affordable = Vec::new();
+    for candidate in candidates {
+        let Some(steps) = candidate.state.steps(header).filter(|steps| *steps <= left) else { break };
+        left -= steps;
+        affordable.push((candidate, steps));
+    }
+    if affordable.is_empty() { Err(DecryptFailure::TooFarAhead) } else { Ok(affordable) }
 }
 
 /// Who opens a session must be the listed device, where we know the list; and never we ourselves, whose

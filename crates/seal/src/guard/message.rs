@@ -208,10 +208,11 @@ fn current_version(bytes: &[u8]) -> Result<&[u8], DecryptFailure> {
     }
 }
 
-/// Decodes, and refuses what encodes differently: unknown, repeated and unordered fields, long varints.
+/// Decodes, and refuses what an honest encoder writes differently: repeated and unordered fields, long varints.
+/// Fields of a later version may follow the known ones, as that encoder would write them.
 fn canonical<Wire: Message + Default>(bytes: &[u8]) -> Result<Wire, DecryptFailure> {
     let wire = Wire::decode(bytes).map_err(|_| DecryptFailure::Malformed)?;
-    if wire.encode_to_vec() == bytes { Ok(wire) } else { Err(DecryptFailure::Malformed) }
+    if bytes.starts_with(&wire.encode_to_vec()) { Ok(wire) } else { Err(DecryptFailure::Malformed) }
 }
 
 fn required<T>(field: Option<T>) -> Result<T, DecryptFailure> {

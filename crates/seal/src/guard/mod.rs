@@ -6,7 +6,7 @@
 //! | a message may lack that field, which downgrades the session | an empty field is refused |
 //! | public keys of low order are accepted | [`check_public_key`] |
 //! | 25,000 steps of a chain are computed before the MAC is checked, in each of 41 sessions | [`FORWARD_MAX`] |
-//! | unknown and repeated fields outside the MAC are accepted | bytes must be as an honest encoder writes them |
+//! | repeated and unordered fields outside the MAC are accepted | bytes must be as an honest encoder writes them |
 //! | nothing limits how often a sender may fail | [`FailureLimiter`] |
 //!
 //! Must not know: keys, sessions, stores. Everything here is a pure function of bytes and numbers.

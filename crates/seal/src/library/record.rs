@@ -177,7 +177,7 @@ impl State {
             self.chain(&header.ratchet_key).and_then(|chain| chain.key.as_ref()).map_or(0, |key| key.index);
         let ratchet = header.counter.saturating_sub(received);
         let pq = header.pq.index.saturating_sub(self.pq_received(header.pq.epoch - 1)?);
-        (ratchet <= FORWARD_MAX && pq <= FORWARD_MAX).then_some(ratchet + pq)
+        (ratchet <= FORWARD_MAX && pq <= FORWARD_MAX).then(|| ratchet + pq)
     }
 
     /// The last position received in an epoch's chain: 0 for an epoch that is still to come. `None` if the
