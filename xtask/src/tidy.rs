@@ -42,5 +42,5 @@ pub fn check(repository: &Repository) -> Result<Vec<Finding>> {
 }
 
 fn is_rust_source(path: &str) -> bool {
-    path.ends_with(".rs") && (path.starts_with("crates/") || path.starts_with("xtask/"))
+    path.ends_with(".rs") && ["crates/", "fuzz/", "xtask/"].iter().any(|folder| path.starts_with(folder))
 }

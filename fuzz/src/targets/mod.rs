@@ -1,0 +1,57 @@
+//! The table of targets, one file for each crate whose parsers they feed.
+
+mod edge;
+mod seal;
+mod signed;
+mod text;
+mod wire;
+
+use crate::{Outcome, Sample, Target};
+
+/// Every target, in the order in which they run.
+pub static ALL: &[Target] = &[
+    wire::CLIENT_FRAME,
+    wire::SERVER_FRAME,
+    wire::ENVELOPE,
+    wire::KEY_UPLOAD,
+    signed::DEVICE_LIST,
+    signed::DEVICE_LIST_INSIDE,
+    signed::CERTIFICATE,
+    signed::CERTIFICATE_INSIDE,
+    signed::GROUP_OPERATION,
+    signed::GROUP_OPERATION_INSIDE,
+    seal::GUARD,
+    seal::PADDING,
+    seal::CONTENT,
+    seal::HELD_CONTENT,
+    seal::DECRYPT,
+    seal::DISTRIBUTION,
+    seal::BUNDLE,
+    edge::HTTP_HEAD,
+    edge::WEBSOCKET,
+    edge::CONNECTION,
+    edge::TLS,
+    text::IDS,
+];
+
+/// Panics on an input that a mutator can only find step by step. It is not in the table: it shows that a run finds
+/// what is to be found, also a long one (`make fuzz TARGET=planted`).
+pub static PLANTED: Target = Target {
+    name: "planted",
+    run: |bytes| {
+        let Some(rest) = bytes.strip_prefix(b"wax") else { return Outcome::Refused("not wax".to_owned()) };
+        let Some((length, rest)) = rest.split_first() else {
+            return Outcome::Refused("no length".to_owned());
+        };
+        assert!(usize::from(*length) <= rest.len() || *length < 0x80, "the planted fault");
+        Outcome::Accepted
+    },
+    samples: || vec![Sample::new("valid", *b"wax\x02hi")],
+    short_runs: 20_000,
+    input_bytes_max: 64,
+};
+
+/// The target of a name.
+pub fn by_name(name: &str) -> Option<&'static Target> {
+    ALL.iter().chain([&PLANTED]).find(|target| target.name == name)
+}
