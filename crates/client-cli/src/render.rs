@@ -33,12 +33,10 @@ pub fn text(line: &Line) -> String {
                 chat.name.as_ref().or(chat.phone.as_ref()).map_or(chat.chat.clone(), |name| shown(name));
             let unread = match chat.unread {
                 0 => String::new(),
-                unread => format!("{GREEN}{unread} new{PLAIN}"),
+                unread => format!("{unread} new"),
             };
-            format!(
-                "{BOLD}{label:<34}{PLAIN} {unread:<8} {DIM}{}{PLAIN}",
-                last_seen(chat.last_stamp.as_deref())
-            )
+            let last = last_seen(chat.last_stamp.as_deref());
+            format!("{BOLD}{label:<34}{PLAIN} {GREEN}{unread:<8}{PLAIN} {DIM}{last}{PLAIN}")
         }
         Line::Status(status) => {
             let mut text = format!("{} {}", tick(status.state), status.state.name());

@@ -7,7 +7,7 @@ use crate::{
 };
 use rusqlite::Connection;
 use seal::{Body, ReceiptKind};
-use types::{AccountId, MessageId, Timestamp};
+use types::{AccountId, MessageId, PhoneNumber, Timestamp};
 
 /// A database opened for reading only, beside the process whose engine writes it.
 pub struct Reader {
@@ -46,6 +46,15 @@ impl View<'_> {
             server: me.server,
             name: me.name,
         }))
+    }
+
+    /// The server and number of a registration that waits for its code.
+    pub fn registering(&self) -> Result<Option<(String, PhoneNumber)>, Fault> {
+        if profile::registration_session(self.connection)?.is_none() {
+            return Ok(None);
+        }
+        let me = profile::load(self.connection)?.filter(|me| !me.registered);
+        Ok(me.map(|me| (me.server, me.phone)))
     }
 
     /// What a name leads to. A number that is not in the contacts is [`Resolved::LookUp`].

@@ -77,6 +77,10 @@ impl Registration<'_> {
     /// Proves the number.
     async fn finish(&self, code: &str, replace: bool) -> Result<Registered, Failure> {
         let (mut engine, _lock) = self.open().await?;
+        let begun = engine.view().registering().map_err(|fault| trouble::fault(&fault))?;
+        if begun != Some((self.register.server.to_string(), self.phone.clone())) {
+            return Err(refused(RegistrationError::NotBegun));
+        }
         let request = engine.finish_registration(code.trim(), replace).map_err(refused)?;
         let answer = self.ask(&request).await?;
         let registered = engine.registered(&answer).map_err(refused)?;
@@ -169,7 +173,7 @@ fn refused(error: RegistrationError) -> Failure {
         RegistrationError::HasAccount => has_account(),
         RegistrationError::NotBegun => Failure::new(
             Reason::NoCode,
-            "no code was asked for in this profile",
+            "no code was asked for in this profile, for this number and server",
             "run the same command without --code first",
         ),
         RegistrationError::BadAnswer => Failure::new(
