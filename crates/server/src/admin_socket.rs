@@ -108,7 +108,8 @@ pub async fn ask(data: &Path, question: &Question) -> Result<Answer, Failure> {
         Ok::<Answer, std::io::Error>(serde_json::from_str(&line)?)
     };
     let no_answer = || {
-        Failure::temporary("no_answer", "the running server did not answer").hint("try again; if it persists, restart it")
+        Failure::temporary("no_answer", "the running server did not answer")
+            .hint("try again; if it persists, restart it")
     };
     match tokio::time::timeout(ANSWER_TIMEOUT, conversation).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -130,7 +131,11 @@ impl Folder {
 
     fn short_path(&self) -> PathBuf {
         let through_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.directory.as_raw_fd()));
-        if through_descriptor.exists() { through_descriptor.join(SOCKET_NAME) } else { self.path.join(SOCKET_NAME) }
+        if through_descriptor.exists() {
+            through_descriptor.join(SOCKET_NAME)
+        } else {
+            self.path.join(SOCKET_NAME)
+        }
     }
 }
 
@@ -154,7 +159,9 @@ mod tests {
         std::fs::create_dir(&data).unwrap();
         let server = tokio::spawn(serve(bind(&data).unwrap(), Arc::new(Always)));
         let code = |phone: &str| Question::Code { phone: phone.to_owned() };
-        assert!(matches!(ask(&data, &code("+15552000100")).await.unwrap(), Answer::Code(code) if code == "123456"));
+        assert!(
+            matches!(ask(&data, &code("+15552000100")).await.unwrap(), Answer::Code(code) if code == "123456")
+        );
         assert!(matches!(ask(&data, &code("+15552000101")).await.unwrap(), Answer::Nothing));
         let mode = std::fs::metadata(data.join(SOCKET_NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -189,7 +189,11 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ),
     ("server", "node", "This node's number, part of every stamp; unique within a service (0 to 65535)."),
     ("server", "drain_seconds", "How long a stopping server waits for work in flight."),
-    ("tls", "mode", "\"off\" (loopback only), \"files\", or \"self-signed\" (made once, kept in the data directory)."),
+    (
+        "tls",
+        "mode",
+        "\"off\" (loopback only), \"files\", or \"self-signed\" (made once, kept in the data directory).",
+    ),
     ("tls", "certificate", "With \"files\": the certificate chain, PEM."),
     ("tls", "key", "With \"files\": the private key, PEM."),
     (
@@ -303,16 +307,13 @@ fn set_from_environment(table: &mut Table, name: &str, key: &str, value: &str) -
     let value = match default {
         Value::Boolean(_) => Value::Boolean(value.parse().map_err(|_| invalid("true or false"))?),
         Value::Integer(_) => Value::Integer(value.parse().map_err(|_| invalid("a whole number"))?),
-        Value::Array(_) => {
-            Value::Array(value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect())
-        }
+        Value::Array(_) => Value::Array(
+            value.split(',').map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect(),
+        ),
         _ => Value::String(value.to_owned()),
     };
     let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-    section
-        .as_table_mut()
-        .ok_or_else(|| invalid("a key of a section"))?
-        .insert(key.to_owned(), value);
+    section.as_table_mut().ok_or_else(|| invalid("a key of a section"))?.insert(key.to_owned(), value);
     Ok(())
 }
 
@@ -380,7 +381,9 @@ mod tests {
         let mut documented: Vec<_> = KEYS.iter().map(|(s, k, _)| format!("{s}.{k}")).collect();
         let mut existing: Vec<_> = default_table()
             .iter()
-            .flat_map(|(section, keys)| keys.as_table().unwrap().keys().map(move |key| format!("{section}.{key}")))
+            .flat_map(|(section, keys)| {
+                keys.as_table().unwrap().keys().map(move |key| format!("{section}.{key}"))
+            })
             .collect();
         documented.sort();
         existing.sort();
@@ -395,7 +398,8 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file() {
-        let config = load("[server]\nnode = 3\n[quotas]\nenabled = true\n", &[("WAXWING__QUOTAS__ENABLED", "false")]);
+        let config =
+            load("[server]\nnode = 3\n[quotas]\nenabled = true\n", &[("WAXWING__QUOTAS__ENABLED", "false")]);
         let config = config.unwrap();
         assert_eq!((config.server.node, config.quotas.enabled), (3, false));
     }
@@ -403,7 +407,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_the_one_that_was_meant() {
         let failure = load("[server]\nlitsen = \"127.0.0.1:0\"\n", &[]).unwrap_err();
-        assert_eq!((failure.code, failure.hint.as_str()), ("config_unknown_key", "did you mean server.listen?"));
+        assert_eq!(
+            (failure.code, failure.hint.as_str()),
+            ("config_unknown_key", "did you mean server.listen?")
+        );
         let failure = load("", &[("WAXWING__QUOTA__ENABLED", "false")]).unwrap_err();
         assert_eq!(failure.hint, "did you mean WAXWING__QUOTAS__ENABLED?");
     }

@@ -5,9 +5,14 @@
 //!
 //! Must not know: how a role decides, what a ciphertext means.
 
+mod admin_http;
 pub mod admin_socket;
 pub mod command_line;
+mod commands;
 pub mod config;
 pub mod failure;
+pub mod http;
 mod log;
 mod serve;
+mod tls;
+mod wiring;

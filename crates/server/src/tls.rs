@@ -24,6 +24,9 @@ pub struct Prepared {
     pub fingerprint: Option<String>,
 }
 
+/// Certificate chain and key.
+type Pem = (Vec<u8>, Vec<u8>);
+
 /// Reads or makes the certificate.
 pub fn prepare(tls: &Tls, data: &Path, listen: IpAddr) -> Result<Prepared, Failure> {
     match tls.mode {
@@ -39,7 +42,10 @@ pub fn prepare(tls: &Tls, data: &Path, listen: IpAddr) -> Result<Prepared, Failu
                 Some(pair) => pair,
                 None => make(&folder, listen)?,
             };
-            Ok(Prepared { security: secured(&certificate, &key)?, fingerprint: Some(fingerprint(&certificate)?) })
+            Ok(Prepared {
+                security: secured(&certificate, &key)?,
+                fingerprint: Some(fingerprint(&certificate)?),
+            })
         }
     }
 }
@@ -53,12 +59,15 @@ fn secured(certificate: &[u8], key: &[u8]) -> Result<Security, Failure> {
 
 fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| {
-        Failure::data("certificate_unreadable", format!("cannot read the TLS {what} {}: {error}", path.display()))
-            .hint("set tls.certificate and tls.key, or use --tls self-signed")
+        Failure::data(
+            "certificate_unreadable",
+            format!("cannot read the TLS {what} {}: {error}", path.display()),
+        )
+        .hint("set tls.certificate and tls.key, or use --tls self-signed")
     })
 }
 
-fn stored(folder: &Path) -> Result<Option<(Vec<u8>, Vec<u8>)>, Failure> {
+fn stored(folder: &Path) -> Result<Option<Pem>, Failure> {
     match (std::fs::read(folder.join(CERTIFICATE_NAME)), std::fs::read(folder.join(KEY_NAME))) {
         (Ok(certificate), Ok(key)) => Ok(Some((certificate, key))),
         (Err(one), _) | (_, Err(one)) if one.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -68,7 +77,7 @@ fn stored(folder: &Path) -> Result<Option<(Vec<u8>, Vec<u8>)>, Failure> {
 
 /// Makes a certificate once; clients pin it, so it must stay the same. The key is written first: a
 /// certificate without its key would be made anew, a key without its certificate is only replaced.
-fn make(folder: &Path, listen: IpAddr) -> Result<(Vec<u8>, Vec<u8>), Failure> {
+fn make(folder: &Path, listen: IpAddr) -> Result<Pem, Failure> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     if !listen.is_unspecified() && !listen.is_loopback() {
         names.push(listen.to_string());
@@ -86,20 +95,25 @@ fn make(folder: &Path, listen: IpAddr) -> Result<(Vec<u8>, Vec<u8>), Failure> {
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
+    let mut file =
+        std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
 fn unwritable(folder: &Path, error: &std::io::Error) -> Failure {
-    Failure::temporary("data_directory", format!("cannot keep the certificate in {}: {error}", folder.display()))
-        .hint("check the permissions and the free space of the data directory")
+    Failure::temporary(
+        "data_directory",
+        format!("cannot keep the certificate in {}: {error}", folder.display()),
+    )
+    .hint("check the permissions and the free space of the data directory")
 }
 
 /// SHA-256 of the certificate's DER, as clients pin it: lower-case hex.
 fn fingerprint(certificate: &[u8]) -> Result<String, Failure> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let der = CertificateDer::from_pem_slice(certificate)
-        .map_err(|error| Failure::data("bad_certificate", format!("the stored certificate is damaged: {error}")))?;
+    let der = CertificateDer::from_pem_slice(certificate).map_err(|error| {
+        Failure::data("bad_certificate", format!("the stored certificate is damaged: {error}"))
+    })?;
     Ok(hex::encode(Sha256::digest(&der)))
 }
