@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The whole service and its clients on one thread, under a virtual clock, network and disk.
+//!
+//! Owns: the executor, the network, nodes made of the server's own core and session machines over
+//! shared fakes, people with the client's own engines, the script that a seed draws, and the run that
+//! plays it and hands its history to the checker.
+//!
+//! Invariants: one seed is one run, byte for byte; nothing reads a clock, an environment or a hash
+//! map's order.
+//!
+//! Must not know: sockets, files, threads.
+
+pub mod bugs;
+pub mod chance;
+pub mod chronicle;
+pub mod device;
+pub mod disk;
+pub mod executor;
+pub mod network;
+pub mod node;
+pub mod plan;
+pub mod play;
+mod registration;
+pub mod watch;
+pub mod world;

@@ -1,0 +1,151 @@
+//! A device's disk: one SQLite database in memory that outlives the processes which open it.
+//!
+//! Owns: the database, held open by a connection of the simulation's own. What the engine committed is
+//! there after a crash, what it did not is gone, as SQLite promises of a file.
+//!
+//! The simulation's connection is also its eye: it sees what is committed, and nothing else, so that no
+//! fact rests on the engine's word alone.
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
+use std::sync::atomic::{AtomicU64, Ordering};
+use types::{AccountId, EnvelopeId, MessageId};
+
+/// Tells the databases of one process apart. The number reaches nothing but the name.
+static DISKS: AtomicU64 = AtomicU64::new(0);
+
+/// The disk of one device.
+pub struct Disk {
+    name: String,
+    eye: Connection,
+}
+
+/// What an envelope is for, as its sender has it on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// The message that history shows; none for receipts and the like.
+    pub message: Option<MessageId>,
+    /// Sealed again because the other side asked for it.
+    pub resend: bool,
+}
+
+impl Disk {
+    /// An empty disk.
+    ///
+    /// # Panics
+    /// If SQLite has no memory.
+    pub fn new() -> Self {
+        let number = DISKS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("file:waxwing-sim-{number}?mode=memory&cache=shared");
+        let eye = connect(&name);
+        Self { name, eye }
+    }
+
+    /// A connection for an engine.
+    ///
+    /// # Panics
+    /// If SQLite has no memory.
+    pub fn connect(&self) -> Connection {
+        connect(&self.name)
+    }
+
+    /// What the outbox says of an envelope that is about to leave.
+    pub fn posted(&self, envelope: EnvelopeId) -> Option<Posted> {
+        let sql = "SELECT message.id, outbox.lane FROM outbox \
+                   LEFT JOIN message ON message.seq = outbox.message WHERE outbox.envelope_id = ?1";
+        self.one(sql, envelope, |row| {
+            let lane: i64 = row.get(1)?;
+            Ok(Posted { message: message_id(row)?, resend: lane != 0 })
+        })
+    }
+
+    /// Whether a message was received for good, and would be dropped if it came again.
+    pub fn has_seen(&self, sender: AccountId, message: MessageId) -> bool {
+        let sql = "SELECT count(*) FROM seen WHERE sender = ?1 AND id = ?2";
+        let count = self.eye.query_row(sql, params![sender.as_bytes(), message.as_bytes()], |row| row.get(0));
+        count.is_ok_and(|count: i64| count > 0)
+    }
+
+    /// Why an envelope could not be opened, if it could not.
+    pub fn failure(&self, envelope: EnvelopeId) -> Option<String> {
+        self.one("SELECT reason FROM gap WHERE envelope_id = ?1 AND first = 0", envelope, |row| row.get(0))
+    }
+
+    /// Whether an envelope is kept until the sender's device list is known.
+    pub fn has_held(&self, envelope: EnvelopeId) -> bool {
+        self.one("SELECT 1 FROM held WHERE envelope_id = ?1", envelope, |row| row.get::<_, i64>(0)).is_some()
+    }
+
+    /// Whether an envelope was put aside.
+    pub fn has_quarantined(&self, envelope: EnvelopeId) -> bool {
+        self.one("SELECT 1 FROM quarantine WHERE envelope_id = ?1", envelope, |row| row.get::<_, i64>(0))
+            .is_some()
+    }
+
+    /// How much of an account is known to be missing.
+    pub fn gaps(&self, account: AccountId) -> u32 {
+        let sql = "SELECT count(*) FROM gap WHERE account = ?1";
+        self.eye.query_row(sql, params![account.as_bytes()], |row| row.get(0)).unwrap_or(0)
+    }
+
+    /// How many rows a table has.
+    pub fn rows(&self, table: &'static str) -> u64 {
+        let count =
+            self.eye.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0));
+        count.map_or(0, i64::unsigned_abs)
+    }
+
+    /// Secrets that must never leave the device.
+    pub fn secrets(&self) -> Vec<Vec<u8>> {
+        let sql = "SELECT account_secret, device_secret FROM profile";
+        let pair = self.eye.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?])).optional();
+        pair.ok().flatten().into_iter().flatten().collect()
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        envelope: EnvelopeId,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Option<T> {
+        // Before the engine's first migration there is no table, and so nothing to see.
+        self.eye.query_row(sql, params![envelope.as_bytes()], read).optional().ok().flatten()
+    }
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn connect(name: &str) -> Connection {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_SHARED_CACHE;
+    Connection::open_with_flags(name, flags).expect("a database in memory can be opened")
+}
+
+fn message_id(row: &Row<'_>) -> rusqlite::Result<Option<MessageId>> {
+    let bytes: Option<Vec<u8>> = row.get(0)?;
+    Ok(bytes.and_then(|bytes| MessageId::from_slice(&bytes).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_committed_outlives_its_process_and_what_was_not_does_not() {
+        let disk = Disk::new();
+        let process = disk.connect();
+        process.execute_batch("CREATE TABLE seen (x) STRICT").unwrap_err();
+        process
+            .execute_batch("CREATE TABLE fact (x INTEGER) STRICT; INSERT INTO fact VALUES (1)")
+            .expect("valid");
+        process.execute_batch("BEGIN; INSERT INTO fact VALUES (2)").expect("valid");
+        drop(process);
+        assert_eq!(disk.rows("fact"), 1);
+        assert_eq!(Disk::new().rows("fact"), 0);
+    }
+}

@@ -1,0 +1,7 @@
+//! Ports that pass every call on and write down what became true of the stores.
+
+mod directory;
+mod mailboxes;
+
+pub use directory::{WatchedDirectory, record_bundle, record_upload};
+pub use mailboxes::WatchedMailboxes;
