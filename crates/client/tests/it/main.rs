@@ -1,0 +1,6 @@
+//! Engines against a server in memory, whose faults the tests choose.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod conversation;
+mod server;
+mod world;

@@ -1,0 +1,425 @@
+//! A server in memory: enough of the protocol to talk to engines, and a witness of what they do.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use client::{HttpAnswer, HttpRequest};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+use signed::{DeviceList, SessionProof, Signature};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use types::{
+    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, Millis, NodeId, PhoneNumber,
+    Position, RegistrationId, Stamp, Timestamp,
+};
+use wire::{
+    AccountKeys, AccountList, Authenticated, Bundle, ClientFrame, Code, Delivery, Envelope, FetchKeys, Hello,
+    KemPrekey, KeyCounts, KeyUpload, OneTimePrekey, Push, Refusal, Request, Response, Send, ServerFrame,
+    SignedPrekey, Stale,
+};
+
+pub const ORIGIN: &str = "http://127.0.0.1:4000";
+/// The only code there is.
+pub const CODE: &str = "123456";
+
+#[derive(Clone)]
+pub struct Account {
+    pub phone: PhoneNumber,
+    pub list: DeviceList,
+    pub token: [u8; 32],
+    pub signed: SignedPrekey,
+    pub last_resort: KemPrekey,
+    pub one_time: VecDeque<OneTimePrekey>,
+    pub one_time_kem: VecDeque<KemPrekey>,
+    pub mailbox: BTreeMap<u64, Bytes>,
+    pub last_connection: u64,
+    pub closed: bool,
+    pub uploads: u32,
+}
+
+/// The session of one device.
+pub struct Session {
+    pub account: Option<AccountId>,
+    nonce: [u8; 32],
+    /// Positions up to this one were delivered in this session.
+    delivered: u64,
+    drained: bool,
+}
+
+#[derive(Clone)]
+pub struct Recorded {
+    pub stamp: Stamp,
+    pub send: Send,
+}
+
+pub struct Server {
+    pub now: Timestamp,
+    pub incarnation: IncarnationId,
+    pub accounts: BTreeMap<AccountId, Account>,
+    pub numbers: BTreeMap<PhoneNumber, AccountId>,
+    pub record: BTreeMap<(AccountId, EnvelopeId), Recorded>,
+    /// Refusals that the next requests of this name get, before anything is done.
+    pub refusals: VecDeque<(&'static str, Refusal)>,
+    /// Do what is asked, and answer so: the outcome is unknown to the client.
+    pub lies: VecDeque<(&'static str, Refusal)>,
+    /// Drop this many envelopes silently, after accepting them.
+    pub swallow: usize,
+    /// Every ciphertext that ever came, by sender: none may come under two envelope ids.
+    pub witnessed: BTreeMap<Bytes, EnvelopeId>,
+    pub served_one_time: BTreeSet<(AccountId, u32)>,
+    pub sends: usize,
+    next_position: u64,
+    clock: u64,
+    registration: Option<PhoneNumber>,
+    rng: ChaCha20Rng,
+}
+
+impl Server {
+    pub fn new(now: Timestamp) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(99);
+        Self {
+            now,
+            incarnation: IncarnationId::random(&mut rng),
+            accounts: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            record: BTreeMap::new(),
+            refusals: VecDeque::new(),
+            lies: VecDeque::new(),
+            swallow: 0,
+            witnessed: BTreeMap::new(),
+            served_one_time: BTreeSet::new(),
+            sends: 0,
+            next_position: 1,
+            clock: 0,
+            registration: None,
+            rng,
+        }
+    }
+
+    pub fn restore_from_backup(&mut self) {
+        self.incarnation = IncarnationId::random(&mut self.rng);
+        for account in self.accounts.values_mut() {
+            account.one_time.clear();
+            account.one_time_kem.clear();
+        }
+    }
+
+    // ---- HTTP
+
+    pub fn http(&mut self, request: &HttpRequest) -> HttpAnswer {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        assert_eq!(request.origin, ORIGIN);
+        if request.path == "/v1/registrations" {
+            self.registration = Some(body["phone"].as_str().unwrap().parse().unwrap());
+            return answer(201, &serde_json::json!({ "session": "5e55107", "expires_in": 600 }));
+        }
+        assert_eq!(request.path, "/v1/registrations/5e55107/account");
+        self.make_account(&body)
+    }
+
+    fn make_account(&mut self, body: &serde_json::Value) -> HttpAnswer {
+        let binary = |name: &str| URL_SAFE_NO_PAD.decode(body[name].as_str().unwrap()).unwrap();
+        if body["code"] != CODE {
+            return problem(403, "wrong_code");
+        }
+        let phone = self.registration.clone().unwrap();
+        let list = DeviceList::verify(&binary("device_list")).unwrap();
+        assert_eq!(binary("account_key"), list.account_key().as_bytes());
+        let account = list.account();
+        let holder = self.numbers.get(&phone).copied().filter(|holder| *holder != account);
+        if let Some(holder) = holder {
+            if body["replace"] != true {
+                return problem(409, "number_taken");
+            }
+            let old = self.accounts.get_mut(&holder).unwrap();
+            old.closed = true;
+            old.mailbox.clear();
+        }
+        let keys = KeyUpload::decode(binary("keys").into()).unwrap();
+        self.numbers.insert(phone.clone(), account);
+        let registration = list.devices()[0].registration().get();
+        self.accounts.entry(account).or_insert(Account {
+            phone,
+            list,
+            token: binary("token").try_into().unwrap(),
+            signed: keys.signed_prekey.unwrap(),
+            last_resort: keys.last_resort.unwrap(),
+            one_time: keys.one_time.into(),
+            one_time_kem: keys.one_time_kem.into(),
+            mailbox: BTreeMap::new(),
+            last_connection: 0,
+            closed: false,
+            uploads: 0,
+        });
+        let made =
+            serde_json::json!({ "account": account.to_string(), "device": 1, "registration": registration });
+        answer(201, &made)
+    }
+
+    // ---- sessions
+
+    pub fn connect(&mut self) -> (Session, ServerFrame) {
+        let mut nonce = [0; 32];
+        self.rng.fill_bytes(&mut nonce);
+        let hello = Hello {
+            versions: wire::version::SUPPORTED,
+            nonce,
+            time: self.now,
+            incarnation: self.incarnation,
+        };
+        let session = Session { account: None, nonce, delivered: 0, drained: false };
+        (session, ServerFrame::Push(Push::Hello(hello)))
+    }
+
+    pub fn ask(&mut self, session: &mut Session, frame: ClientFrame) -> ServerFrame {
+        let name = frame.request.name();
+        if let Some(refusal) = take(&mut self.refusals, name) {
+            return ServerFrame::Answer { id: frame.id, result: Err(refusal) };
+        }
+        let result = self.serve(session, frame.request);
+        if let Some(refusal) = take(&mut self.lies, name) {
+            return ServerFrame::Answer { id: frame.id, result: Err(refusal) };
+        }
+        ServerFrame::Answer { id: frame.id, result }
+    }
+
+    /// Rows that this session was not told of yet, then once that it is drained.
+    pub fn deliver(&mut self, session: &mut Session) -> Vec<ServerFrame> {
+        let Some(account) = session.account else { return Vec::new() };
+        let mailbox = &self.accounts[&account].mailbox;
+        let mut frames = Vec::new();
+        let rows: Vec<Delivery> = mailbox
+            .range(session.delivered + 1..)
+            .map(|(position, envelope)| Delivery {
+                position: Position::from_u128((*position).into()),
+                envelope: envelope.clone(),
+            })
+            .collect();
+        session.delivered = mailbox.keys().last().copied().unwrap_or(0).max(session.delivered);
+        for rows in rows.chunks(3) {
+            frames.push(ServerFrame::Push(Push::Deliver(rows.to_vec())));
+        }
+        if !session.drained {
+            session.drained = true;
+            frames.push(ServerFrame::Push(Push::Drained));
+        }
+        frames
+    }
+
+    /// Puts an envelope into a mailbox, as only a server can.
+    pub fn inject(&mut self, to: AccountId, envelope: &Envelope) {
+        let position = self.next_position;
+        self.next_position += 1;
+        self.accounts.get_mut(&to).unwrap().mailbox.insert(position, envelope.encode());
+    }
+
+    pub fn mailbox_of(&self, account: AccountId) -> MailboxId {
+        self.accounts[&account].list.mailboxes().next().unwrap()
+    }
+
+    fn serve(&mut self, session: &mut Session, request: Request) -> Result<Response, Refusal> {
+        if let Request::Authenticate(proof) = request {
+            return self.authenticate(session, &proof);
+        }
+        let me = session.account.ok_or(Code::Unauthenticated)?;
+        match request {
+            Request::Send(send) => self.send(me, send),
+            Request::Ack(positions) => {
+                let mailbox = &mut self.accounts.get_mut(&me).unwrap().mailbox;
+                for position in positions {
+                    mailbox.remove(&u64::try_from(position.as_u128()).unwrap());
+                }
+                Ok(Response::Done)
+            }
+            Request::FetchKeys(fetch) => {
+                Ok(Response::Keys(fetch.accounts.iter().map(|account| self.take_keys(*account, &fetch)).collect()))
+            }
+            Request::UploadKeys(upload) => {
+                self.upload(me, upload);
+                Ok(Response::Done)
+            }
+            Request::KeyCount => Ok(Response::KeyCounts(self.counts(me))),
+            Request::GetDeviceLists(accounts) => {
+                Ok(Response::DeviceLists(accounts.iter().map(|account| self.list(*account)).collect()))
+            }
+            Request::PutDeviceList(bytes) => {
+                let list = DeviceList::verify(&bytes).map_err(|_| Code::BadDeviceList)?;
+                self.accounts.get_mut(&me).unwrap().list = list;
+                Ok(Response::Done)
+            }
+            Request::Lookup { numbers, .. } => Ok(Response::LookupResult(
+                numbers.iter().map(|number| self.numbers.get(number).copied()).collect(),
+            )),
+            Request::Sync => Ok(Response::Done),
+            _ => Err(Code::Unsupported.into()),
+        }
+    }
+
+    fn authenticate(
+        &mut self,
+        session: &mut Session,
+        proof: &wire::Authenticate,
+    ) -> Result<Response, Refusal> {
+        let account = self.accounts.get_mut(&proof.address.account).ok_or(Code::Unauthenticated)?;
+        let device = account.list.device(proof.address.device).ok_or(Code::Revoked)?;
+        let claimed = SessionProof {
+            version: proof.version,
+            origin: &proof.origin,
+            account: proof.address.account,
+            device: proof.address.device,
+            connection_number: proof.connection_number,
+            nonce: session.nonce,
+        };
+        let signature = Signature::from_slice(&proof.signature).unwrap();
+        let valid = claimed.verify(device.device_key(), &signature);
+        if !valid || *proof.token.expose() != account.token || proof.origin != ORIGIN {
+            return Err(Code::Unauthenticated.into());
+        }
+        if account.closed {
+            return Err(Code::Revoked.into());
+        }
+        if proof.connection_number <= account.last_connection {
+            return Err(Code::Cloned.into());
+        }
+        account.last_connection = proof.connection_number;
+        session.account = Some(proof.address.account);
+        Ok(Response::Authenticated(Authenticated {
+            version: proof.version,
+            registration: device.registration(),
+            device_list_version: account.list.version(),
+        }))
+    }
+
+    fn send(&mut self, from: AccountId, send: Send) -> Result<Response, Refusal> {
+        self.sends += 1;
+        for sealed in &send.sealed {
+            let before = self.witnessed.insert(sealed.ciphertext.clone(), send.envelope_id);
+            assert!(before.is_none_or(|before| before == send.envelope_id), "a ciphertext under two envelope ids");
+        }
+        let key = (from, send.envelope_id);
+        if let Some(recorded) = self.record.get(&key) {
+            assert_eq!(recorded.send.sealed, send.sealed, "the same envelope id has the same bytes");
+            return Ok(Response::Accepted { stamp: recorded.stamp, skipped: Vec::new() });
+        }
+        let recipient = self.accounts.get(&send.recipient).ok_or(Code::NoSuchAccount)?;
+        if recipient.closed {
+            return Err(Code::AccountClosed.into());
+        }
+        let listed: BTreeSet<MailboxId> = recipient.list.mailboxes().collect();
+        let named: BTreeSet<MailboxId> = send.sealed.iter().map(|sealed| sealed.to).collect();
+        if listed != named {
+            return Err(Refusal::stale(Stale {
+                missing: listed.difference(&named).copied().collect(),
+                extra: named.difference(&listed).copied().collect(),
+                stale: Vec::new(),
+            }));
+        }
+        let stamp = self.next_stamp(send.highest_stamp);
+        if self.swallow > 0 {
+            self.swallow -= 1;
+        } else {
+            self.append(from, &send, stamp);
+        }
+        self.record.insert(key, Recorded { stamp, send });
+        Ok(Response::Accepted { stamp, skipped: Vec::new() })
+    }
+
+    fn append(&mut self, from: AccountId, send: &Send, stamp: Stamp) {
+        for sealed in &send.sealed {
+            let envelope = Envelope {
+                envelope_id: send.envelope_id,
+                from: DeviceAddress::new(from, DeviceNumber::PRIMARY),
+                to: sealed.to,
+                kind: sealed.kind,
+                urgency: send.urgency,
+                stamp,
+                ciphertext: sealed.ciphertext.clone(),
+                group: None,
+            };
+            self.inject(sealed.to.account, &envelope);
+        }
+    }
+
+    /// The next stamp of this server's clock, above what the sender has seen.
+    pub fn next_stamp(&mut self, seen: Option<Stamp>) -> Stamp {
+        let wall = self.now.as_millis() << 16;
+        let seen = seen.map_or(0, Stamp::clock);
+        self.clock = wall.max(self.clock + 1).max(seen + 1);
+        Stamp::new(self.clock, NodeId(1))
+    }
+
+    fn take_keys(&mut self, of: AccountId, fetch: &FetchKeys) -> AccountKeys {
+        let list = self.list(of);
+        let mut bundles = Vec::new();
+        if let Some(account) = self.accounts.get_mut(&of).filter(|account| !account.closed) {
+            let device = &account.list.devices()[0];
+            let (one_time, kem) = if fetch.reset {
+                (None, None)
+            } else {
+                (account.one_time.pop_front(), account.one_time_kem.pop_front())
+            };
+            for id in one_time.iter().map(|key| key.id).chain(kem.iter().map(|key| key.id)) {
+                assert!(self.served_one_time.insert((of, id)), "a one-time prekey was uploaded twice");
+            }
+            bundles.push(Bundle {
+                device: device.number(),
+                registration: device.registration(),
+                signed_prekey: account.signed.clone(),
+                kem_prekey: kem.unwrap_or_else(|| account.last_resort.clone()),
+                one_time_prekey: one_time,
+            });
+        }
+        AccountKeys { account: of, device_list: list.device_list, bundles, closed: list.closed }
+    }
+
+    fn list(&self, of: AccountId) -> AccountList {
+        match self.accounts.get(&of) {
+            None => AccountList { account: of, device_list: Bytes::new(), closed: false },
+            Some(account) if account.closed => {
+                AccountList { account: of, device_list: Bytes::new(), closed: true }
+            }
+            Some(account) => AccountList {
+                account: of,
+                device_list: account.list.as_bytes().to_vec().into(),
+                closed: false,
+            },
+        }
+    }
+
+    fn upload(&mut self, me: AccountId, upload: KeyUpload) {
+        let account = self.accounts.get_mut(&me).unwrap();
+        account.uploads += 1;
+        if let Some(signed) = upload.signed_prekey {
+            account.signed = signed;
+        }
+        if let Some(last_resort) = upload.last_resort {
+            account.last_resort = last_resort;
+        }
+        account.one_time.extend(upload.one_time);
+        account.one_time_kem.extend(upload.one_time_kem);
+    }
+
+    pub fn counts(&self, me: AccountId) -> KeyCounts {
+        let account = &self.accounts[&me];
+        KeyCounts { one_time: account.one_time.len() as u32, one_time_kem: account.one_time_kem.len() as u32 }
+    }
+}
+
+fn take(queue: &mut VecDeque<(&'static str, Refusal)>, name: &str) -> Option<Refusal> {
+    let at = queue.iter().position(|(of, _)| *of == name)?;
+    queue.remove(at).map(|(_, refusal)| refusal)
+}
+
+fn answer(status: u16, body: &serde_json::Value) -> HttpAnswer {
+    HttpAnswer { status, body: body.to_string().into_bytes() }
+}
+
+fn problem(status: u16, code: &str) -> HttpAnswer {
+    answer(status, &serde_json::json!({ "title": "refused", "status": status, "code": code }))
+}
+
+/// Some registration id, for devices that do not exist.
+pub fn some_registration() -> RegistrationId {
+    RegistrationId::new(77).unwrap()
+}
+
+pub const SOON: Millis = Millis::from_secs(1);

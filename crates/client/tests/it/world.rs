@@ -1,0 +1,296 @@
+//! People with engines, one server, one clock, and wires that carry a frame at a time.
+
+use crate::server::{CODE, ORIGIN, Server, Session};
+use bytes::Bytes;
+use client::{
+    Closed, DeliveryState, Effect, Engine, Event, EventView, MessageView, NewAccount, SendText, Sent, database,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use rusqlite::Connection;
+use std::collections::VecDeque;
+use types::{AccountId, MessageId, Millis, PhoneNumber, Timestamp};
+use wire::ClientFrame;
+
+pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// A person with one device.
+pub struct Person {
+    engine: Option<Engine>,
+    rng: ChaCha20Rng,
+    pub account: AccountId,
+    pub phone: PhoneNumber,
+    session: Option<Session>,
+    /// From the engine to the server, and back.
+    up: VecDeque<Bytes>,
+    down: VecDeque<Bytes>,
+    /// How the last connection ended.
+    pub closed: Option<Closed>,
+    /// Every effect but frames, as it came.
+    pub effects: Vec<Effect>,
+    /// Everything that was printed.
+    pub printed: Vec<EventView>,
+}
+
+impl Person {
+    pub fn engine(&mut self) -> &mut Engine {
+        self.engine.as_mut().unwrap()
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.session.is_some()
+    }
+
+    fn poll(&mut self) {
+        while let Some(effect) = self.engine.as_mut().unwrap().poll_effect() {
+            match effect {
+                Effect::Transmit(bytes) => self.up.push_back(bytes),
+                Effect::Close(why) => {
+                    self.closed = Some(why);
+                    self.cut();
+                }
+                other => self.effects.push(other),
+            }
+        }
+    }
+
+    /// The wire is cut; what was on it is lost.
+    fn cut(&mut self) {
+        self.session = None;
+        self.up.clear();
+        self.down.clear();
+    }
+}
+
+pub struct World {
+    pub now: Timestamp,
+    pub server: Server,
+    pub people: Vec<Person>,
+}
+
+impl World {
+    /// Registers this many people: +1 555 000 0000 and up.
+    pub fn new(people: usize) -> Self {
+        let mut world = Self { now: START, server: Server::new(START), people: Vec::new() };
+        for _ in 0..people {
+            world.register();
+        }
+        world
+    }
+
+    pub fn register(&mut self) -> usize {
+        let number = self.people.len();
+        self.register_phone(&format!("+1555000{number:04}"))
+    }
+
+    pub fn register_phone(&mut self, phone: &str) -> usize {
+        let number = self.people.len();
+        let mut rng = ChaCha20Rng::seed_from_u64(number as u64);
+        let mut engine = Engine::open(database::open_in_memory().unwrap()).unwrap();
+        let phone: PhoneNumber = phone.parse().unwrap();
+        let account =
+            NewAccount { server: ORIGIN.to_owned(), server_pin: None, phone: phone.clone(), name: None };
+        let ask = engine.begin_registration(&account, self.now, &mut rng).unwrap();
+        engine.code_sent(&self.server.http(&ask)).unwrap();
+        let finish = engine.finish_registration(CODE, true).unwrap();
+        let registered = engine.registered(&self.server.http(&finish)).unwrap();
+        self.people.push(Person {
+            engine: Some(engine),
+            rng,
+            account: registered.account,
+            phone,
+            session: None,
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            closed: None,
+            effects: Vec::new(),
+            printed: Vec::new(),
+        });
+        number
+    }
+
+    pub fn account(&self, who: usize) -> AccountId {
+        self.people[who].account
+    }
+
+    // ---- connections
+
+    pub fn connect(&mut self, who: usize) {
+        self.disconnect(who);
+        self.people[who].engine().dial().unwrap();
+        self.people[who].closed = None;
+        let (session, hello) = self.server.connect();
+        self.people[who].session = Some(session);
+        self.people[who].down.push_back(hello.encode());
+        self.handle(who, Event::Connected);
+    }
+
+    pub fn disconnect(&mut self, who: usize) {
+        self.people[who].cut();
+        self.handle(who, Event::ConnectionLost);
+    }
+
+    /// The process dies: what it had not written is lost, and so is everything on the wire.
+    pub fn crash(&mut self, who: usize) {
+        let person = &mut self.people[who];
+        let connection = person.engine.take().unwrap().close();
+        person.engine = Some(Engine::open(connection).unwrap());
+        person.cut();
+    }
+
+    /// Takes a person's database away, to be changed or copied.
+    pub fn with_database(&mut self, who: usize, work: impl FnOnce(&Connection)) {
+        let person = &mut self.people[who];
+        let connection = person.engine.take().unwrap().close();
+        work(&connection);
+        person.engine = Some(Engine::open(connection).unwrap());
+        person.cut();
+    }
+
+    pub fn handle(&mut self, who: usize, event: Event) {
+        let now = self.now;
+        let person = &mut self.people[who];
+        person.engine.as_mut().unwrap().handle(event, now, &mut person.rng).unwrap();
+        person.poll();
+    }
+
+    // ---- the wires
+
+    /// One frame to the server, answered; true if there was one.
+    pub fn step_up(&mut self, who: usize) -> bool {
+        let person = &mut self.people[who];
+        let (Some(session), Some(bytes)) = (&mut person.session, person.up.pop_front()) else { return false };
+        let frame = ClientFrame::decode(bytes).unwrap();
+        let answer = self.server.ask(session, frame);
+        person.down.push_back(answer.encode());
+        true
+    }
+
+    /// The server looks at its mailbox; true if there was something.
+    pub fn step_mailbox(&mut self, who: usize) -> bool {
+        let person = &mut self.people[who];
+        let Some(session) = &mut person.session else { return false };
+        let frames = self.server.deliver(session);
+        person.down.extend(frames.iter().map(wire::ServerFrame::encode));
+        !frames.is_empty()
+    }
+
+    /// One frame to the engine; true if there was one.
+    pub fn step_down(&mut self, who: usize) -> bool {
+        let Some(bytes) = self.people[who].down.pop_front() else { return false };
+        self.handle(who, Event::Received(bytes));
+        true
+    }
+
+    /// Carries everything until all wires are quiet.
+    pub fn run(&mut self) {
+        for _ in 0..100_000 {
+            let mut moved = false;
+            for who in 0..self.people.len() {
+                moved |= self.step_up(who) | self.step_mailbox(who) | self.step_down(who);
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("the engines do not come to rest");
+    }
+
+    /// Lets time go by, waking engines when they want.
+    pub fn pass(&mut self, time: Millis) {
+        let end = self.now + time;
+        loop {
+            self.run();
+            let next = (0..self.people.len())
+                .filter_map(|who| self.people[who].engine().wake_at())
+                .filter(|at| *at > self.now && *at < end)
+                .min();
+            self.now = next.unwrap_or(end);
+            self.server.now = self.now;
+            for who in 0..self.people.len() {
+                self.handle(who, Event::Tick);
+            }
+            if self.now == end {
+                return self.run();
+            }
+        }
+    }
+
+    /// Connects everybody and lets everything settle.
+    pub fn settle(&mut self) {
+        for who in 0..self.people.len() {
+            if !self.people[who].is_connected() {
+                self.connect(who);
+            }
+        }
+        self.pass(Millis::from_secs(5));
+        for who in 0..self.people.len() {
+            self.flush(who);
+        }
+        self.pass(Millis::from_secs(5));
+    }
+
+    // ---- commands
+
+    pub fn flush(&mut self, who: usize) {
+        let now = self.now;
+        let person = &mut self.people[who];
+        person.engine.as_mut().unwrap().flush(now, &mut person.rng).unwrap();
+        person.poll();
+    }
+
+    pub fn try_send(&mut self, who: usize, text: SendText) -> Result<Sent, client::SendError> {
+        let now = self.now;
+        let person = &mut self.people[who];
+        let sent = person.engine.as_mut().unwrap().send_text(text, now, &mut person.rng);
+        person.poll();
+        sent
+    }
+
+    pub fn send(&mut self, who: usize, to: usize, text: &str) -> MessageId {
+        let message_id = MessageId::new(self.now, &mut self.people[who].rng);
+        let text = SendText { chat: self.account(to), message_id, text: text.to_owned() };
+        self.try_send(who, text).unwrap().message_id
+    }
+
+    pub fn mark_read(&mut self, who: usize, chat: usize) -> client::MarkedRead {
+        let (now, chat) = (self.now, self.account(chat));
+        let person = &mut self.people[who];
+        let marked = person.engine.as_mut().unwrap().mark_read(chat, now, &mut person.rng).unwrap();
+        person.poll();
+        marked
+    }
+
+    pub fn look_up(&mut self, who: usize, phone: &str) {
+        let now = self.now;
+        let person = &mut self.people[who];
+        person.engine.as_mut().unwrap().look_up(phone.parse().unwrap(), now, &mut person.rng).unwrap();
+        person.poll();
+    }
+
+    // ---- what people see
+
+    pub fn history(&mut self, who: usize, with: usize) -> Vec<MessageView> {
+        let (now, chat) = (self.now, self.account(with));
+        self.people[who].engine().view().history(chat, 100_000, now).unwrap()
+    }
+
+    pub fn texts(&mut self, who: usize, with: usize) -> Vec<String> {
+        self.history(who, with).into_iter().map(|message| message.text).collect()
+    }
+
+    pub fn state(&mut self, who: usize, message: MessageId) -> DeliveryState {
+        let now = self.now;
+        self.people[who].engine().view().status(message, now).unwrap().unwrap().state
+    }
+
+    /// Prints what was not printed yet, and gives it.
+    pub fn print(&mut self, who: usize) -> Vec<EventView> {
+        let events = self.people[who].engine().view().unprinted_events(100_000).unwrap();
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        self.people[who].engine().mark_printed(&ids).unwrap();
+        let events: Vec<_> = events.into_iter().map(|event| event.event).collect();
+        self.people[who].printed.extend(events.clone());
+        events
+    }
+}
