@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod conversation;
+mod faults;
 mod server;
 mod world;

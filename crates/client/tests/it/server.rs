@@ -8,8 +8,8 @@ use rand_core::{RngCore, SeedableRng};
 use signed::{DeviceList, SessionProof, Signature};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, Millis, NodeId, PhoneNumber,
-    Position, RegistrationId, Stamp, Timestamp,
+    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, NodeId, PhoneNumber,
+    Position, Stamp, Timestamp,
 };
 use wire::{
     AccountKeys, AccountList, Authenticated, Bundle, ClientFrame, Code, Delivery, Envelope, FetchKeys, Hello,
@@ -67,6 +67,8 @@ pub struct Server {
     pub witnessed: BTreeMap<Bytes, EnvelopeId>,
     pub served_one_time: BTreeSet<(AccountId, u32)>,
     pub sends: usize,
+    /// The most sends of one device that waited for an answer at a time.
+    pub unanswered_max: usize,
     next_position: u64,
     clock: u64,
     registration: Option<PhoneNumber>,
@@ -88,6 +90,7 @@ impl Server {
             witnessed: BTreeMap::new(),
             served_one_time: BTreeSet::new(),
             sends: 0,
+            unanswered_max: 0,
             next_position: 1,
             clock: 0,
             registration: None,
@@ -416,10 +419,3 @@ fn answer(status: u16, body: &serde_json::Value) -> HttpAnswer {
 fn problem(status: u16, code: &str) -> HttpAnswer {
     answer(status, &serde_json::json!({ "title": "refused", "status": status, "code": code }))
 }
-
-/// Some registration id, for devices that do not exist.
-pub fn some_registration() -> RegistrationId {
-    RegistrationId::new(77).unwrap()
-}
-
-pub const SOON: Millis = Millis::from_secs(1);

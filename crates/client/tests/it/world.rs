@@ -161,6 +161,8 @@ impl World {
         let person = &mut self.people[who];
         let (Some(session), Some(bytes)) = (&mut person.session, person.up.pop_front()) else { return false };
         let frame = ClientFrame::decode(bytes).unwrap();
+        let waiting = person.up.iter().filter(|bytes| is_send(bytes)).count();
+        self.server.unanswered_max = self.server.unanswered_max.max(waiting);
         let answer = self.server.ask(session, frame);
         person.down.push_back(answer.encode());
         true
@@ -213,6 +215,15 @@ impl World {
             if self.now == end {
                 return self.run();
             }
+        }
+    }
+
+    /// Lets time go by while the wires stand still.
+    pub fn tick(&mut self, time: Millis) {
+        self.now = self.now + time;
+        self.server.now = self.now;
+        for who in 0..self.people.len() {
+            self.handle(who, Event::Tick);
         }
     }
 
@@ -293,4 +304,8 @@ impl World {
         self.people[who].printed.extend(events.clone());
         events
     }
+}
+
+fn is_send(frame: &Bytes) -> bool {
+    ClientFrame::decode(frame.clone()).is_ok_and(|frame| matches!(frame.request, wire::Request::Send(_)))
 }
