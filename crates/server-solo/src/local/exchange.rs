@@ -1,61 +1,47 @@
-//! The exchange within one process: routes, signals, quota counters, all in memory.
+//! The exchange of a service that is one process.
 //!
-//! Signals are function calls into the node's inbox. Counters are bounded: when there are too many, those
-//! whose window has passed are dropped, and beyond that new subjects are refused until some have passed, so
-//! that a flood of subjects opens no limit.
+//! Invariants: signals are handed over within the call, so they are in order and none is lost; the
+//! lock is not held meanwhile, because a node may call the exchange from its inbox.
 
+use super::quota::Quotas;
 use server_ports::{
     Exchange, NodeInbox, Signal, StoreError,
     exchange::{Route, Spend, SpendOutcome},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
-use types::{MailboxId, Millis, NodeId, Timestamp};
+use types::{MailboxId, NodeId};
 use wire::Code;
 
-/// Locks of the route map: sends to different devices rarely meet.
-const STRIPES: usize = 16;
-/// Subjects that are counted at once; about 150 bytes each.
-const SUBJECTS_MAX: usize = 200_000;
-/// A window is counted in this many parts, so that a counter's size does not grow with its limit.
-const PARTS: u64 = 16;
+/// Locks of the routing table, so that cores rarely meet.
+const SHARDS: usize = 64;
 
-/// Soft state of a service that is one process.
-#[derive(Default)]
+/// The adapter.
 pub struct LocalExchange {
-    inboxes: RwLock<HashMap<NodeId, Arc<dyn NodeInbox>>>,
-    routes: [Mutex<HashMap<MailboxId, Route>>; STRIPES],
-    counters: Mutex<HashMap<(&'static str, [u8; 32]), Counter>>,
-}
-
-/// What was spent lately, oldest first.
-#[derive(Default)]
-struct Counter {
-    parts: VecDeque<Part>,
-    window: Millis,
-}
-
-/// What was spent within one part of a window. All of it counts until the last of it has passed.
-struct Part {
-    began: Timestamp,
-    last: Timestamp,
-    amount: u32,
+    inboxes: RwLock<BTreeMap<NodeId, Arc<dyn NodeInbox>>>,
+    routes: [Mutex<HashMap<MailboxId, Route>>; SHARDS],
+    quotas: Mutex<Quotas>,
 }
 
 impl LocalExchange {
-    /// An empty exchange.
+    /// Nobody is connected yet.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            inboxes: RwLock::default(),
+            routes: std::array::from_fn(|_| Mutex::default()),
+            quotas: Mutex::default(),
+        }
     }
 
-    fn stripe(&self, device: MailboxId) -> MutexGuard<'_, HashMap<MailboxId, Route>> {
-        let byte = usize::from(device.account.as_bytes()[0]);
-        lock(&self.routes[byte % STRIPES])
+    fn shard(&self, device: MailboxId) -> MutexGuard<'_, HashMap<MailboxId, Route>> {
+        // Account ids are hashes: any byte spreads evenly.
+        let shard = usize::from(device.account.as_bytes()[0]) % SHARDS;
+        self.routes[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, route: Route, signal: Signal) {
+    fn deliver(&self, route: Route, signal: Signal) {
         let inbox = {
             let inboxes = self.inboxes.read().unwrap_or_else(PoisonError::into_inner);
             inboxes.get(&route.node).cloned()
@@ -66,8 +52,10 @@ impl LocalExchange {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for LocalExchange {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 #[async_trait::async_trait]
@@ -78,7 +66,7 @@ impl Exchange for LocalExchange {
 
     async fn claim(&self, route: Route) -> Result<(), StoreError> {
         let loser = {
-            let mut routes = self.stripe(route.device);
+            let mut routes = self.shard(route.device);
             match routes.get(&route.device).copied() {
                 Some(holder) if holder.connection > route.connection => Some(route),
                 Some(holder) if holder.connection == route.connection => None,
@@ -89,13 +77,13 @@ impl Exchange for LocalExchange {
             }
         };
         if let Some(loser) = loser {
-            self.tell(loser, Signal::Ended(Code::Replaced));
+            self.deliver(loser, Signal::Ended(Code::Replaced));
         }
         Ok(())
     }
 
     async fn release(&self, route: Route) -> Result<(), StoreError> {
-        let mut routes = self.stripe(route.device);
+        let mut routes = self.shard(route.device);
         if routes.get(&route.device).is_some_and(|holder| holder.connection == route.connection) {
             routes.remove(&route.device);
         }
@@ -103,66 +91,14 @@ impl Exchange for LocalExchange {
     }
 
     async fn signal(&self, device: MailboxId, signal: Signal) -> Result<bool, StoreError> {
-        let route = self.stripe(device).get(&device).copied();
+        let route = self.shard(device).get(&device).copied();
         if let Some(route) = route {
-            self.tell(route, signal);
+            self.deliver(route, signal);
         }
         Ok(route.is_some())
     }
 
     async fn spend(&self, spend: Spend) -> Result<SpendOutcome, StoreError> {
-        let mut counters = lock(&self.counters);
-        let key = (spend.quota, spend.subject);
-        if counters.len() >= SUBJECTS_MAX && !counters.contains_key(&key) {
-            counters.retain(|_, counter| !counter.has_passed(spend.now));
-            if counters.len() >= SUBJECTS_MAX {
-                return Ok(SpendOutcome::RetryAfter(spend.window));
-            }
-        }
-        Ok(counters.entry(key).or_default().spend(spend))
-    }
-}
-
-impl Counter {
-    fn spend(&mut self, spend: Spend) -> SpendOutcome {
-        self.window = spend.window;
-        while self.parts.front().is_some_and(|part| part.last + spend.window <= spend.now) {
-            self.parts.pop_front();
-        }
-        let used: u64 = self.parts.iter().map(|part| u64::from(part.amount)).sum();
-        // With nothing to spend, the answer is the one that 1 would get.
-        let asked = u64::from(spend.amount.max(1));
-        let over = (used + asked).saturating_sub(u64::from(spend.limit));
-        if over > 0 {
-            return SpendOutcome::RetryAfter(self.until_freed(over, spend));
-        }
-        if spend.amount > 0 {
-            self.note(spend);
-        }
-        SpendOutcome::Allowed
-    }
-
-    fn note(&mut self, spend: Spend) {
-        let part_length = Millis(spend.window.0 / PARTS);
-        match self.parts.back_mut() {
-            Some(part) if spend.now.since(part.began) < part_length => {
-                part.last = part.last.max(spend.now);
-                part.amount = part.amount.saturating_add(spend.amount);
-            }
-            _ => self.parts.push_back(Part { began: spend.now, last: spend.now, amount: spend.amount }),
-        }
-    }
-
-    fn until_freed(&self, over: u64, spend: Spend) -> Millis {
-        let mut freed = 0;
-        let enough = self.parts.iter().find(|part| {
-            freed += u64::from(part.amount);
-            freed >= over
-        });
-        enough.map_or(spend.window, |part| (part.last + spend.window).since(spend.now))
-    }
-
-    fn has_passed(&self, now: Timestamp) -> bool {
-        self.parts.back().is_none_or(|part| part.last + self.window <= now)
+        Ok(self.quotas.lock().unwrap_or_else(PoisonError::into_inner).spend(&spend))
     }
 }

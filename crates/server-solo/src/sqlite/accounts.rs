@@ -1,8 +1,8 @@
-//! Accounts, devices and device lists in SQLite.
+//! Accounts and devices.
 
-use super::{SqliteDirectory, prekeys, registrations};
+use super::{SqliteDirectory, Touched, columns, prekeys, registrations};
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use server_ports::{
     StoreError,
     directory::{
@@ -10,51 +10,35 @@ use server_ports::{
         NewAccount, PutListOutcome,
     },
 };
-use types::{AccountId, DeviceAddress, DeviceNumber, MailboxId, PhoneNumber, RegistrationId, Timestamp};
+use std::collections::BTreeMap;
+use types::{AccountId, DeviceAddress, MailboxId, PhoneNumber, Timestamp};
 
 #[async_trait::async_trait]
 impl Accounts for SqliteDirectory {
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        self.shared.health()?;
-        if let Some(account) = self.shared.accounts.get(id) {
-            return Ok(Some(account));
+        self.poison.check()?;
+        if let Some(account) = self.accounts.get(id) {
+            return Ok(Some(Account::clone(&account)));
         }
-        let cache = self.shared.accounts.clone();
-        self.run(move |db| {
-            let account = read_account(db, id)?;
-            if let Some(account) = &account {
-                cache.put(account.clone());
-            }
-            Ok(account)
-        })
-        .await
+        let begun = self.accounts.begin_read();
+        let account = self.read(move |connection| account(connection, id)).await?;
+        if let Some(account) = &account {
+            self.accounts.insert(begun, account);
+        }
+        Ok(account)
     }
 
     async fn find(&self, numbers: &[PhoneNumber]) -> Result<Vec<Option<AccountId>>, StoreError> {
         let numbers = numbers.to_vec();
-        self.run(move |db| numbers.iter().map(|number| holder(db, number)).collect()).await
+        self.read(move |connection| numbers.iter().map(|number| holder(connection, number)).collect()).await
     }
 
     async fn create(&self, account: NewAccount) -> Result<CreateOutcome, StoreError> {
-        let cache = self.shared.accounts.clone();
-        self.run(move |db| {
-            cache.forget(account.id);
-            let outcome = create(db, &account)?;
-            if let CreateOutcome::Created { closed: Some(closed) } = &outcome {
-                cache.forget(closed.id);
-            }
-            Ok(outcome)
-        })
-        .await
+        self.write(move |transaction, touched| create(transaction, touched, account)).await
     }
 
     async fn close(&self, id: AccountId) -> Result<Option<ClosedAccount>, StoreError> {
-        let cache = self.shared.accounts.clone();
-        self.run(move |db| {
-            cache.forget(id);
-            close(db, id)
-        })
-        .await
+        self.write(move |transaction, touched| close(transaction, touched, id)).await
     }
 
     async fn put_list(
@@ -65,16 +49,12 @@ impl Accounts for SqliteDirectory {
         list: Bytes,
         devices: Vec<DeviceRecord>,
     ) -> Result<PutListOutcome, StoreError> {
-        let cache = self.shared.accounts.clone();
-        self.run(move |db| {
-            cache.forget(id);
-            put_list(db, id, expected, version, &list, devices)
-        })
-        .await
+        let list = NewList { expected, version, list, devices };
+        self.write(move |transaction, touched| put_list(transaction, touched, id, list)).await
     }
 
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {
-        self.run(move |db| read_device(db, address)).await
+        self.read(move |connection| device(connection, address)).await
     }
 
     async fn connect(
@@ -83,211 +63,232 @@ impl Accounts for SqliteDirectory {
         connection_number: u64,
         now: Timestamp,
     ) -> Result<ConnectOutcome, StoreError> {
-        let cache = self.shared.accounts.clone();
-        self.run(move |db| {
-            cache.forget(device.account);
-            connect(db, device, connection_number, now)
-        })
-        .await
+        self.write(move |transaction, touched| connect(transaction, touched, device, connection_number, now))
+            .await
     }
 }
 
-fn read_account(db: &Connection, id: AccountId) -> rusqlite::Result<Option<Account>> {
-    let mut accounts =
-        db.prepare_cached("select key, phone, list_version, list from account where id = ?1")?;
-    let found = accounts.query_row([id.as_bytes()], |row| {
-        let (key, phone): ([u8; 32], Option<String>) = (row.get(0)?, row.get(1)?);
-        let (version, list): (i64, Vec<u8>) = (row.get(2)?, row.get(3)?);
-        Ok((key, phone, from_integer(version), Bytes::from(list)))
-    });
-    let Some((key, phone, list_version, list)) = found.optional()? else { return Ok(None) };
-    let phone = phone.map(|phone| valid(1, phone.parse::<PhoneNumber>())).transpose()?;
-    let closed = phone.is_none();
-    let devices = read_devices(db, id)?.into_iter().map(|record| ListedDevice {
+struct NewList {
+    expected: u64,
+    version: u64,
+    list: Bytes,
+    devices: Vec<DeviceRecord>,
+}
+
+/// An account's own columns.
+struct StoredAccount {
+    key: [u8; 32],
+    phone: Option<PhoneNumber>,
+    list_version: u64,
+    list: Vec<u8>,
+    created_by: [u8; 16],
+}
+
+fn stored(connection: &Connection, id: AccountId) -> rusqlite::Result<Option<StoredAccount>> {
+    let sql = "SELECT key, phone, list_version, list, created_by FROM accounts WHERE id = ?";
+    let read = |row: &Row<'_>| {
+        Ok(StoredAccount {
+            key: row.get(0)?,
+            phone: columns::phone(row, 1)?,
+            list_version: columns::unsigned(row, 2)?,
+            list: row.get(3)?,
+            created_by: row.get(4)?,
+        })
+    };
+    connection.prepare_cached(sql)?.query_row([id.as_bytes()], read).optional()
+}
+
+/// One snapshot, though two queries: a list and its devices belong together.
+fn account(connection: &Connection, id: AccountId) -> rusqlite::Result<Option<Account>> {
+    let snapshot = connection.unchecked_transaction()?;
+    let Some(stored) = stored(&snapshot, id)? else { return Ok(None) };
+    let listed = |record: DeviceRecord| ListedDevice {
         device: record.mailbox.device,
         registration: record.mailbox.registration,
         last_connected: record.last_connected,
-    });
-    Ok(Some(Account { id, key, phone, closed, list_version, list, devices: devices.collect() }))
-}
-
-fn holder(db: &Connection, number: &PhoneNumber) -> rusqlite::Result<Option<AccountId>> {
-    db.prepare_cached("select id from account where phone = ?1")?
-        .query_row([number.e164()], |row| row.get(0).map(AccountId::from_bytes))
-        .optional()
-}
-
-fn create(db: &Connection, new: &NewAccount) -> rusqlite::Result<CreateOutcome> {
-    let created_by: Option<[u8; 16]> = db
-        .prepare_cached("select created_by from account where id = ?1")?
-        .query_row([new.id.as_bytes()], |row| row.get(0))
-        .optional()?;
-    if created_by == Some(new.session) {
-        db.prepare_cached("update device set token_hash = ?3 where account = ?1 and number = ?2")?
-            .execute((new.id.as_bytes(), new.device.mailbox.device.get(), new.device.token_hash))?;
-        return Ok(CreateOutcome::Repeat { device: new.device.mailbox.device });
-    }
-    if !registrations::has_proved(db, new.session, &new.phone, new.now)? {
-        return Ok(CreateOutcome::NoSession);
-    }
-    if created_by.is_some() {
-        return Ok(CreateOutcome::AccountExists);
-    }
-    let holder = holder(db, &new.phone)?;
-    if holder.is_some() && !new.replace {
-        return Ok(CreateOutcome::NumberTaken);
-    }
-    let closed = holder.map_or(Ok(None), |holder| close(db, holder))?;
-    registrations::consume(db, new.session)?;
-    db.prepare_cached(
-        "insert into account (id, key, phone, list_version, list, created_by) values (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute((
-        new.id.as_bytes(),
-        new.key,
-        new.phone.e164(),
-        integer(new.list_version),
-        &new.list[..],
-        new.session,
-    ))?;
-    insert_device(db, &new.device)?;
-    prekeys::put(db, new.device.mailbox, &new.keys)?;
-    Ok(CreateOutcome::Created { closed })
-}
-
-fn close(db: &Connection, id: AccountId) -> rusqlite::Result<Option<ClosedAccount>> {
-    let freed = db
-        .prepare_cached("update account set phone = null, list = x'' where id = ?1 and phone is not null")?
-        .execute([id.as_bytes()])?;
-    if freed == 0 {
-        return Ok(None);
-    }
-    let mailboxes = read_devices(db, id)?.into_iter().map(|record| record.mailbox).collect();
-    db.prepare_cached("delete from device where account = ?1")?.execute([id.as_bytes()])?;
-    Ok(Some(ClosedAccount { id, mailboxes }))
-}
-
-fn put_list(
-    db: &Connection,
-    id: AccountId,
-    expected: u64,
-    version: u64,
-    list: &[u8],
-    devices: Vec<DeviceRecord>,
-) -> rusqlite::Result<PutListOutcome> {
-    let stored = db
-        .prepare_cached("select list_version from account where id = ?1 and phone is not null")?
-        .query_row([id.as_bytes()], |row| row.get(0).map(from_integer))
-        .optional()?;
-    match stored {
-        None => return Ok(PutListOutcome::NoAccount),
-        Some(version) if version != expected => return Ok(PutListOutcome::Conflict { version }),
-        Some(_) => {}
-    }
-    let before: Vec<MailboxId> = read_devices(db, id)?.into_iter().map(|record| record.mailbox).collect();
-    let listed: Vec<MailboxId> = devices.iter().map(|record| record.mailbox).collect();
-    let removed: Vec<_> = before.iter().copied().filter(|mailbox| !listed.contains(mailbox)).collect();
-    let added: Vec<_> = listed.iter().copied().filter(|mailbox| !before.contains(mailbox)).collect();
-    for mailbox in &removed {
-        db.prepare_cached("delete from device where account = ?1 and number = ?2")?
-            .execute((id.as_bytes(), mailbox.device.get()))?;
-    }
-    for record in devices {
-        if added.contains(&record.mailbox) {
-            insert_device(db, &record)?;
-        } else {
-            db.prepare_cached("update device set device_key = ?3 where account = ?1 and number = ?2")?
-                .execute((id.as_bytes(), record.mailbox.device.get(), record.device_key))?;
-        }
-    }
-    db.prepare_cached("update account set list_version = ?2, list = ?3 where id = ?1")?.execute((
-        id.as_bytes(),
-        integer(version),
-        list,
-    ))?;
-    Ok(PutListOutcome::Stored { removed, added })
-}
-
-fn connect(
-    db: &Connection,
-    device: MailboxId,
-    connection_number: u64,
-    now: Timestamp,
-) -> rusqlite::Result<ConnectOutcome> {
-    let Some(record) = read_device(db, device.address())?.filter(|record| record.mailbox == device) else {
-        return Ok(ConnectOutcome::NoDevice);
     };
-    if connection_number <= record.connection_number {
-        return Ok(ConnectOutcome::NotGreater);
-    }
-    db.prepare_cached(
-        "update device set connection_number = ?3, last_connected = ?4 where account = ?1 and number = ?2",
-    )?
-    .execute((
-        device.account.as_bytes(),
-        device.device.get(),
-        integer(connection_number),
-        integer(now.as_millis()),
-    ))?;
-    Ok(ConnectOutcome::Stored { last_connected: record.last_connected })
+    let devices = devices(&snapshot, id)?.into_iter().map(listed).collect();
+    snapshot.commit()?;
+    Ok(Some(Account {
+        id,
+        key: stored.key,
+        closed: stored.phone.is_none(),
+        phone: stored.phone,
+        list_version: stored.list_version,
+        list: stored.list.into(),
+        devices,
+    }))
 }
 
-const DEVICE_COLUMNS: &str =
-    "number, registration, device_key, token_hash, connection_number, last_connected";
-
-fn read_devices(db: &Connection, id: AccountId) -> rusqlite::Result<Vec<DeviceRecord>> {
-    let query = format!("select {DEVICE_COLUMNS} from device where account = ?1 order by number");
-    db.prepare_cached(&query)?.query_map([id.as_bytes()], |row| device_record(id, row))?.collect()
+fn holder(connection: &Connection, number: &PhoneNumber) -> rusqlite::Result<Option<AccountId>> {
+    let mut query = connection.prepare_cached("SELECT id FROM accounts WHERE phone = ?")?;
+    query.query_row([number.e164()], |row| columns::account(row, 0)).optional()
 }
 
-fn read_device(db: &Connection, address: DeviceAddress) -> rusqlite::Result<Option<DeviceRecord>> {
-    let query = format!("select {DEVICE_COLUMNS} from device where account = ?1 and number = ?2");
-    db.prepare_cached(&query)?
-        .query_row((address.account.as_bytes(), address.device.get()), |row| {
-            device_record(address.account, row)
-        })
-        .optional()
-}
+const DEVICE_COLUMNS: &str = "SELECT account, device, registration, device_key, token_hash, connection_number, last_connected FROM devices";
 
-fn device_record(account: AccountId, row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
-    let device = valid(0, DeviceNumber::new(row.get(0)?))?;
-    let registration = valid(1, RegistrationId::new(row.get(1)?))?;
+fn read_device(row: &Row<'_>) -> rusqlite::Result<DeviceRecord> {
+    let address = DeviceAddress::new(columns::account(row, 0)?, columns::device(row, 1)?);
     Ok(DeviceRecord {
-        mailbox: MailboxId { account, device, registration },
-        device_key: row.get(2)?,
-        token_hash: row.get(3)?,
-        connection_number: from_integer(row.get(4)?),
-        last_connected: Timestamp::from_millis(from_integer(row.get(5)?)),
+        mailbox: address.mailbox(columns::registration(row, 2)?),
+        device_key: row.get(3)?,
+        token_hash: row.get(4)?,
+        connection_number: columns::unsigned(row, 5)?,
+        last_connected: columns::time(row, 6)?,
     })
 }
 
-fn insert_device(db: &Connection, record: &DeviceRecord) -> rusqlite::Result<()> {
-    let query = format!("insert into device (account, {DEVICE_COLUMNS}) values (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
-    db.prepare_cached(&query)?.execute((
+/// By ascending number.
+fn devices(connection: &Connection, id: AccountId) -> rusqlite::Result<Vec<DeviceRecord>> {
+    let sql = format!("{DEVICE_COLUMNS} WHERE account = ? ORDER BY device");
+    connection.prepare_cached(&sql)?.query_map([id.as_bytes()], read_device)?.collect()
+}
+
+fn device(connection: &Connection, address: DeviceAddress) -> rusqlite::Result<Option<DeviceRecord>> {
+    let sql = format!("{DEVICE_COLUMNS} WHERE account = ? AND device = ?");
+    let key = params![address.account.as_bytes(), address.device.get()];
+    connection.prepare_cached(&sql)?.query_row(key, read_device).optional()
+}
+
+/// The device, if exactly this life of it is listed.
+pub(super) fn listed(connection: &Connection, mailbox: MailboxId) -> rusqlite::Result<Option<DeviceRecord>> {
+    Ok(device(connection, mailbox.address())?.filter(|record| record.mailbox == mailbox))
+}
+
+/// Replaces a device's record; what hangs below it stays.
+fn put_device(connection: &Connection, record: &DeviceRecord) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO devices VALUES (?, ?, ?, ?, ?, ?, ?)
+               ON CONFLICT DO UPDATE SET device_key = excluded.device_key, token_hash = excluded.token_hash,
+               connection_number = excluded.connection_number, last_connected = excluded.last_connected";
+    connection.prepare_cached(sql)?.execute(params![
         record.mailbox.account.as_bytes(),
         record.mailbox.device.get(),
         record.mailbox.registration.get(),
         record.device_key,
         record.token_hash,
-        integer(record.connection_number),
-        integer(record.last_connected.as_millis()),
-    ))?;
+        columns::integer(record.connection_number),
+        columns::millis(record.last_connected),
+    ])?;
     Ok(())
 }
 
-/// SQLite's integers are signed; what does not fit is held at the largest one, which keeps every order
-/// that matters here (a connection number at the end of its range opens no connection after it).
-pub(super) fn integer(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+/// Deletes a device with all its keys.
+fn delete_device(connection: &Connection, mailbox: MailboxId) -> rusqlite::Result<()> {
+    let mut delete = connection.prepare_cached("DELETE FROM devices WHERE account = ? AND device = ?")?;
+    delete.execute(params![mailbox.account.as_bytes(), mailbox.device.get()])?;
+    Ok(())
 }
 
-pub(super) fn from_integer(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
+fn create(
+    connection: &Connection,
+    touched: &mut Touched,
+    new: NewAccount,
+) -> rusqlite::Result<CreateOutcome> {
+    let existing = stored(connection, new.id)?;
+    if existing.as_ref().is_some_and(|account| account.created_by == new.session) {
+        return repeat(connection, &new.device);
+    }
+    if !registrations::proved(connection, new.session, &new.phone, new.now)? {
+        return Ok(CreateOutcome::NoSession);
+    }
+    if existing.is_some() {
+        return Ok(CreateOutcome::AccountExists);
+    }
+    let closed = match holder(connection, &new.phone)? {
+        Some(_) if !new.replace => return Ok(CreateOutcome::NumberTaken),
+        Some(holder) => close(connection, touched, holder)?,
+        None => None,
+    };
+    registrations::consume(connection, new.session)?;
+    let sql = "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?)";
+    connection.prepare_cached(sql)?.execute(params![
+        new.id.as_bytes(),
+        new.key,
+        new.phone.e164(),
+        columns::integer(new.list_version),
+        &new.list[..],
+        new.session,
+    ])?;
+    put_device(connection, &new.device)?;
+    prekeys::put(connection, new.device.mailbox, &new.keys)?;
+    touched.0.push(new.id);
+    Ok(CreateOutcome::Created { closed })
 }
 
-/// A stored value that this program would not have stored means that the file is damaged.
-pub(super) fn valid<T>(column: usize, value: Result<T, types::Invalid>) -> rusqlite::Result<T> {
-    value.map_err(|invalid| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, Box::new(invalid))
-    })
+/// The same creation again: its answer was lost, so the token that it gave was never seen.
+fn repeat(connection: &Connection, device: &DeviceRecord) -> rusqlite::Result<CreateOutcome> {
+    if let Some(stored) = listed(connection, device.mailbox)? {
+        put_device(connection, &DeviceRecord { token_hash: device.token_hash, ..stored })?;
+    }
+    Ok(CreateOutcome::Repeat { device: device.mailbox.device })
+}
+
+fn close(
+    connection: &Connection,
+    touched: &mut Touched,
+    id: AccountId,
+) -> rusqlite::Result<Option<ClosedAccount>> {
+    let sql = "UPDATE accounts SET phone = NULL, list = x'' WHERE id = ? AND phone IS NOT NULL";
+    if connection.prepare_cached(sql)?.execute([id.as_bytes()])? == 0 {
+        return Ok(None);
+    }
+    touched.0.push(id);
+    let mailboxes: Vec<_> = devices(connection, id)?.into_iter().map(|record| record.mailbox).collect();
+    for mailbox in &mailboxes {
+        delete_device(connection, *mailbox)?;
+    }
+    Ok(Some(ClosedAccount { id, mailboxes }))
+}
+
+fn put_list(
+    connection: &Connection,
+    touched: &mut Touched,
+    id: AccountId,
+    new: NewList,
+) -> rusqlite::Result<PutListOutcome> {
+    let Some(stored) = stored(connection, id)?.filter(|account| account.phone.is_some()) else {
+        return Ok(PutListOutcome::NoAccount);
+    };
+    if stored.list_version != new.expected {
+        return Ok(PutListOutcome::Conflict { version: stored.list_version });
+    }
+    let before = devices(connection, id)?.into_iter().map(|record| (record.mailbox, record));
+    let mut before: BTreeMap<MailboxId, DeviceRecord> = before.collect();
+    let (staying, joining): (Vec<_>, Vec<_>) =
+        new.devices.into_iter().partition(|record| before.contains_key(&record.mailbox));
+    for record in staying {
+        if let Some(stored) = before.remove(&record.mailbox) {
+            put_device(connection, &DeviceRecord { device_key: record.device_key, ..stored })?;
+        }
+    }
+    let removed: Vec<_> = before.into_keys().collect();
+    for mailbox in &removed {
+        delete_device(connection, *mailbox)?;
+    }
+    for record in &joining {
+        put_device(connection, record)?;
+    }
+    let sql = "UPDATE accounts SET list_version = ?, list = ? WHERE id = ?";
+    let version = columns::integer(new.version);
+    connection.prepare_cached(sql)?.execute(params![version, &new.list[..], id.as_bytes()])?;
+    touched.0.push(id);
+    let added = joining.into_iter().map(|record| record.mailbox).collect();
+    Ok(PutListOutcome::Stored { removed, added })
+}
+
+fn connect(
+    connection: &Connection,
+    touched: &mut Touched,
+    mailbox: MailboxId,
+    connection_number: u64,
+    now: Timestamp,
+) -> rusqlite::Result<ConnectOutcome> {
+    let Some(stored) = listed(connection, mailbox)? else { return Ok(ConnectOutcome::NoDevice) };
+    if connection_number <= stored.connection_number {
+        return Ok(ConnectOutcome::NotGreater);
+    }
+    let last_connected = stored.last_connected;
+    put_device(connection, &DeviceRecord { connection_number, last_connected: now, ..stored })?;
+    touched.0.push(mailbox.account);
+    Ok(ConnectOutcome::Stored { last_connected })
 }

@@ -1,45 +1,82 @@
-//! Accounts in memory, because every send asks for two of them.
+//! Accounts in memory: accepting a send asks for both accounts each time.
 //!
-//! Invariant: only the directory's thread writes here, in the order of its transactions, and before it
-//! answers; so whoever was told of a change never reads what was before it.
+//! Invariants: an account found here is the one on disk. While a commit that touches an account is
+//! under way it is not here and cannot come here; a reader may add only what it read entirely after
+//! the last commit that touched anything.
 
 use server_ports::directory::Account;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use types::AccountId;
 
-/// Accounts kept; about a kilobyte each.
-const ACCOUNTS_MAX: usize = 4_096;
+/// Accounts kept: one takes about a kilobyte, most of it its signed list.
+const ACCOUNTS_MAX: usize = 8_192;
 
-/// Accounts that were asked for lately.
-#[derive(Default, Clone)]
-pub(super) struct AccountCache(Arc<Mutex<HashMap<AccountId, Account>>>);
+#[derive(Default)]
+pub(super) struct AccountCache(Mutex<Cached>);
+
+#[derive(Default)]
+struct Cached {
+    accounts: HashMap<AccountId, Arc<Account>>,
+    /// Accounts that a commit under way touches.
+    writing: BTreeSet<AccountId>,
+    /// Counts beginnings and ends of commits.
+    changes: u64,
+}
+
+/// When a reader began.
+#[derive(Clone, Copy)]
+pub(super) struct ReadBegun(u64);
 
 impl AccountCache {
-    pub(super) fn get(&self, id: AccountId) -> Option<Account> {
-        self.lock().get(&id).cloned()
-    }
-
-    pub(super) fn put(&self, account: Account) {
-        let mut accounts = self.lock();
-        if accounts.len() >= ACCOUNTS_MAX {
-            // Rare, and what is in use comes back at once.
-            accounts.clear();
-        }
-        accounts.insert(account.id, account);
-    }
-
-    pub(super) fn forget(&self, id: AccountId) {
-        self.lock().remove(&id);
-    }
-
-    pub(super) fn clear(&self) {
-        self.lock().clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<AccountId, Account>> {
+    fn lock(&self) -> MutexGuard<'_, Cached> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn get(&self, id: AccountId) -> Option<Arc<Account>> {
+        self.lock().accounts.get(&id).cloned()
+    }
+
+    pub(super) fn begin_read(&self) -> ReadBegun {
+        ReadBegun(self.lock().changes)
+    }
+
+    /// Keeps what was read since `begun`, if nothing was written since.
+    pub(super) fn insert(&self, begun: ReadBegun, account: &Account) {
+        let mut cached = self.lock();
+        if cached.changes != begun.0 || cached.writing.contains(&account.id) {
+            return;
+        }
+        if cached.accounts.len() >= ACCOUNTS_MAX {
+            // Whichever the map names first: any is as good, and the next send reads it again.
+            let any = cached.accounts.keys().next().copied();
+            any.and_then(|any| cached.accounts.remove(&any));
+        }
+        cached.accounts.insert(account.id, Arc::new(account.clone()));
+    }
+
+    pub(super) fn begin_write(&self, touched: &[AccountId]) {
+        if touched.is_empty() {
+            return;
+        }
+        let mut cached = self.lock();
+        cached.changes += 1;
+        for id in touched {
+            cached.accounts.remove(id);
+            cached.writing.insert(*id);
+        }
+    }
+
+    pub(super) fn end_write(&self, touched: &[AccountId]) {
+        if touched.is_empty() {
+            return;
+        }
+        let mut cached = self.lock();
+        cached.changes += 1;
+        for id in touched {
+            cached.writing.remove(id);
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! Prekeys in SQLite.
+//! Prekeys of listed devices.
 
-use super::{SqliteDirectory, accounts::integer};
+use super::{SqliteDirectory, accounts::listed, columns};
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use server_ports::{
     StoreError,
     directory::{Prekeys, TakeKeys, TakenKeys},
@@ -10,243 +10,257 @@ use server_ports::{
 use types::{MailboxId, limits};
 use wire::{Bundle, KemPrekey, KeyCounts, KeyUpload, OneTimePrekey, SignedPrekey};
 
-/// What kind of key a row holds; the numbers are stored.
-#[derive(Clone, Copy)]
-enum Kind {
-    Signed = 1,
-    LastResort = 2,
-    OneTime = 3,
-    OneTimeKem = 4,
-}
+/// Kinds of `prekeys`.
+const SIGNED: u8 = 1;
+const LAST_RESORT: u8 = 2;
+/// Kinds of `one_time`.
+const CLASSICAL: u8 = 1;
+const POST_QUANTUM: u8 = 2;
 
 #[async_trait::async_trait]
 impl Prekeys for SqliteDirectory {
     async fn put_keys(&self, device: MailboxId, keys: KeyUpload) -> Result<Option<KeyCounts>, StoreError> {
-        self.run(move |db| {
-            if !is_listed(db, device)? {
+        self.write(move |transaction, _| {
+            if listed(transaction, device)?.is_none() {
                 return Ok(None);
             }
-            put(db, device, &keys)?;
-            counts(db, device).map(Some)
+            put(transaction, device, &keys)?;
+            counts(transaction, device).map(Some)
         })
         .await
     }
 
-    async fn take_keys(&self, take: TakeKeys) -> Result<Option<TakenKeys>, StoreError> {
-        self.run(move |db| {
-            if !is_listed(db, take.target)? {
+    async fn take_keys(&self, request: TakeKeys) -> Result<Option<TakenKeys>, StoreError> {
+        self.write(move |transaction, _| {
+            if listed(transaction, request.target)?.is_none() {
                 return Ok(None);
             }
-            let Some(bundle) = bundle(db, take)? else { return Ok(None) };
-            Ok(Some(TakenKeys { bundle, left: counts(db, take.target)? }))
+            let Some(bundle) = take(transaction, request)? else { return Ok(None) };
+            Ok(Some(TakenKeys { bundle, left: counts(transaction, request.target)? }))
         })
         .await
     }
 
     async fn key_counts(&self, device: MailboxId) -> Result<Option<KeyCounts>, StoreError> {
-        self.run(move |db| if is_listed(db, device)? { counts(db, device).map(Some) } else { Ok(None) }).await
+        self.read(move |connection| match listed(connection, device)? {
+            Some(_) => counts(connection, device).map(Some),
+            None => Ok(None),
+        })
+        .await
     }
 }
 
-fn is_listed(db: &Connection, device: MailboxId) -> rusqlite::Result<bool> {
-    db.prepare_cached("select 1 from device where account = ?1 and number = ?2 and registration = ?3")?
-        .exists((device.account.as_bytes(), device.device.get(), device.registration.get()))
-}
-
-/// Stores keys of a device that is listed.
-pub(super) fn put(db: &Connection, device: MailboxId, keys: &KeyUpload) -> rusqlite::Result<()> {
+/// Stores keys of a listed device.
+pub(super) fn put(connection: &Connection, device: MailboxId, keys: &KeyUpload) -> rusqlite::Result<()> {
     if let Some(key) = &keys.signed_prekey {
-        replace(db, device, Kind::Signed, key.id, &key.public_key, &key.signature)?;
+        replace(connection, device, SIGNED, (key.id, &key.public_key, &key.signature))?;
     }
     if let Some(key) = &keys.last_resort {
-        replace(db, device, Kind::LastResort, key.id, &key.public_key, &key.signature)?;
+        replace(connection, device, LAST_RESORT, (key.id, &key.public_key, &key.signature))?;
     }
-    let left = counts(db, device)?;
-    let mut room = room_for(left.one_time);
-    for key in &keys.one_time {
-        room -= add(db, device, Kind::OneTime, key.id, &key.public_key, &[], room)?;
-    }
-    let mut room = room_for(left.one_time_kem);
-    for key in &keys.one_time_kem {
-        room -= add(db, device, Kind::OneTimeKem, key.id, &key.public_key, &key.signature, room)?;
-    }
-    Ok(())
-}
-
-fn room_for(left: u32) -> usize {
-    limits::ONE_TIME_KEYS_MAX.saturating_sub(left as usize)
+    let classical = keys.one_time.iter().map(|key| (key.id, &key.public_key, None));
+    add(connection, device, CLASSICAL, classical)?;
+    let post_quantum = keys.one_time_kem.iter().map(|key| (key.id, &key.public_key, Some(&key.signature)));
+    add(connection, device, POST_QUANTUM, post_quantum)
 }
 
 fn replace(
-    db: &Connection,
+    connection: &Connection,
     device: MailboxId,
-    kind: Kind,
-    id: u32,
-    public_key: &[u8],
-    signature: &[u8],
+    kind: u8,
+    (id, public_key, signature): (u32, &Bytes, &Bytes),
 ) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "insert or replace into prekey (account, number, kind, id, public_key, signature)
-         values (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute((device.account.as_bytes(), device.device.get(), kind as u8, id, public_key, signature))?;
+    let sql = "INSERT OR REPLACE INTO prekeys VALUES (?, ?, ?, ?, ?, ?)";
+    let (account, number) = (device.account.as_bytes(), device.device.get());
+    connection.prepare_cached(sql)?.execute(params![
+        account,
+        number,
+        kind,
+        id,
+        &public_key[..],
+        &signature[..]
+    ])?;
     Ok(())
 }
 
-/// Adds a one-time key if there is room; an id that is stored, or was given away, stays as it is.
-fn add(
-    db: &Connection,
+/// Adds one-time keys while there is room. A known id, given away or not, is left as it is.
+fn add<'k>(
+    connection: &Connection,
     device: MailboxId,
-    kind: Kind,
-    id: u32,
-    public_key: &[u8],
-    signature: &[u8],
-    room: usize,
-) -> rusqlite::Result<usize> {
-    if room == 0 {
-        return Ok(0);
+    kind: u8,
+    keys: impl Iterator<Item = (u32, &'k Bytes, Option<&'k Bytes>)>,
+) -> rusqlite::Result<()> {
+    let mut room = limits::ONE_TIME_KEYS_MAX.saturating_sub(count(connection, device, kind)? as usize);
+    let sql = "INSERT INTO one_time VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    let mut insert = connection.prepare_cached(sql)?;
+    let (account, number) = (device.account.as_bytes(), device.device.get());
+    for (id, public_key, signature) in keys {
+        if room == 0 {
+            break;
+        }
+        let signature = signature.map(|signature| &signature[..]);
+        room -= insert.execute(params![account, number, kind, id, &public_key[..], signature])?;
     }
-    db.prepare_cached(
-        "insert into one_time (account, number, kind, id, public_key, signature)
-         values (?1, ?2, ?3, ?4, ?5, ?6) on conflict do nothing",
-    )?
-    .execute((device.account.as_bytes(), device.device.get(), kind as u8, id, public_key, signature))
+    Ok(())
 }
 
-fn counts(db: &Connection, device: MailboxId) -> rusqlite::Result<KeyCounts> {
-    let mut count = db.prepare_cached(
-        "select count(*) from one_time where account = ?1 and number = ?2 and kind = ?3 and public_key is not null",
-    )?;
-    let mut of = |kind: Kind| {
-        count.query_row((device.account.as_bytes(), device.device.get(), kind as u8), |row| {
-            row.get::<_, u32>(0)
-        })
-    };
-    Ok(KeyCounts { one_time: of(Kind::OneTime)?, one_time_kem: of(Kind::OneTimeKem)? })
+fn counts(connection: &Connection, device: MailboxId) -> rusqlite::Result<KeyCounts> {
+    Ok(KeyCounts {
+        one_time: count(connection, device, CLASSICAL)?,
+        one_time_kem: count(connection, device, POST_QUANTUM)?,
+    })
 }
 
-/// The bundle for this requester: the one it got, or a new one whose one-time keys are gone from now on.
-fn bundle(db: &Connection, take: TakeKeys) -> rusqlite::Result<Option<Bundle>> {
-    let target = take.target;
-    let since = integer((take.now - limits::BUNDLE_REPEAT_WITHIN).as_millis());
-    db.prepare_cached("delete from given where account = ?1 and number = ?2 and at <= ?3")?.execute((
-        target.account.as_bytes(),
-        target.device.get(),
-        since,
-    ))?;
-    if !take.reset
-        && let Some(bundle) = given(db, take)?
+fn count(connection: &Connection, device: MailboxId, kind: u8) -> rusqlite::Result<u32> {
+    let sql = "SELECT count(*) FROM one_time
+               WHERE account = ? AND device = ? AND kind = ? AND public_key IS NOT NULL";
+    let key = params![device.account.as_bytes(), device.device.get(), kind];
+    connection.prepare_cached(sql)?.query_row(key, |row| row.get(0))
+}
+
+fn take(connection: &Connection, request: TakeKeys) -> rusqlite::Result<Option<Bundle>> {
+    forget_old(connection, request)?;
+    if !request.reset
+        && let Some(bundle) = given(connection, request)?
     {
         return Ok(Some(bundle));
     }
-    let Some(signed) = stored(db, target, Kind::Signed)? else { return Ok(None) };
-    let last_resort = stored(db, target, Kind::LastResort)?;
-    let without = take.reset || take.spare_one_time;
-    let one_time_kem = if without { None } else { give_away(db, target, Kind::OneTimeKem)? };
-    let kem_prekey = match (one_time_kem, last_resort) {
-        (Some(key), _) => {
-            KemPrekey { id: key.id, public_key: key.public_key, signature: key.signature, last_resort: false }
+    let target = request.target;
+    let Some((id, public_key, signature)) = prekey(connection, target, SIGNED)? else { return Ok(None) };
+    let signed_prekey = SignedPrekey { id, public_key, signature };
+    let without = request.reset || request.spare_one_time;
+    let kem = if without { None } else { take_one(connection, target, POST_QUANTUM)? };
+    let kem_prekey = match kem {
+        Some((id, public_key, signature)) => {
+            KemPrekey { id, public_key, signature: signature.unwrap_or_default(), last_resort: false }
         }
-        (None, Some(key)) => {
-            KemPrekey { id: key.id, public_key: key.public_key, signature: key.signature, last_resort: true }
-        }
-        (None, None) => return Ok(None),
+        None => match prekey(connection, target, LAST_RESORT)? {
+            Some((id, public_key, signature)) => KemPrekey { id, public_key, signature, last_resort: true },
+            None => return Ok(None),
+        },
     };
-    let one_time = if without { None } else { give_away(db, target, Kind::OneTime)? };
+    let one_time = if without { None } else { take_one(connection, target, CLASSICAL)? };
     let bundle = Bundle {
         device: target.device,
         registration: target.registration,
-        signed_prekey: SignedPrekey {
-            id: signed.id,
-            public_key: signed.public_key,
-            signature: signed.signature,
-        },
+        signed_prekey,
         kem_prekey,
-        one_time_prekey: one_time.map(|key| OneTimePrekey { id: key.id, public_key: key.public_key }),
+        one_time_prekey: one_time.map(|(id, public_key, _)| OneTimePrekey { id, public_key }),
     };
-    if !take.reset {
-        remember(db, take, &bundle)?;
+    if !request.reset {
+        remember(connection, request, &bundle)?;
     }
     Ok(Some(bundle))
 }
 
-/// A key as the tables hold it.
-struct StoredKey {
-    id: u32,
-    public_key: Bytes,
-    signature: Bytes,
+fn prekey(
+    connection: &Connection,
+    device: MailboxId,
+    kind: u8,
+) -> rusqlite::Result<Option<(u32, Bytes, Bytes)>> {
+    let sql = "SELECT id, public_key, signature FROM prekeys WHERE account = ? AND device = ? AND kind = ?";
+    let key = params![device.account.as_bytes(), device.device.get(), kind];
+    let read = |row: &Row<'_>| Ok((row.get(0)?, bytes(row, 1)?, bytes(row, 2)?));
+    connection.prepare_cached(sql)?.query_row(key, read).optional()
 }
 
-impl StoredKey {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let (public_key, signature): (Vec<u8>, Vec<u8>) = (row.get(1)?, row.get(2)?);
-        Ok(Self { id: row.get(0)?, public_key: public_key.into(), signature: signature.into() })
+/// Takes the one-time key with the lowest id; the id stays, without its key.
+fn take_one(
+    connection: &Connection,
+    device: MailboxId,
+    kind: u8,
+) -> rusqlite::Result<Option<(u32, Bytes, Option<Bytes>)>> {
+    let sql = "SELECT id, public_key, signature FROM one_time
+               WHERE account = ? AND device = ? AND kind = ? AND public_key IS NOT NULL ORDER BY id LIMIT 1";
+    let (account, number) = (device.account.as_bytes(), device.device.get());
+    let read = |row: &Row<'_>| {
+        let signature: Option<Vec<u8>> = row.get(2)?;
+        Ok((row.get::<_, u32>(0)?, bytes(row, 1)?, signature.map(Bytes::from)))
+    };
+    let lowest =
+        connection.prepare_cached(sql)?.query_row(params![account, number, kind], read).optional()?;
+    if let Some((id, ..)) = &lowest {
+        let sql = "UPDATE one_time SET public_key = NULL, signature = NULL
+                   WHERE account = ? AND device = ? AND kind = ? AND id = ?";
+        connection.prepare_cached(sql)?.execute(params![account, number, kind, id])?;
     }
+    Ok(lowest)
 }
 
-fn stored(db: &Connection, device: MailboxId, kind: Kind) -> rusqlite::Result<Option<StoredKey>> {
-    db.prepare_cached(
-        "select id, public_key, signature from prekey where account = ?1 and number = ?2 and kind = ?3",
-    )?
-    .query_row((device.account.as_bytes(), device.device.get(), kind as u8), StoredKey::read)
-    .optional()
-}
-
-/// The one-time key with the lowest id; only its id stays, so that it is never stored again.
-fn give_away(db: &Connection, device: MailboxId, kind: Kind) -> rusqlite::Result<Option<StoredKey>> {
-    let key = (device.account.as_bytes(), device.device.get(), kind as u8);
-    let found = db
-        .prepare_cached(
-            "select id, public_key, signature from one_time
-             where account = ?1 and number = ?2 and kind = ?3 and public_key is not null order by id limit 1",
-        )?
-        .query_row(key, StoredKey::read)
-        .optional()?;
-    if let Some(found) = &found {
-        db.prepare_cached(
-            "update one_time set public_key = null, signature = null
-             where account = ?1 and number = ?2 and kind = ?3 and id = ?4",
-        )?
-        .execute((key.0, key.1, key.2, found.id))?;
-    }
-    Ok(found)
-}
-
-fn given(db: &Connection, take: TakeKeys) -> rusqlite::Result<Option<Bundle>> {
-    let bytes: Option<Vec<u8>> = db
-        .prepare_cached(
-            "select bundle from given where account = ?1 and number = ?2
-             and requester = ?3 and requester_number = ?4 and requester_registration = ?5",
-        )?
-        .query_row(
-            (
-                take.target.account.as_bytes(),
-                take.target.device.get(),
-                take.requester.account.as_bytes(),
-                take.requester.device.get(),
-                take.requester.registration.get(),
-            ),
-            |row| row.get(0),
-        )
-        .optional()?;
-    // What cannot be read is as good as forgotten: the requester gets a new bundle.
-    Ok(bytes.and_then(|bytes| Bundle::decode(bytes.into()).ok()))
-}
-
-fn remember(db: &Connection, take: TakeKeys, bundle: &Bundle) -> rusqlite::Result<()> {
-    db.prepare_cached(
-        "insert or replace into given
-         (account, number, requester, requester_number, requester_registration, at, bundle)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-    )?
-    .execute((
-        take.target.account.as_bytes(),
-        take.target.device.get(),
-        take.requester.account.as_bytes(),
-        take.requester.device.get(),
-        take.requester.registration.get(),
-        integer(take.now.as_millis()),
-        &bundle.encode()[..],
-    ))?;
+/// Bundles that are too old to be given again.
+fn forget_old(connection: &Connection, request: TakeKeys) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM given WHERE account = ? AND device = ? AND at <= ?";
+    let Some(oldest) = request.now.as_millis().checked_sub(limits::BUNDLE_REPEAT_WITHIN.0) else {
+        return Ok(());
+    };
+    let (account, number) = (request.target.account.as_bytes(), request.target.device.get());
+    connection.prepare_cached(sql)?.execute(params![account, number, columns::integer(oldest)])?;
     Ok(())
+}
+
+/// The bundle that this requester got a moment ago.
+fn given(connection: &Connection, request: TakeKeys) -> rusqlite::Result<Option<Bundle>> {
+    let sql = "SELECT signed_id, signed_key, signed_signature,
+                      kem_id, kem_key, kem_signature, kem_last_resort, one_time_id, one_time_key
+               FROM given WHERE account = ? AND device = ?
+               AND to_account = ? AND to_device = ? AND to_registration = ?";
+    let (target, to) = (request.target, request.requester);
+    let key = params![
+        target.account.as_bytes(),
+        target.device.get(),
+        to.account.as_bytes(),
+        to.device.get(),
+        to.registration.get()
+    ];
+    let read = |row: &Row<'_>| {
+        let one_time: (Option<u32>, Option<Vec<u8>>) = (row.get(7)?, row.get(8)?);
+        Ok(Bundle {
+            device: target.device,
+            registration: target.registration,
+            signed_prekey: SignedPrekey {
+                id: row.get(0)?,
+                public_key: bytes(row, 1)?,
+                signature: bytes(row, 2)?,
+            },
+            kem_prekey: KemPrekey {
+                id: row.get(3)?,
+                public_key: bytes(row, 4)?,
+                signature: bytes(row, 5)?,
+                last_resort: row.get(6)?,
+            },
+            one_time_prekey: one_time
+                .0
+                .zip(one_time.1)
+                .map(|(id, key)| OneTimePrekey { id, public_key: key.into() }),
+        })
+    };
+    connection.prepare_cached(sql)?.query_row(key, read).optional()
+}
+
+fn remember(connection: &Connection, request: TakeKeys, bundle: &Bundle) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO given VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let (target, to) = (request.target, request.requester);
+    let (signed, kem, one_time) = (&bundle.signed_prekey, &bundle.kem_prekey, &bundle.one_time_prekey);
+    connection.prepare_cached(sql)?.execute(params![
+        target.account.as_bytes(),
+        target.device.get(),
+        to.account.as_bytes(),
+        to.device.get(),
+        to.registration.get(),
+        columns::millis(request.now),
+        signed.id,
+        &signed.public_key[..],
+        &signed.signature[..],
+        kem.id,
+        &kem.public_key[..],
+        &kem.signature[..],
+        kem.last_resort,
+        one_time.as_ref().map(|key| key.id),
+        one_time.as_ref().map(|key| &key.public_key[..]),
+    ])?;
+    Ok(())
+}
+
+fn bytes(row: &Row<'_>, at: usize) -> rusqlite::Result<Bytes> {
+    row.get::<_, Vec<u8>>(at).map(Bytes::from)
 }

@@ -1,35 +1,17 @@
-//! Registration sessions in SQLite.
+//! Registration sessions.
 
-use super::{
-    SqliteDirectory,
-    accounts::{integer, valid},
-};
-use rusqlite::{Connection, OptionalExtension};
+use super::{SqliteDirectory, columns};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use server_ports::{
     StoreError,
     directory::{Attempt, RegistrationSession, Registrations, SessionId},
 };
-use subtle::ConstantTimeEq;
 use types::{PhoneNumber, Timestamp, limits};
 
 #[async_trait::async_trait]
 impl Registrations for SqliteDirectory {
     async fn begin(&self, session: RegistrationSession) -> Result<(), StoreError> {
-        self.run(move |db| {
-            db.prepare_cached("delete from registration where phone = ?1 and proved = 0")?
-                .execute([session.phone.e164()])?;
-            db.prepare_cached(
-                "insert into registration (id, phone, code_hash, expires_at) values (?1, ?2, ?3, ?4)",
-            )?
-            .execute((
-                session.id,
-                session.phone.e164(),
-                session.code_hash,
-                integer(session.expires_at.as_millis()),
-            ))?;
-            Ok(())
-        })
-        .await
+        self.write(move |transaction, _| begin(transaction, &session)).await
     }
 
     async fn attempt(
@@ -38,62 +20,89 @@ impl Registrations for SqliteDirectory {
         code_hash: [u8; 32],
         now: Timestamp,
     ) -> Result<Attempt, StoreError> {
-        self.run(move |db| attempt(db, session, code_hash, now)).await
+        // The answer leaves after the commit that counts the try, so nobody learns anything uncounted.
+        self.write(move |transaction, _| attempt(transaction, session, code_hash, now)).await
     }
 
     async fn expire_registrations(&self, now: Timestamp) -> Result<u64, StoreError> {
-        self.run(move |db| {
-            let expired = db
-                .prepare_cached("delete from registration where expires_at <= ?1")?
-                .execute([integer(now.as_millis())])?;
-            Ok(expired as u64)
+        self.write(move |transaction, _| {
+            let mut delete = transaction.prepare_cached("DELETE FROM registrations WHERE expires_at <= ?")?;
+            Ok(delete.execute([columns::millis(now)])? as u64)
         })
         .await
     }
 }
 
-fn attempt(db: &Connection, id: SessionId, code_hash: [u8; 32], now: Timestamp) -> rusqlite::Result<Attempt> {
-    let stored = db
-        .prepare_cached("select phone, code_hash, expires_at, wrong_tries from registration where id = ?1")?
-        .query_row([id], |row| {
-            let (phone, hash): (String, [u8; 32]) = (row.get(0)?, row.get(1)?);
-            let (expires_at, wrong_tries): (i64, u32) = (row.get(2)?, row.get(3)?);
-            Ok((valid(0, phone.parse::<PhoneNumber>())?, hash, expires_at, wrong_tries))
-        })
-        .optional()?;
-    let Some((phone, hash, expires_at, wrong_tries)) = stored else { return Ok(Attempt::Unknown) };
-    if integer(now.as_millis()) >= expires_at {
-        return Ok(Attempt::Expired);
-    }
-    if wrong_tries >= limits::CODE_TRIES_MAX {
-        return Ok(Attempt::Exhausted);
-    }
-    if bool::from(hash.ct_eq(&code_hash)) {
-        db.prepare_cached("update registration set proved = 1 where id = ?1")?.execute([id])?;
-        return Ok(Attempt::Proved(phone));
-    }
-    // The try and its answer are one transaction, and transactions run one after the other: no try is
-    // compared that is not counted.
-    db.prepare_cached("update registration set wrong_tries = wrong_tries + 1 where id = ?1")?
-        .execute([id])?;
-    Ok(Attempt::Wrong { left: limits::CODE_TRIES_MAX - wrong_tries - 1 })
+struct Stored {
+    phone: PhoneNumber,
+    code_hash: [u8; 32],
+    expires_at: Timestamp,
+    wrong_tries: u32,
+    proved: bool,
 }
 
-/// Whether a session has proved this number and is still good.
-pub(super) fn has_proved(
-    db: &Connection,
-    id: SessionId,
+fn stored(connection: &Connection, session: SessionId) -> rusqlite::Result<Option<Stored>> {
+    let sql = "SELECT phone, code_hash, expires_at, wrong_tries, proved FROM registrations WHERE session = ?";
+    let read = |row: &Row<'_>| {
+        Ok(Stored {
+            phone: columns::phone(row, 0)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
+            code_hash: row.get(1)?,
+            expires_at: columns::time(row, 2)?,
+            wrong_tries: row.get(3)?,
+            proved: row.get(4)?,
+        })
+    };
+    connection.prepare_cached(sql)?.query_row([session], read).optional()
+}
+
+fn begin(connection: &Connection, session: &RegistrationSession) -> rusqlite::Result<()> {
+    let void = "DELETE FROM registrations WHERE phone = ? AND NOT proved";
+    connection.prepare_cached(void)?.execute([session.phone.e164()])?;
+    let sql = "INSERT OR REPLACE INTO registrations VALUES (?, ?, ?, ?, 0, 0)";
+    connection.prepare_cached(sql)?.execute(params![
+        session.id,
+        session.phone.e164(),
+        session.code_hash,
+        columns::millis(session.expires_at),
+    ])?;
+    Ok(())
+}
+
+fn attempt(
+    connection: &Connection,
+    session: SessionId,
+    code_hash: [u8; 32],
+    now: Timestamp,
+) -> rusqlite::Result<Attempt> {
+    let Some(stored) = stored(connection, session)? else { return Ok(Attempt::Unknown) };
+    if now >= stored.expires_at {
+        return Ok(Attempt::Expired);
+    }
+    if stored.wrong_tries >= limits::CODE_TRIES_MAX {
+        return Ok(Attempt::Exhausted);
+    }
+    if stored.code_hash == code_hash {
+        let prove = "UPDATE registrations SET proved = 1 WHERE session = ?";
+        connection.prepare_cached(prove)?.execute([session])?;
+        return Ok(Attempt::Proved(stored.phone));
+    }
+    let count = "UPDATE registrations SET wrong_tries = wrong_tries + 1 WHERE session = ?";
+    connection.prepare_cached(count)?.execute([session])?;
+    Ok(Attempt::Wrong { left: limits::CODE_TRIES_MAX - stored.wrong_tries - 1 })
+}
+
+/// Whether this session has proved this number, and still counts.
+pub(super) fn proved(
+    connection: &Connection,
+    session: SessionId,
     phone: &PhoneNumber,
     now: Timestamp,
 ) -> rusqlite::Result<bool> {
-    db.prepare_cached(
-        "select 1 from registration where id = ?1 and phone = ?2 and proved = 1 and expires_at > ?3",
-    )?
-    .exists((id, phone.e164(), integer(now.as_millis())))
+    let stored = stored(connection, session)?;
+    Ok(stored.is_some_and(|stored| stored.proved && now < stored.expires_at && stored.phone == *phone))
 }
 
-/// The session made its account.
-pub(super) fn consume(db: &Connection, id: SessionId) -> rusqlite::Result<()> {
-    db.prepare_cached("delete from registration where id = ?1")?.execute([id])?;
+pub(super) fn consume(connection: &Connection, session: SessionId) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM registrations WHERE session = ?")?.execute([session])?;
     Ok(())
 }

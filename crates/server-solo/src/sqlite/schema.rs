@@ -1,121 +1,121 @@
-//! Tables of the directory, as numbered migrations. A database of a newer program is refused.
+//! The tables, and how they came to be.
+//!
+//! ```text
+//! directory.sqlite
+//! ├── service              one row: incarnation, pepper
+//! ├── accounts             id -> key, phone (unique; null when closed), list version, list, session that made it
+//! │   └── devices          account, number -> registration id, device key, token hash, connection, times
+//! │       ├── prekeys      device, kind -> signed prekey (1), last-resort post-quantum prekey (2)
+//! │       ├── one_time     device, kind, id -> key; classical (1), post-quantum (2); null once given away
+//! │       └── given        device, requester -> the bundle that it got last, and when
+//! └── registrations        session id -> phone, hash of the code, end, wrong tries, proved
+//! ```
+//!
+//! What hangs below a device goes with it. An id in `one_time` outlives its key, so that a key that was
+//! given away is never stored again.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior, params};
+use server_ports::Entropy;
+use std::sync::Arc;
 
-/// Each entry brings the database from its index to the next version; entries are never edited.
+/// The format that this version writes, and the newest that it reads: the number of migrations.
+pub(super) const FORMAT: u32 = MIGRATIONS.len() as u32;
+
+/// Each runs once, in order, in one transaction with all that are due.
 const MIGRATIONS: &[&str] = &["
-    create table service (
-        id integer primary key check (id = 1),
-        incarnation blob not null,
-        pepper blob not null
-    ) strict;
-
-    create table account (
-        id blob primary key,
-        key blob not null,
-        phone text unique,
-        list_version integer not null,
-        list blob not null,
-        created_by blob not null
-    ) strict, without rowid;
-
-    create table device (
-        account blob not null references account (id),
-        number integer not null,
-        registration integer not null,
-        device_key blob not null,
-        token_hash blob not null,
-        connection_number integer not null,
-        last_connected integer not null,
-        primary key (account, number)
-    ) strict, without rowid;
-
-    create table prekey (
-        account blob not null,
-        number integer not null,
-        kind integer not null,
-        id integer not null,
-        public_key blob not null,
-        signature blob not null,
-        primary key (account, number, kind),
-        foreign key (account, number) references device (account, number) on delete cascade
-    ) strict, without rowid;
-
-    create table one_time (
-        account blob not null,
-        number integer not null,
-        kind integer not null,
-        id integer not null,
-        public_key blob,
-        signature blob,
-        primary key (account, number, kind, id),
-        foreign key (account, number) references device (account, number) on delete cascade
-    ) strict;
-
-    create index one_time_left on one_time (account, number, kind, id) where public_key is not null;
-
-    create table given (
-        account blob not null,
-        number integer not null,
-        requester blob not null,
-        requester_number integer not null,
-        requester_registration integer not null,
-        at integer not null,
-        bundle blob not null,
-        primary key (account, number, requester, requester_number, requester_registration),
-        foreign key (account, number) references device (account, number) on delete cascade
-    ) strict;
-
-    create table registration (
-        id blob primary key,
-        phone text not null,
-        code_hash blob not null,
-        expires_at integer not null,
-        wrong_tries integer not null default 0,
-        proved integer not null default 0
-    ) strict, without rowid;
-
-    create index registration_phone on registration (phone);
-    create index registration_expires_at on registration (expires_at);
+    CREATE TABLE service (
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        incarnation BLOB NOT NULL,
+        pepper BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE accounts (
+        id BLOB PRIMARY KEY NOT NULL,
+        key BLOB NOT NULL,
+        phone TEXT UNIQUE,
+        list_version INTEGER NOT NULL,
+        list BLOB NOT NULL,
+        created_by BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE devices (
+        account BLOB NOT NULL REFERENCES accounts (id),
+        device INTEGER NOT NULL,
+        registration INTEGER NOT NULL,
+        device_key BLOB NOT NULL,
+        token_hash BLOB NOT NULL,
+        connection_number INTEGER NOT NULL,
+        last_connected INTEGER NOT NULL,
+        PRIMARY KEY (account, device)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE prekeys (
+        account BLOB NOT NULL,
+        device INTEGER NOT NULL,
+        kind INTEGER NOT NULL CHECK (kind IN (1, 2)),
+        id INTEGER NOT NULL,
+        public_key BLOB NOT NULL,
+        signature BLOB NOT NULL,
+        PRIMARY KEY (account, device, kind),
+        FOREIGN KEY (account, device) REFERENCES devices ON DELETE CASCADE
+    ) STRICT;
+    CREATE TABLE one_time (
+        account BLOB NOT NULL,
+        device INTEGER NOT NULL,
+        kind INTEGER NOT NULL CHECK (kind IN (1, 2)),
+        id INTEGER NOT NULL,
+        public_key BLOB,
+        signature BLOB,
+        PRIMARY KEY (account, device, kind, id),
+        FOREIGN KEY (account, device) REFERENCES devices ON DELETE CASCADE
+    ) STRICT;
+    CREATE INDEX one_time_left ON one_time (account, device, kind, id) WHERE public_key IS NOT NULL;
+    CREATE TABLE given (
+        account BLOB NOT NULL,
+        device INTEGER NOT NULL,
+        to_account BLOB NOT NULL,
+        to_device INTEGER NOT NULL,
+        to_registration INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        signed_id INTEGER NOT NULL,
+        signed_key BLOB NOT NULL,
+        signed_signature BLOB NOT NULL,
+        kem_id INTEGER NOT NULL,
+        kem_key BLOB NOT NULL,
+        kem_signature BLOB NOT NULL,
+        kem_last_resort INTEGER NOT NULL,
+        one_time_id INTEGER,
+        one_time_key BLOB,
+        PRIMARY KEY (account, device, to_account, to_device, to_registration),
+        FOREIGN KEY (account, device) REFERENCES devices ON DELETE CASCADE
+    ) STRICT;
+    CREATE TABLE registrations (
+        session BLOB PRIMARY KEY NOT NULL,
+        phone TEXT NOT NULL,
+        code_hash BLOB NOT NULL,
+        expires_at INTEGER NOT NULL,
+        wrong_tries INTEGER NOT NULL,
+        proved INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX registrations_by_phone ON registrations (phone);
+    CREATE INDEX registrations_by_end ON registrations (expires_at);
 "];
 
-/// Why the database could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The file cannot be read or made.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// Not a database, a damaged one, or a failing disk.
-    #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
-    /// Written by a later version of the program.
-    #[error("format {found} was written by a newer version; this one knows up to {known}")]
-    Newer {
-        /// What the file says.
-        found: u32,
-        /// What this program knows.
-        known: u32,
-    },
-}
-
-/// Sets the connection up and brings the tables up to date.
-pub(super) fn prepare(connection: &mut Connection) -> Result<(), OpenError> {
-    // One process owns the data directory, so no shared memory is needed. FULL syncs at every commit.
-    connection.pragma_update(None, "locking_mode", "exclusive")?;
-    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "secure_delete", true)?;
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    let found: u32 = connection.query_row("pragma user_version", [], |row| row.get(0))?;
-    if found > known {
-        return Err(OpenError::Newer { found, known });
+/// Brings the database to [`FORMAT`]; answers its format if that is newer.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    entropy: &Arc<dyn Entropy>,
+) -> rusqlite::Result<Option<u32>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > FORMAT {
+        return Ok(Some(found));
     }
-    for (version, migration) in (1_u32..).zip(MIGRATIONS).skip(found as usize) {
-        let transaction = connection.transaction()?;
+    for migration in MIGRATIONS.iter().skip(found as usize) {
         transaction.execute_batch(migration)?;
-        transaction.pragma_update(None, "user_version", version)?;
-        transaction.commit()?;
     }
-    Ok(())
+    if found == 0 {
+        let (incarnation, pepper) = (entropy.array::<16>(), entropy.array::<32>());
+        transaction.execute("INSERT INTO service VALUES (1, ?, ?)", params![incarnation, pepper])?;
+    }
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()?;
+    Ok(None)
 }

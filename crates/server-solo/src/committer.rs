@@ -1,0 +1,155 @@
+//! The one thread of a store that writes: it takes everything queued, commits it as one, answers all.
+//!
+//! Owns: the queue, its bound, and the wait that lets patient work ride with urgent work.
+//!
+//! Invariants: jobs are committed in the order in which they were pushed; the queue never holds more
+//! than [`QUEUE_KIB_MAX`]; after an error the store is poisoned and every job is dropped unanswered.
+//!
+//! Must not know: what a job is, how it is committed.
+
+use crate::poison::Poison;
+use server_ports::StoreError;
+use std::{
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What the queue may hold: some seconds of writing on a slow disk, and a fixed share of memory.
+const QUEUE_KIB_MAX: u32 = 32 * 1024;
+/// How long patient work waits for urgent work to ride with: ten commits a second cost an idle disk
+/// little, and a device that reconnects within that time sees a row again at worst.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// When a job must be committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Somebody waits for the answer.
+    Now,
+    /// With the next urgent job, or after a short while.
+    Patient,
+}
+
+/// Room in the queue for one job.
+pub(crate) struct Room {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The thread and its queue.
+pub(crate) struct Committer<J> {
+    shared: Arc<Shared<J>>,
+    room: Arc<Semaphore>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared<J> {
+    queue: Mutex<Queue<J>>,
+    changed: Condvar,
+}
+
+struct Queue<J> {
+    jobs: Vec<(J, Room)>,
+    /// When the jobs at hand must be committed at the latest.
+    due: Option<Instant>,
+    ended: bool,
+}
+
+impl<J: Send + 'static> Committer<J> {
+    /// Starts the thread. `commit` makes a batch durable and answers every job in it.
+    pub(crate) fn start(
+        name: &str,
+        poison: Poison,
+        commit: impl FnMut(Vec<J>) -> Result<(), String> + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let queue = Queue { jobs: Vec::new(), due: None, ended: false };
+        let shared = Arc::new(Shared { queue: Mutex::new(queue), changed: Condvar::new() });
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn({
+            let shared = shared.clone();
+            move || run(&shared, &poison, commit)
+        })?;
+        let room = Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize));
+        Ok(Self { shared, room, thread: Some(thread) })
+    }
+
+    /// Waits until the queue has room for a job of so many bytes.
+    pub(crate) async fn room(&self, bytes: usize) -> Result<Room, StoreError> {
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX).min(QUEUE_KIB_MAX);
+        match self.room.clone().acquire_many_owned(kib).await {
+            Ok(permit) => Ok(Room { _permit: permit }),
+            Err(_) => Err(StoreError::Unavailable("the store is closing".to_owned())),
+        }
+    }
+
+    /// Queues a job.
+    pub(crate) fn push(&self, room: Room, urgency: Urgency, job: J) {
+        let due = match urgency {
+            Urgency::Now => Instant::now(),
+            Urgency::Patient => Instant::now() + PATIENCE,
+        };
+        let mut queue = self.shared.lock();
+        queue.jobs.push((job, room));
+        let sooner = queue.due.is_none_or(|earlier| due < earlier);
+        if sooner {
+            queue.due = Some(due);
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl<J> Shared<J> {
+    /// Nobody panics while holding the lock, so a poisoned one is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Queue<J>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for work that is due, and takes all that is queued; `None` at the end.
+    fn next_batch(&self) -> Option<Vec<(J, Room)>> {
+        let mut queue = self.lock();
+        loop {
+            let wait = queue.due.map(|due| due.saturating_duration_since(Instant::now()));
+            match wait {
+                Some(wait) if wait.is_zero() || queue.ended => {
+                    queue.due = None;
+                    return Some(mem::take(&mut queue.jobs));
+                }
+                None if queue.ended => return None,
+                Some(wait) => {
+                    let woken = self.changed.wait_timeout(queue, wait);
+                    queue = woken.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                None => {
+                    queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+}
+
+fn run<J>(shared: &Shared<J>, poison: &Poison, mut commit: impl FnMut(Vec<J>) -> Result<(), String>) {
+    while let Some(batch) = shared.next_batch() {
+        let (jobs, _rooms): (Vec<J>, Vec<Room>) = batch.into_iter().unzip();
+        if poison.check().is_err() {
+            continue;
+        }
+        // A storage engine that panics (on damage, say) ends the store, not the process.
+        let outcome = catch_unwind(AssertUnwindSafe(|| commit(jobs)));
+        if let Err(cause) = outcome.unwrap_or_else(|_| Err("the storage engine panicked".to_owned())) {
+            poison.set(cause);
+        }
+    }
+}
+
+impl<J> Drop for Committer<J> {
+    /// Commits what is queued, then ends the thread.
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was caught and told above.
+            let _ = thread.join();
+        }
+    }
+}
