@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -20,7 +20,15 @@ struct Shared {
 
 /// One admitted connection.
 pub struct Permit {
-    admission: Option<(Admission, IpAddr)>,
+    admission: Option<Admission>,
+    peer: SocketAddr,
+}
+
+impl Permit {
+    /// Whose connection it is.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
 }
 
 impl Admission {
@@ -29,17 +37,17 @@ impl Admission {
         Self(Arc::new(Shared { per_address_max, counts: Mutex::default() }))
     }
 
-    /// Admits one more connection of `address`, unless it has its share.
-    pub fn admit(&self, address: IpAddr) -> Option<Permit> {
-        let Some(max) = self.0.per_address_max else { return Some(Permit { admission: None }) };
-        let network = network(address);
+    /// Admits one more connection of `peer`, unless its address has its share.
+    pub fn admit(&self, peer: SocketAddr) -> Option<Permit> {
+        let Some(max) = self.0.per_address_max else { return Some(Permit { admission: None, peer }) };
+        let network = network(peer.ip());
         let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(network).or_insert(0);
         if *count >= max {
             return None;
         }
         *count += 1;
-        Some(Permit { admission: Some((self.clone(), network)) })
+        Some(Permit { admission: Some(self.clone()), peer })
     }
 
     #[cfg(test)]
@@ -60,8 +68,8 @@ impl Admission {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some((admission, network)) = self.admission.take() {
-            admission.release(network);
+        if let Some(admission) = self.admission.take() {
+            admission.release(network(self.peer.ip()));
         }
     }
 }
@@ -82,26 +90,28 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn at(peer: &str) -> SocketAddr {
+        peer.parse().unwrap()
+    }
+
     #[test]
     fn an_address_gets_its_share_and_gets_it_back() {
         let admission = Admission::new(Some(2));
-        let here: IpAddr = "192.0.2.1".parse().unwrap();
-        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
-        let first = admission.admit(here).unwrap();
-        let _second = admission.admit(mapped).unwrap();
-        assert!(admission.admit(here).is_none());
-        assert!(admission.admit("192.0.2.2".parse().unwrap()).is_some());
+        let first = admission.admit(at("192.0.2.1:1")).unwrap();
+        let _second = admission.admit(at("[::ffff:192.0.2.1]:2")).unwrap();
+        assert!(admission.admit(at("192.0.2.1:3")).is_none());
+        assert!(admission.admit(at("192.0.2.2:4")).is_some());
         drop(first);
-        assert!(admission.admit(here).is_some());
+        assert!(admission.admit(at("192.0.2.1:5")).is_some());
     }
 
     #[test]
     fn one_customer_of_ipv6_is_one_address() {
         let admission = Admission::new(Some(1));
-        let permit = admission.admit("2001:db8:1:2::1".parse().unwrap());
+        let permit = admission.admit(at("[2001:db8:1:2::1]:1"));
         assert!(permit.is_some());
-        assert!(admission.admit("2001:db8:1:2:ffff::9".parse().unwrap()).is_none());
-        assert!(admission.admit("2001:db8:1:3::1".parse().unwrap()).is_some());
+        assert!(admission.admit(at("[2001:db8:1:2:ffff::9]:1")).is_none());
+        assert!(admission.admit(at("[2001:db8:1:3::1]:1")).is_some());
         drop(permit);
         assert_eq!(admission.addresses(), 0, "no entry outlives its connections");
     }

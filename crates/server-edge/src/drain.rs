@@ -31,6 +31,17 @@ pub struct DrainLimits {
     pub reread: Millis,
     /// The wait after a read that failed.
     pub retry: Millis,
+    /// Faults that a test plants to see them found.
+    pub bugs: Bugs,
+}
+
+/// Which faults are planted. Each breaks one invariant of the drain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bugs {
+    /// The floor follows what was sent and not what the store promised: rows that appear late are skipped.
+    pub skip_late_rows: bool,
+    /// An envelope is sent from its hint whatever is missing before it.
+    pub hint_overtakes: bool,
 }
 
 impl Default for DrainLimits {
@@ -40,6 +51,7 @@ impl Default for DrainLimits {
             window_bytes: 2 * 1024 * 1024,
             reread: Millis::from_secs(30),
             retry: Millis::from_secs(1),
+            bugs: Bugs::default(),
         }
     }
 }
@@ -149,6 +161,9 @@ impl Drain {
         if after <= self.floor {
             self.raise_floor(page.cursor);
         }
+        if limits.bugs.skip_late_rows {
+            self.raise_floor(last);
+        }
         let floor = self.floor;
         self.sent_above
             .extend(fresh.iter().map(|delivery| delivery.position).filter(|position| *position > floor));
@@ -184,7 +199,8 @@ impl Drain {
         let follows = previous == Some(self.floor) && self.sent_above.is_empty();
         let room =
             self.unacknowledged.len() < limits.window_rows && self.unacknowledged_bytes < limits.window_bytes;
-        if self.pass != Pass::Idle || self.due || self.blocked || !follows || !room {
+        let caught_up = self.pass == Pass::Idle && !self.due;
+        if self.blocked || !room || !(caught_up && follows || limits.bugs.hint_overtakes) {
             self.due = true;
             return None;
         }

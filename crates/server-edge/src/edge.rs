@@ -261,13 +261,13 @@ fn pause() {
 }
 
 fn admit(stream: std::net::TcpStream, peer: SocketAddr, inbox: Option<&Arc<Inbox>>, admission: &Admission) {
-    let Some(permit) = admission.admit(peer.ip()) else {
+    let Some(permit) = admission.admit(peer) else {
         metrics::counter!("edge_refused_total", "reason" => "address").increment(1);
         return;
     };
     // Answers are small and coalesced already: waiting to fill a segment only adds latency.
     let _ = stream.set_nodelay(true);
-    let accepted = Accepted { stream, peer, permit };
+    let accepted = Accepted { stream, permit };
     let placed = inbox.map(|inbox| inbox.accepted(accepted));
     if let Some(Ok(())) = placed {
         metrics::counter!("edge_accepted_total").increment(1);

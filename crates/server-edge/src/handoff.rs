@@ -79,7 +79,7 @@ impl HttpServer {
     }
 
     /// Serves one connection until it ends. Dropped at once when too many are being served.
-    pub(crate) fn serve(&self, stream: TcpStream, peer: SocketAddr, handoff: Handoff, permit: Permit) {
+    pub(crate) fn serve(&self, stream: TcpStream, handoff: Handoff, permit: Permit) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             metrics::counter!("edge_refused_total", "reason" => "http_connections").increment(1);
             return;
@@ -90,7 +90,7 @@ impl HttpServer {
             #[expect(clippy::disallowed_methods, reason = "the shell keeps the time of its connections")]
             let served = tokio::time::timeout(
                 server.limits.lifetime_max,
-                server.serve_connection(stream, peer, handoff),
+                server.serve_connection(stream, permit.peer(), handoff),
             );
             let _ = served.await;
             drop((place, permit));

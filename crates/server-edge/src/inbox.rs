@@ -10,7 +10,7 @@ use mio::Waker;
 use server_ports::Signal;
 use std::{
     mem,
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU8, Ordering},
@@ -48,7 +48,6 @@ pub(crate) enum Letter {
 /// A connection that was accepted and admitted.
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
     pub(crate) permit: Permit,
 }
 

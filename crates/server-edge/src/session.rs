@@ -137,33 +137,15 @@ pub struct Session {
 #[derive(Debug)]
 enum State {
     /// Hello was written.
-    Greeted {
-        nonce: [u8; 32],
-        until: Timestamp,
-    },
+    Greeted { nonce: [u8; 32], until: Timestamp },
     /// The proof is being checked.
-    Proving {
-        id: u64,
-        version: u32,
-        until: Timestamp,
-    },
+    Proving { id: u64, version: u32, until: Timestamp },
     /// The route is being claimed.
-    Opening {
-        id: u64,
-        version: u32,
-        admitted: Admitted,
-        until: Timestamp,
-    },
+    Opening { id: u64, version: u32, admitted: Admitted, until: Timestamp },
     /// The device is there.
-    Open(Box<Open>),
-    Closed,
-}
-
-#[derive(Debug)]
-struct Open {
-    caller: Caller,
-    drain: Drain,
-    stalled: bool,
+    Open { caller: Caller, drain: Drain, stalled: bool },
+    /// It is over; whoever was admitted has still to be signed off.
+    Closed { caller: Option<Caller>, opening: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,7 +219,7 @@ impl Session {
     ) {
         let mut context = Context { now, limits, effects };
         match event {
-            _ if matches!(self.state, State::Closed) => return,
+            _ if self.is_closed() => return,
             Event::Frame(frame) => self.frame(frame, &mut context),
             Event::Malformed => self.refuse(Code::Malformed.into(), &mut context),
             Event::Alive => self.heard_at = now,
@@ -260,28 +242,34 @@ impl Session {
             State::Greeted { until, .. } | State::Proving { until, .. } | State::Opening { until, .. } => {
                 *until
             }
-            State::Open(open) => (self.heard_at + limits.keep_alive_timeout).min(open.drain.wake_at()),
-            State::Closed => Timestamp::MAX,
+            State::Open { drain, .. } => (self.heard_at + limits.keep_alive_timeout).min(drain.wake_at()),
+            State::Closed { .. } => Timestamp::MAX,
         }
     }
 
-    /// Who it is, once admitted and until the session is closed.
+    /// Who was admitted; also after the session has closed.
     pub fn caller(&self) -> Option<Caller> {
         match &self.state {
             State::Opening { admitted, .. } => Some(admitted.caller),
-            State::Open(open) => Some(open.caller),
-            State::Greeted { .. } | State::Proving { .. } | State::Closed => None,
+            State::Open { caller, .. } => Some(*caller),
+            State::Closed { caller, .. } => *caller,
+            State::Greeted { .. } | State::Proving { .. } => None,
         }
+    }
+
+    /// Whether the outcome of [`Effect::Open`] has not come yet; also after the session has closed.
+    pub fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening { .. } | State::Closed { opening: true, .. })
     }
 
     /// Whether the device has proved itself and the session is open.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Open(_))
+        matches!(self.state, State::Open { .. })
     }
 
     /// Whether the session is over.
     pub fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed)
+        matches!(self.state, State::Closed { .. })
     }
 
     fn frame(&mut self, frame: ClientFrame, context: &mut Context<'_>) {
@@ -295,8 +283,8 @@ impl Session {
                 let (nonce, until) = (*nonce, *until);
                 self.authenticate(frame.id, proof, nonce, until, context);
             }
-            (State::Open(_), Request::Authenticate(_)) => self.refuse(Code::Malformed.into(), context),
-            (State::Open(_), request) => self.request(frame.id, request, context),
+            (State::Open { .. }, Request::Authenticate(_)) => self.refuse(Code::Malformed.into(), context),
+            (State::Open { .. }, request) => self.request(frame.id, request, context),
             _ => self.refuse_proof(frame.id, Code::Unauthenticated.into(), context),
         }
     }
@@ -329,16 +317,16 @@ impl Session {
 
     fn opened(&mut self, result: Result<(), Refusal>, context: &mut Context<'_>) {
         let State::Opening { id, version, admitted, .. } = self.state else { return };
+        let Admitted { caller, device_list_version } = admitted;
+        let mut drain = Drain::new(context.now, &context.limits.drain);
+        drain.set_blocked(self.blocked);
+        self.state = State::Open { caller, drain, stalled: false };
         if let Err(refusal) = result {
             return self.refuse_proof(id, refusal, context);
         }
-        let Admitted { caller, device_list_version } = admitted;
         let registration = caller.mailbox.registration;
         let answer = Authenticated { version, registration, device_list_version };
         context.answer(id, Ok(Response::Authenticated(answer)));
-        let mut drain = Drain::new(context.now, &context.limits.drain);
-        drain.set_blocked(self.blocked);
-        self.state = State::Open(Box::new(Open { caller, drain, stalled: false }));
     }
 
     fn request(&mut self, id: u64, request: Request, context: &mut Context<'_>) {
@@ -357,8 +345,8 @@ impl Session {
         match &request {
             Request::Unknown => return context.answer(id, Err(Code::Unsupported.into())),
             Request::Ack(positions) => {
-                if let State::Open(open) = &mut self.state {
-                    open.drain.acknowledged(positions);
+                if let State::Open { drain, .. } = &mut self.state {
+                    drain.acknowledged(positions);
                 }
             }
             _ => {}
@@ -390,10 +378,10 @@ impl Session {
     }
 
     fn page_read(&mut self, result: Result<Page, StoreError>, context: &mut Context<'_>) {
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open { drain, .. } = &mut self.state else { return };
         match result {
             Ok(page) => {
-                let (deliveries, drained) = open.drain.page(page, context.now, &context.limits.drain);
+                let (deliveries, drained) = drain.page(page, context.now, &context.limits.drain);
                 if !deliveries.is_empty() {
                     context.push(Push::Deliver(deliveries));
                 }
@@ -401,7 +389,7 @@ impl Session {
                     context.push(Push::Drained);
                 }
             }
-            Err(_) => open.drain.read_failed(context.now, &context.limits.drain),
+            Err(_) => drain.read_failed(context.now, &context.limits.drain),
         }
     }
 
@@ -410,14 +398,14 @@ impl Session {
             return self.refuse(code.into(), context);
         }
         // Before the session is open, whatever a signal tells will be found by the first read.
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open { drain, .. } = &mut self.state else { return };
         match signal {
             Signal::Hint { position, previous, envelope } => {
-                if let Some(delivery) = open.drain.hint(position, previous, envelope, &context.limits.drain) {
+                if let Some(delivery) = drain.hint(position, previous, envelope, &context.limits.drain) {
                     context.push(Push::Deliver(vec![delivery]));
                 }
             }
-            Signal::Read => open.drain.read_soon(),
+            Signal::Read => drain.read_soon(),
             Signal::KeysLow(counts) => context.push(Push::KeysLow(counts)),
             Signal::DeviceListChanged { account, version } => {
                 context.push(Push::DeviceListChanged { account, version });
@@ -429,8 +417,8 @@ impl Session {
 
     fn set_blocked(&mut self, blocked: bool) {
         self.blocked = blocked;
-        if let State::Open(open) = &mut self.state {
-            open.drain.set_blocked(blocked);
+        if let State::Open { drain, .. } = &mut self.state {
+            drain.set_blocked(blocked);
         }
     }
 
@@ -449,33 +437,30 @@ impl Session {
                     self.refuse(Code::Idle.into(), context);
                 }
             }
-            State::Open(_) if now >= self.heard_at + context.limits.keep_alive_timeout => {
+            State::Open { .. } if now >= self.heard_at + context.limits.keep_alive_timeout => {
                 self.refuse(Code::Idle.into(), context);
             }
-            State::Open(open) => open.drain.tick(now),
-            State::Closed => {}
+            State::Open { drain, .. } => drain.tick(now),
+            State::Closed { .. } => {}
         }
     }
 
     /// Does what an event has made possible.
     fn proceed(&mut self, context: &mut Context<'_>) {
         if self.stopping.is_some() && self.unanswered.is_empty() && !self.is_proving() && !self.is_closed() {
-            self.state = State::Closed;
-            context.effects.push(Effect::Close(CloseReason::Stopping));
-            return;
+            return self.close(CloseReason::Stopping, context);
         }
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open { drain, stalled, .. } = &mut self.state else { return };
         if self.stopping.is_some() {
             return;
         }
-        if let Some(read) = open.drain.next_read(&context.limits.drain) {
+        if let Some(read) = drain.next_read(&context.limits.drain) {
             context.effects.push(Effect::ReadMailbox(read));
         }
-        let stalled = open.drain.is_stalled(&context.limits.drain);
-        if stalled && !std::mem::replace(&mut open.stalled, stalled) {
+        let was_stalled = std::mem::replace(stalled, drain.is_stalled(&context.limits.drain));
+        if *stalled && !was_stalled {
             context.effects.push(Effect::WindowClosed);
         }
-        open.stalled = stalled;
     }
 
     /// Whether a proof is being checked; its answer is worth waiting for.
@@ -497,7 +482,7 @@ impl Session {
     }
 
     fn close(&mut self, reason: CloseReason, context: &mut Context<'_>) {
-        self.state = State::Closed;
+        self.state = State::Closed { caller: self.caller(), opening: self.is_opening() };
         context.effects.push(Effect::Close(reason));
     }
 }

@@ -264,7 +264,12 @@ impl Shard {
                     }
                     self.tell(key, Event::Authenticated(result));
                 }
-                Outcome::Opened(result) => self.tell(key, Event::Opened(result)),
+                Outcome::Opened { caller, result } => {
+                    if !self.has_session(key) {
+                        self.calls.closed(key, caller);
+                    }
+                    self.tell(key, Event::Opened(result));
+                }
                 Outcome::Answered { id, result } => self.tell(key, Event::Answered { id, result }),
                 Outcome::PageRead(result) => self.tell(key, Event::PageRead(result)),
                 Outcome::Closed => {}

@@ -27,7 +27,7 @@ use wire::{Authenticate, Code, Refusal, Request, Response};
 /// What a call came to.
 pub(super) enum Outcome {
     Authenticated(Result<Admitted, Refusal>),
-    Opened(Result<(), Refusal>),
+    Opened { caller: Caller, result: Result<(), Refusal> },
     Answered { id: u64, result: Result<Response, Refusal> },
     PageRead(Result<Page, StoreError>),
     Closed,
@@ -68,14 +68,15 @@ impl Calls {
     pub(super) fn opened(&mut self, key: Key, caller: Caller) {
         let commands = self.commands.clone();
         let call = async move { commands.opened(caller).await };
-        self.start(key, call, |result| Outcome::Opened(result.unwrap_or(Err(Code::Unavailable.into()))));
+        self.start(key, call, move |result| Outcome::Opened {
+            caller,
+            result: result.unwrap_or(Err(Code::Unavailable.into())),
+        });
     }
 
     /// An opening that needs no call to be refused.
-    pub(super) fn refused(&mut self, key: Key, refusal: Refusal) {
-        self.start(key, std::future::ready(refusal), |result| {
-            Outcome::Opened(Err(result.unwrap_or(Code::Unavailable.into())))
-        });
+    pub(super) fn refused(&mut self, key: Key, caller: Caller, refusal: Refusal) {
+        self.start(key, std::future::ready(()), move |_| Outcome::Opened { caller, result: Err(refusal) });
     }
 
     pub(super) fn call(&mut self, key: Key, id: u64, caller: Caller, request: Request) {

@@ -8,7 +8,6 @@ use crate::{
 };
 use mio::net::TcpStream;
 use server_ports::Caller;
-use std::net::SocketAddr;
 use types::Timestamp;
 
 /// Input thrown away after the end of a connection; a peer that sends more is cut off.
@@ -18,12 +17,10 @@ const DISCARDED_BYTES_MAX: u32 = 256 * 1024;
 pub(super) struct Entry {
     pub(super) key: Key,
     pub(super) stream: TcpStream,
-    pub(super) peer: SocketAddr,
     pub(super) permit: Permit,
     pub(super) connection: Connection,
-    pub(super) session: Option<Session>,
-    /// Who was admitted, until the core was told that the session is over.
-    pub(super) caller: Option<Caller>,
+    /// From the upgrade on; boxed, because half-open connections and ordinary HTTP have none.
+    pub(super) session: Option<Box<Session>>,
     pub(super) stage: Stage,
     /// The time limit of the stages that have no session.
     pub(super) until: Timestamp,
@@ -62,11 +59,9 @@ impl Entry {
         Self {
             key,
             stream: TcpStream::from_std(accepted.stream),
-            peer: accepted.peer,
             permit: accepted.permit,
             connection,
             session: None,
-            caller: None,
             stage: Stage::Head,
             until,
             appointment: Timestamp::MAX,
@@ -79,6 +74,11 @@ impl Entry {
             peer_left: false,
             discarded: 0,
         }
+    }
+
+    /// Who was admitted on this connection.
+    pub(super) fn caller(&self) -> Option<Caller> {
+        self.session.as_ref()?.caller()
     }
 
     /// When something is to be done even if nothing happens.

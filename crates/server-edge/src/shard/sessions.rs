@@ -7,7 +7,6 @@ use crate::{
     websocket::CloseCode,
 };
 use bytes::Bytes;
-use server_ports::Caller;
 use std::mem;
 use types::Millis;
 use wire::{ClientFrame, Code, Push, ServerFrame};
@@ -29,7 +28,7 @@ impl Shard {
             &mut effects,
         );
         if let Some(entry) = self.entry(key) {
-            entry.session = Some(session);
+            entry.session = Some(Box::new(session));
             entry.stage = Stage::Socket;
         }
         self.buffers.effects = effects;
@@ -83,23 +82,22 @@ impl Shard {
         match effect {
             Effect::Write(frame) => self.write(key, &frame),
             Effect::Authenticate(proof, nonce) => {
-                self.calls.authenticate(key, entry.peer.ip(), *proof, nonce);
+                self.calls.authenticate(key, entry.permit.peer().ip(), *proof, nonce);
             }
             Effect::Open(caller) => {
-                entry.caller = Some(caller);
                 if self.shared.registry.insert(caller, key, &self.inbox) {
                     self.calls.opened(key, caller);
                 } else {
-                    self.calls.refused(key, Code::Replaced.into());
+                    self.calls.refused(key, caller, Code::Replaced.into());
                 }
             }
             Effect::Call { id, request } => {
-                if let Some(caller) = entry.caller {
+                if let Some(caller) = entry.caller() {
                     self.calls.call(key, id, caller, request);
                 }
             }
             Effect::ReadMailbox(read) => {
-                if let Some(caller) = entry.caller {
+                if let Some(caller) = entry.caller() {
                     self.calls.read_mailbox(key, caller, read);
                 }
             }
@@ -169,23 +167,25 @@ impl Shard {
         let Some(entry) = find(&mut self.entries, key) else {
             return;
         };
-        let was_open = !entry.unauthenticated && entry.session.is_some();
-        entry.session = None;
         // What is queued gets the time to leave, and no more.
         entry.stage = Stage::Lingering;
         entry.until = until;
-        let caller = entry.caller.take();
+        let session = entry.session.take();
+        let was_open = session.is_some() && !entry.unauthenticated;
         self.appoint(key);
-        self.session_ended(key, caller, was_open);
+        self.session_ended(key, session, was_open);
     }
 
     /// Takes leave of a session, for the registry and the core.
-    pub(super) fn session_ended(&mut self, key: Key, caller: Option<Caller>, was_open: bool) {
+    pub(super) fn session_ended(&mut self, key: Key, session: Option<Box<Session>>, was_open: bool) {
         if was_open {
             self.meters.sessions.decrement(1);
         }
-        if let Some(caller) = caller {
-            self.shared.registry.remove(caller, key, &self.inbox);
+        let Some(session) = session else { return };
+        let Some(caller) = session.caller() else { return };
+        self.shared.registry.remove(caller, key, &self.inbox);
+        // A route that is being claimed is given up after it was, or it would stay.
+        if !session.is_opening() {
             self.calls.closed(key, caller);
         }
     }

@@ -197,9 +197,9 @@ impl Shard {
     /// Gives a connection and what was read from it to the HTTP server.
     fn hand_off(&mut self, key: Key) {
         let Some(entry) = self.take(key) else { return };
-        let Entry { mut stream, connection, peer, permit, .. } = entry;
+        let Entry { mut stream, connection, permit, .. } = entry;
         if self.poll.registry().deregister(&mut stream).is_ok() {
-            self.shared.http.serve(stream.into(), peer, connection.into_handoff(), permit);
+            self.shared.http.serve(stream.into(), connection.into_handoff(), permit);
         }
     }
 
@@ -212,7 +212,7 @@ impl Shard {
         // Closing the descriptor would deregister it as well.
         let _ = self.poll.registry().deregister(&mut entry.stream);
         let was_open = !entry.unauthenticated && entry.session.is_some();
-        self.session_ended(key, entry.caller, was_open);
+        self.session_ended(key, entry.session, was_open);
     }
 
     /// Takes a connection out of the slab and its counts.

@@ -47,7 +47,8 @@ fn lean(suite: &'static Tls13CipherSuite) -> SupportedCipherSuite {
     if suite.aead_alg.key_len() != KEY_LEN {
         return SupportedCipherSuite::Tls13(suite);
     }
-    let aead: &'static LeanAead = Box::leak(Box::new(LeanAead(suite.aead_alg)));
+    let algorithm: Algorithm = Box::leak(Box::new(suite.aead_alg));
+    let aead: &'static LeanAead = Box::leak(Box::new(LeanAead(algorithm)));
     SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
         common: CipherSuiteCommon {
             suite: suite.common.suite,
@@ -60,8 +61,11 @@ fn lean(suite: &'static Tls13CipherSuite) -> SupportedCipherSuite {
     })))
 }
 
+/// The provider's own algorithm, behind a pointer of one word: there are two for each connection.
+type Algorithm = &'static &'static dyn Tls13AeadAlgorithm;
+
 /// Makes ciphers that remember their key instead of its schedule.
-struct LeanAead(&'static dyn Tls13AeadAlgorithm);
+struct LeanAead(Algorithm);
 
 impl Tls13AeadAlgorithm for LeanAead {
     fn encrypter(&self, key: AeadKey, iv: Iv) -> Box<dyn MessageEncrypter> {
@@ -97,13 +101,13 @@ impl Tls13AeadAlgorithm for LeanAead {
 
 /// One direction of one connection between two records.
 struct LeanCipher {
-    algorithm: &'static dyn Tls13AeadAlgorithm,
+    algorithm: Algorithm,
     key: [u8; KEY_LEN],
     iv: [u8; NONCE_LEN],
 }
 
 impl LeanCipher {
-    fn new(algorithm: &'static dyn Tls13AeadAlgorithm, key: &AeadKey, iv: &Iv) -> Option<Self> {
+    fn new(algorithm: Algorithm, key: &AeadKey, iv: &Iv) -> Option<Self> {
         Some(Self { algorithm, key: key.as_ref().try_into().ok()?, iv: iv.as_ref().try_into().ok()? })
     }
 }
@@ -150,8 +154,13 @@ mod tests {
         assert_eq!(key_lens, [32, 32, 16]);
         for suite in suites.into_iter().filter(|suite| suite.aead_alg.key_len() == KEY_LEN) {
             let lean = suite.aead_alg.encrypter([7; KEY_LEN].into(), [9; NONCE_LEN].into());
-            let LeanAead(inner) = LeanAead(suite.aead_alg);
-            let own = inner.encrypter([7; KEY_LEN].into(), [9; NONCE_LEN].into());
+            let own = rustls::crypto::aws_lc_rs::default_provider().cipher_suites;
+            let own =
+                own.iter().filter_map(|own| own.tls13()).find(|own| own.common.suite == suite.common.suite);
+            let own = own
+                .expect("the provider's suite")
+                .aead_alg
+                .encrypter([7; KEY_LEN].into(), [9; NONCE_LEN].into());
             assert_eq!(lean.encrypted_payload_len(100), own.encrypted_payload_len(100));
         }
     }

@@ -2,14 +2,22 @@
 //! of order, acknowledgements at any time, a socket that blocks.
 
 use bytes::Bytes;
-use proptest::prelude::*;
-use server_edge::drain::{Drain, DrainLimits, Read};
+use proptest::{
+    prelude::*,
+    test_runner::{RngAlgorithm, TestRng, TestRunner},
+};
+use server_edge::drain::{Bugs, Drain, DrainLimits, Read};
 use server_ports::mailboxes::{Page, Row};
 use std::collections::BTreeSet;
 use types::{Millis, Position, Timestamp};
 
-const LIMITS: DrainLimits =
-    DrainLimits { window_rows: 7, window_bytes: 60, reread: Millis(30_000), retry: Millis(1_000) };
+const LIMITS: DrainLimits = DrainLimits {
+    window_rows: 7,
+    window_bytes: 60,
+    reread: Millis(30_000),
+    retry: Millis(1_000),
+    bugs: Bugs { skip_late_rows: false, hint_overtakes: false },
+};
 
 fn at(position: u64) -> Position {
     Position::from_u128(position.into())
@@ -132,6 +140,7 @@ fn steps(fleet: bool) -> impl Strategy<Value = Vec<Step>> {
 /// A drain, its mailbox and its client.
 struct Run {
     fleet: bool,
+    limits: DrainLimits,
     mailbox: Mailbox,
     present_at_start: BTreeSet<u64>,
     drain: Drain,
@@ -146,6 +155,10 @@ struct Run {
 
 impl Run {
     fn new(fleet: bool, present: u64) -> Self {
+        Self::with(fleet, present, LIMITS)
+    }
+
+    fn with(fleet: bool, present: u64, limits: DrainLimits) -> Self {
         let mut mailbox = Mailbox::default();
         for _ in 0..present {
             mailbox.write(false);
@@ -153,9 +166,10 @@ impl Run {
         let now = Timestamp::from_millis(1_000_000);
         let mut run = Self {
             fleet,
+            limits,
             present_at_start: mailbox.rows.clone(),
             mailbox,
-            drain: Drain::new(now, &LIMITS),
+            drain: Drain::new(now, &limits),
             now,
             reading: None,
             kept: Vec::new(),
@@ -168,7 +182,7 @@ impl Run {
     }
 
     fn proceed(&mut self) {
-        if let Some(read) = self.drain.next_read(&LIMITS) {
+        if let Some(read) = self.drain.next_read(&self.limits) {
             assert!(self.reading.is_none(), "two reads at once");
             assert!(read.rows >= 1 && read.bytes >= 1);
             self.reading = Some(read);
@@ -183,7 +197,7 @@ impl Run {
     }
 
     fn hint(&mut self, position: u64, previous: Option<u64>) {
-        let hint = self.drain.hint(at(position), previous.map(at), envelope(position), &LIMITS);
+        let hint = self.drain.hint(at(position), previous.map(at), envelope(position), &self.limits);
         if let Some(delivery) = hint {
             assert_eq!(self.drained, 1, "a hint overtook the drain");
             assert_eq!(delivery.position, at(position));
@@ -234,7 +248,7 @@ impl Run {
             Step::Answer { fails } => {
                 if let Some(read) = self.reading.take() {
                     if fails {
-                        self.drain.read_failed(self.now, &LIMITS);
+                        self.drain.read_failed(self.now, &self.limits);
                     } else {
                         self.answer(read);
                     }
@@ -250,7 +264,7 @@ impl Run {
     }
 
     fn answer(&mut self, read: Read) {
-        let (deliveries, drained) = self.drain.page(self.mailbox.read(read), self.now, &LIMITS);
+        let (deliveries, drained) = self.drain.page(self.mailbox.read(read), self.now, &self.limits);
         for delivery in deliveries {
             assert_eq!(delivery.envelope, envelope(after(delivery.position)));
             self.receive(after(delivery.position));
@@ -298,6 +312,30 @@ proptest! {
         steps.iter().for_each(|step| run.step(step));
         run.settle();
     }
+}
+
+/// A model that finds nothing proves nothing: each planted fault must be found.
+#[test]
+fn planted_faults_are_found() {
+    let found = |bugs: Bugs, fleet: bool| {
+        let config = ProptestConfig {
+            cases: 2_000,
+            failure_persistence: None,
+            max_shrink_iters: 0,
+            ..ProptestConfig::default()
+        };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        let run = |(present, steps): (u64, Vec<Step>)| {
+            let mut run = Run::with(fleet, present, DrainLimits { bugs, ..LIMITS });
+            steps.iter().for_each(|step| run.step(step));
+            run.settle();
+            Ok(())
+        };
+        runner.run(&(0_u64..40, steps(fleet)), run).is_err()
+    };
+    assert!(!found(Bugs::default(), true) && !found(Bugs::default(), false));
+    assert!(found(Bugs { skip_late_rows: true, ..Bugs::default() }, true));
+    assert!(found(Bugs { hint_overtakes: true, ..Bugs::default() }, false));
 }
 
 #[test]

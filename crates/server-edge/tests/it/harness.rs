@@ -59,6 +59,10 @@ pub struct Core {
     pub reads: AtomicUsize,
     /// While set, sends wait for permits.
     pub gate: Mutex<Option<Arc<Semaphore>>>,
+    /// While set, claims of a route wait for permits.
+    pub claim_gate: Mutex<Option<Arc<Semaphore>>>,
+    /// What happened to routes, in order.
+    pub routes: Mutex<Vec<&'static str>>,
     /// What `opened` answers, if not yes.
     pub refuse_open: Mutex<Option<Code>>,
 }
@@ -95,6 +99,11 @@ impl Commands for Core {
 
     async fn opened(&self, _: Caller) -> Result<(), Refusal> {
         self.opened.fetch_add(1, Ordering::SeqCst);
+        let gate = self.claim_gate.lock().unwrap().clone();
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
+        self.routes.lock().unwrap().push("claimed");
         self.refuse_open.lock().unwrap().map_or(Ok(()), |code| Err(code.into()))
     }
 
@@ -141,6 +150,7 @@ impl Commands for Core {
     }
 
     async fn closed(&self, _: Caller) {
+        self.routes.lock().unwrap().push("released");
         self.closed.fetch_add(1, Ordering::SeqCst);
     }
 }

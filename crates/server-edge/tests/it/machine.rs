@@ -201,6 +201,7 @@ fn the_end_of_a_route_that_is_being_claimed_ends_the_session() {
     machine.said();
     machine.handle(Event::Signal(Signal::Ended(Code::Revoked)));
     assert_eq!(machine.said(), ["closing revoked", "close Refused(Revoked)"]);
+    assert!(machine.session.is_opening(), "the claim is still under way");
     machine.handle(Event::Opened(Ok(())));
     assert_eq!(machine.said(), Vec::<String>::new());
 }

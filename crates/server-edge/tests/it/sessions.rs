@@ -159,6 +159,23 @@ async fn a_device_revoked_while_it_connects_is_refused() {
 }
 
 #[tokio::test]
+async fn a_route_is_released_after_it_was_claimed() {
+    let node = Node::plain(patient());
+    let gate = Arc::new(Semaphore::new(0));
+    *node.core.claim_gate.lock().unwrap() = Some(gate.clone());
+    let mut client = node.socket().await;
+    client.push().await;
+    client.request(proof(1, 1)).await;
+    eventually("the claim is under way", || node.core.opened.load(Ordering::SeqCst) == 1).await;
+    drop(client);
+    eventually("the session is over", || node.registry.is_empty() && node.edge.connections() == 0).await;
+    assert_eq!(*node.core.routes.lock().unwrap(), Vec::<&str>::new());
+    gate.add_permits(1);
+    eventually("the core is told", || node.core.closed.load(Ordering::SeqCst) == 1).await;
+    assert_eq!(*node.core.routes.lock().unwrap(), ["claimed", "released"]);
+}
+
+#[tokio::test]
 async fn a_wrong_token_is_refused() {
     let node = Node::plain(patient());
     let mut client = node.socket().await;

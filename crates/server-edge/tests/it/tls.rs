@@ -78,7 +78,7 @@ impl Pair {
             if sent.is_empty() && out.is_empty() {
                 return;
             }
-            self.to_client(&out);
+            self.deliver(&out);
         }
     }
 
@@ -90,7 +90,7 @@ impl Pair {
         Ok(())
     }
 
-    fn to_client(&mut self, mut bytes: &[u8]) {
+    fn deliver(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             self.client.read_tls(&mut bytes).unwrap();
             self.client.process_new_packets().unwrap();
