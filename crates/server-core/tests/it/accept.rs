@@ -2,6 +2,7 @@
 
 use crate::world::{Person, World, accepted, refused, send_to, stale};
 use futures_util::future::join_all;
+use proptest::prelude::*;
 use server_core::Quotas;
 use server_ports::{Signal, StoreError, fake::FaultPlan};
 use std::collections::BTreeSet;
@@ -436,4 +437,63 @@ fn what_is_not_offered_is_said_so() {
         Code::Malformed
     );
     assert_eq!(world.ask(&alice.caller(), Request::Sync), Ok(Response::Done));
+}
+
+#[test]
+fn after_a_restore_a_device_uploads_its_list_first_and_its_peers_wait() {
+    let (world, alice, bob) = pair();
+    // A restore keeps accounts and devices, and voids the lists.
+    let record =
+        world.run(server_ports::directory::Accounts::device(&*world.directory, bob.caller().address()));
+    let devices = vec![record.unwrap().unwrap()];
+    let void = server_ports::directory::Accounts::put_list(
+        &*world.directory,
+        bob.id(),
+        1,
+        0,
+        Default::default(),
+        devices,
+    );
+    world.run(void).unwrap();
+    let admitted = world.run(world.core.authenticate(&bob.proof(1, [7; 32]), [7; 32])).unwrap();
+    assert_eq!(admitted.device_list_version, 0, "asks for an upload");
+    assert_eq!(refused(world.send(&bob, bob.message(&alice, 1))), Code::KeysRequired);
+    assert_eq!(refused(world.send(&alice, alice.message(&bob, 2))), Code::RetryAfter);
+    world.ask(&bob.caller(), bob.put_list(4, &[1])).unwrap();
+    assert!(world.send(&bob, bob.message(&alice, 1)).is_ok());
+    assert!(world.send(&alice, alice.message(&bob, 2)).is_ok());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_send_reaches_every_listed_device_or_none(
+        alices in proptest::collection::btree_set(2..=7u32, 0..=4),
+        bobs in proptest::collection::btree_set(2..=7u32, 0..=4),
+        named in proptest::collection::btree_set((any::<bool>(), 1..=7u32), 0..=9),
+        guided in any::<bool>(),
+    ) {
+        let (world, alice, bob) = pair();
+        let numbers = |linked: &BTreeSet<u32>| std::iter::once(1).chain(linked.iter().copied()).collect::<Vec<_>>();
+        world.ask(&alice.caller(), alice.put_list(2, &numbers(&alices))).unwrap();
+        world.ask(&bob.caller(), bob.put_list(2, &numbers(&bobs))).unwrap();
+        let of = |own: bool, number: u32| if own { alice.linked(number) } else { bob.linked(number) };
+        let mut devices: Vec<_> = named.iter().map(|(own, number)| of(*own, *number)).collect();
+        let listed: BTreeSet<_> = numbers(&bobs).into_iter().map(|number| bob.linked(number))
+            .chain(alices.iter().map(|number| alice.linked(*number))).collect();
+
+        let first = world.send(&alice, send_to(bob.id(), 1, &devices));
+        let right = devices.iter().copied().collect::<BTreeSet<_>>() == listed;
+        prop_assert_eq!(first.is_ok(), right);
+        if guided && !right {
+            let stale = stale(first);
+            devices.retain(|device| !stale.extra.contains(device));
+            devices.extend(stale.missing);
+            prop_assert!(world.send(&alice, send_to(bob.id(), 2, &devices)).is_ok());
+        }
+        let rows: Vec<_> = world.mailboxes.rows().into_iter().map(|(mailbox, _, _)| mailbox).collect();
+        let expected: Vec<_> = if right || guided { listed.into_iter().collect() } else { Vec::new() };
+        prop_assert_eq!(rows, expected);
+    }
 }

@@ -1,8 +1,10 @@
 //! Each planted fault breaks the promise it names: a switch that does nothing would prove nothing.
 
 use crate::world::{Person, World, send_to};
+use futures_util::FutureExt;
 use server_core::testing::Bugs;
-use server_ports::{Caller, Signal};
+use server_ports::{Caller, Signal, fake::FaultPlan};
+use std::pin::pin;
 use types::{EnvelopeId, Millis, Stamp};
 use wire::{FetchKeys, Request, Response, Send};
 
@@ -98,6 +100,20 @@ fn lists_go_forward(world: &World, _: &Person, bob: &Person) -> bool {
 /// Plants the fault that breaks a promise.
 type Plant = fn(&mut Bugs);
 
+/// The store is slow: a send is under way when the list changes.
+fn a_change_waits_for_sends(world: &World, alice: &Person, bob: &Person) -> bool {
+    let slow = FaultPlan { seed: 3, store_delay_max: Millis(5_000), ..FaultPlan::default() };
+    let (sender, receiver) = (alice.caller(), bob.caller());
+    let mut send = pin!(world.core.handle(&sender, Request::Send(alice.message(bob, 1))));
+    let change = world.core.handle(&receiver, bob.put_list(2, &[1, 2]));
+    world.mailboxes.faults().set(slow);
+    assert!(send.as_mut().now_or_never().is_none());
+    world.clock.advance_to(world.clock.next_timer().unwrap());
+    assert!(send.as_mut().now_or_never().is_none());
+    world.mailboxes.faults().heal();
+    change.now_or_never().is_none()
+}
+
 const PROMISES: &[(&str, Promise, Plant)] = &[
     ("retry", retry_is_one_message, |bugs| bugs.forget_sends = true),
     ("staleness", every_listed_device_is_reached, |bugs| bugs.skip_staleness = true),
@@ -113,6 +129,7 @@ const PROMISES: &[(&str, Promise, Plant)] = &[
     ("clones", a_clone_is_noticed, |bugs| bugs.skip_connection_number = true),
     ("revocation", a_removed_device_gets_nothing, |bugs| bugs.keep_revoked = true),
     ("succession", lists_go_forward, |bugs| bugs.skip_succession = true),
+    ("settling", a_change_waits_for_sends, |bugs| bugs.skip_settling = true),
 ];
 
 fn is_kept(promise: Promise, bugs: Bugs) -> bool {
