@@ -76,6 +76,7 @@ impl Turn<'_> {
         }
         self.live.phase = Phase::Open;
         self.live.drained = false;
+        self.live.drain_told = false;
         self.live.batch = events::next_batch(self.db)?;
         self.live.put_list = answer.device_list_version < own;
         self.notice_incarnation(incarnation)?;
@@ -129,7 +130,9 @@ impl Turn<'_> {
         }
         let lanes = live.postponed.values().chain(live.paused.values()).copied();
         let held = live.retry_at.values().copied();
-        let others = [live.receipts_at, live.gaps_at, live.refill_at, live.upkeep_at];
-        lanes.chain(held).chain(others.into_iter().flatten()).min()
+        // Both wait for the end of a drain, which looks at them by itself.
+        let batched = [live.receipts_at, live.gaps_at].into_iter().flatten().filter(|_| !live.is_draining());
+        let others = [live.refill_at, live.upkeep_at].into_iter().flatten();
+        lanes.chain(held).chain(batched).chain(others).min()
     }
 }

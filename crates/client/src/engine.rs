@@ -175,7 +175,7 @@ impl Engine {
     pub fn is_settled(&self) -> bool {
         let live = &self.live;
         live.is_open()
-            && live.drained
+            && live.drain_told
             && live.asked.is_empty()
             && live.ready.is_empty()
             && live.lists_wanted.is_empty()
@@ -334,20 +334,11 @@ impl Turn<'_> {
             Push::Ephemeral(_) | Push::Unknown => {}
             _ if !self.live.is_open() => self.close(Closed::Protocol),
             Push::Deliver(rows) => return self.delivered(&rows),
-            Push::Drained => self.drained(),
+            Push::Drained => self.live.drained = true,
             Push::KeysLow(left) => self.keys_low(left),
             Push::DeviceListChanged { account, version } => return self.list_changed(account, version),
         }
         Ok(())
-    }
-
-    /// The end of the drain: what comes from now on is printed as it comes.
-    fn drained(&mut self) {
-        if !self.live.drained {
-            self.live.drained = true;
-            self.live.batch.0 += 1;
-            self.effect(Effect::Drained);
-        }
     }
 
     fn list_changed(&mut self, account: AccountId, version: u64) -> Stored<()> {

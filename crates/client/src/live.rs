@@ -44,7 +44,10 @@ pub(crate) struct Live {
     pub(crate) phase: Phase,
     pub(crate) last_request: u64,
     pub(crate) asked: BTreeMap<u64, Asked>,
+    /// The server has delivered everything that was in the mailbox.
     pub(crate) drained: bool,
+    /// And nothing of it waits for an answer any more: the end of the drain was told.
+    pub(crate) drain_told: bool,
     /// Where events are logged now.
     pub(crate) batch: Batch,
     /// Lanes whose head may be able to leave.
@@ -93,6 +96,7 @@ impl Live {
             last_request: 0,
             asked: BTreeMap::new(),
             drained: false,
+            drain_told: false,
             batch,
             ready: lanes.into_iter().collect(),
             flying: BTreeSet::new(),
@@ -122,9 +126,9 @@ impl Live {
         self.phase == Phase::Open
     }
 
-    /// Whether an open session is still fetching what was in the mailbox when it began.
+    /// Whether an open session is still fetching what was in the mailbox when it began, or what that needs.
     pub(crate) fn is_draining(&self) -> bool {
-        self.is_open() && !self.drained
+        self.is_open() && !self.drain_told
     }
 
     /// Whether a request of this kind has no answer yet.
@@ -151,5 +155,6 @@ impl Live {
         // What was delivered and not acknowledged comes again, and is dropped then.
         self.acks.clear();
         self.drained = false;
+        self.drain_told = false;
     }
 }

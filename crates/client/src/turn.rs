@@ -65,6 +65,19 @@ impl<'a> Turn<'a> {
             self.advance_acks();
         }
         self.live.just_fetched.clear();
+        self.advance_drain();
         Ok(())
+    }
+
+    /// The end of the drain, once nothing that it brought waits for its sender's list or number: until then
+    /// one person's messages would be printed before another's older ones. What comes later is printed as it comes.
+    fn advance_drain(&mut self) {
+        let waits = !self.live.lists_wanted.is_empty()
+            || self.live.is_asked(|asked| matches!(asked, Asked::Lists(_) | Asked::CheckClaim { .. }));
+        if self.live.phase == Phase::Open && self.live.drained && !self.live.drain_told && !waits {
+            self.live.drain_told = true;
+            self.live.batch.0 += 1;
+            self.effect(Effect::Drained);
+        }
     }
 }

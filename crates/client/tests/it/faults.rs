@@ -12,8 +12,14 @@ const PEOPLE: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Happening {
-    Send { from: usize, to: usize },
-    MarkRead { who: usize, chat: usize },
+    Send {
+        from: usize,
+        to: usize,
+    },
+    MarkRead {
+        who: usize,
+        chat: usize,
+    },
     Connect(usize),
     Cut(usize),
     /// The process is killed after its last commit.
@@ -38,7 +44,8 @@ fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     let who = 0..PEOPLE;
     let pair = (0..PEOPLE, 1..PEOPLE).prop_map(|(one, step)| (one, (one + step) % PEOPLE));
-    let request = prop::sample::select(vec!["send", "ack", "fetch_keys", "get_device_lists", "upload_keys", "lookup"]);
+    let request =
+        prop::sample::select(vec!["send", "ack", "fetch_keys", "get_device_lists", "upload_keys", "lookup"]);
     let refusal = prop::sample::select(vec![
         Code::RetryAfter,
         Code::Unavailable,
@@ -153,10 +160,16 @@ fn check(world: &mut World, written: &Written) {
                 "{from} -> {to}: {id} is {state:?}"
             );
         }
-        let one: Vec<_> =
-            world.history(*from, *to).into_iter().map(|message| (message.stamp, message.message_id)).collect();
-        let other: Vec<_> =
-            world.history(*to, *from).into_iter().map(|message| (message.stamp, message.message_id)).collect();
+        let one: Vec<_> = world
+            .history(*from, *to)
+            .into_iter()
+            .map(|message| (message.stamp, message.message_id))
+            .collect();
+        let other: Vec<_> = world
+            .history(*to, *from)
+            .into_iter()
+            .map(|message| (message.stamp, message.message_id))
+            .collect();
         assert_eq!(one, other, "both see the same messages under the same stamps, in the same order");
     }
     for who in 0..PEOPLE {

@@ -3,5 +3,6 @@
 
 mod conversation;
 mod faults;
+mod outbox;
 mod server;
 mod world;

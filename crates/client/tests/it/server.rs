@@ -233,9 +233,9 @@ impl Server {
                 }
                 Ok(Response::Done)
             }
-            Request::FetchKeys(fetch) => {
-                Ok(Response::Keys(fetch.accounts.iter().map(|account| self.take_keys(*account, &fetch)).collect()))
-            }
+            Request::FetchKeys(fetch) => Ok(Response::Keys(
+                fetch.accounts.iter().map(|account| self.take_keys(*account, &fetch)).collect(),
+            )),
             Request::UploadKeys(upload) => {
                 self.upload(me, upload);
                 Ok(Response::Done)
@@ -296,7 +296,10 @@ impl Server {
         self.sends += 1;
         for sealed in &send.sealed {
             let before = self.witnessed.insert(sealed.ciphertext.clone(), send.envelope_id);
-            assert!(before.is_none_or(|before| before == send.envelope_id), "a ciphertext under two envelope ids");
+            assert!(
+                before.is_none_or(|before| before == send.envelope_id),
+                "a ciphertext under two envelope ids"
+            );
         }
         let key = (from, send.envelope_id);
         if let Some(recorded) = self.record.get(&key) {

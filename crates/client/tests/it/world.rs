@@ -3,7 +3,8 @@
 use crate::server::{CODE, ORIGIN, Server, Session};
 use bytes::Bytes;
 use client::{
-    Closed, DeliveryState, Effect, Engine, Event, EventView, MessageView, NewAccount, SendText, Sent, database,
+    Closed, DeliveryState, Effect, Engine, Event, EventView, MessageView, NewAccount, SendText, Sent,
+    database,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -239,6 +240,11 @@ impl World {
             self.flush(who);
         }
         self.pass(Millis::from_secs(5));
+    }
+
+    /// Sends on the wire that the server has not seen yet.
+    pub fn waiting_sends(&self, who: usize) -> usize {
+        self.people[who].up.iter().filter(|bytes| is_send(bytes)).count()
     }
 
     // ---- commands

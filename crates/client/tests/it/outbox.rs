@@ -1,0 +1,319 @@
+//! What leaves, when, and what each answer means for it.
+
+use crate::world::World;
+use client::{DeliveryState, Effect, SendError, SendText};
+use types::{MessageId, Millis, limits::TEXT_BYTES_MAX};
+use wire::{Code, Refusal};
+
+fn connected() -> World {
+    let mut world = World::new(2);
+    world.connect(0);
+    world.connect(1);
+    world.run();
+    world
+}
+
+fn refuse(world: &mut World, code: Code) {
+    world.server.refusals.push_back(("send", Refusal::new(code)));
+}
+
+/// How many sends of messages the server has stored.
+fn stored_messages(world: &World) -> usize {
+    world.server.record.values().filter(|recorded| recorded.send.urgency == wire::Urgency::Normal).count()
+}
+
+#[test]
+fn an_unknown_outcome_resends_the_stored_bytes() {
+    let mut world = connected();
+    world.server.lies.push_back(("send", Refusal::new(Code::Unavailable)));
+    let message = world.send(0, 1, "once");
+    world.run();
+    assert_eq!(world.state(0, message), DeliveryState::Queued);
+    world.pass(Millis::from_secs(5));
+    assert_eq!(world.texts(1, 0), ["once"]);
+    assert_eq!(stored_messages(&world), 1, "the retry was recognised, because it had the same id and bytes");
+}
+
+#[test]
+fn a_lost_answer_and_a_crash_resend_the_stored_bytes() {
+    let mut world = connected();
+    let message = world.send(0, 1, "once");
+    // The server takes the send; its answer never arrives.
+    while world.step_up(0) && stored_messages(&world) == 0 {
+        world.step_down(0);
+    }
+    assert_eq!(stored_messages(&world), 1);
+    world.crash(0);
+    assert_eq!(world.state(0, message), DeliveryState::Queued);
+    world.settle();
+    assert_eq!(world.state(0, message), DeliveryState::Delivered);
+    assert_eq!(stored_messages(&world), 1);
+    assert_eq!(world.texts(1, 0), ["once"]);
+}
+
+#[test]
+fn a_stale_list_is_fetched_and_the_message_sealed_again_under_another_id() {
+    let mut world = connected();
+    world.send(0, 1, "first");
+    world.settle();
+    refuse(&mut world, Code::StaleDevices);
+    let sends = world.server.sends;
+    let message = world.send(0, 1, "second");
+    world.run();
+    assert_eq!(world.server.sends, sends + 1, "the refused send never reached the store; the next one did");
+    world.settle();
+    assert_eq!(world.state(0, message), DeliveryState::Delivered);
+    assert_eq!(world.texts(1, 0), ["first", "second"]);
+}
+
+#[test]
+fn a_server_that_calls_every_list_stale_is_given_time() {
+    let mut world = connected();
+    for _ in 0..1_000 {
+        refuse(&mut world, Code::StaleDevices);
+    }
+    let message = world.send(0, 1, "patience");
+    world.pass(Millis::from_mins(10));
+    let tried = 1_000 - world.server.refusals.len();
+    assert!((2..20).contains(&tried), "{tried} tries in ten minutes");
+    world.server.refusals.clear();
+    world.pass(Millis::from_hours(2));
+    assert_eq!(world.state(0, message), DeliveryState::Delivered);
+}
+
+#[test]
+fn definite_refusals_fail_the_message_and_let_the_next_one_pass() {
+    for code in [Code::NoSuchAccount, Code::Forbidden, Code::TooLarge, Code::Malformed] {
+        let mut world = connected();
+        refuse(&mut world, code);
+        let refused = world.send(0, 1, "refused");
+        let next = world.send(0, 1, "next");
+        world.settle();
+        assert_eq!(world.state(0, refused), DeliveryState::Failed);
+        assert_eq!(world.state(0, next), DeliveryState::Delivered);
+        let now = world.now;
+        let status = world.people[0].engine().view().status(refused, now).unwrap().unwrap();
+        assert_eq!(status.failure.as_deref(), Some(code.name()));
+        assert!(world.people[0].effects.contains(&Effect::StateChanged(refused)));
+        world.disconnect(0);
+        world.settle();
+        assert_eq!(world.state(0, refused), DeliveryState::Failed, "it is not tried again");
+    }
+}
+
+#[test]
+fn a_message_known_to_be_accepted_by_its_receipt_does_not_fail() {
+    let mut world = connected();
+    let message = world.send(0, 1, "delivered");
+    while world.step_up(0) && stored_messages(&world) == 0 {
+        world.step_down(0);
+    }
+    world.disconnect(0);
+    world.pass(Millis::from_secs(5));
+    refuse(&mut world, Code::Forbidden);
+    // The receipt is in the mailbox, and the server forgot that it had taken the send.
+    world.connect(0);
+    world.settle();
+    assert_eq!(world.state(0, message), DeliveryState::Delivered);
+    assert_eq!(world.history(0, 1)[0].stamp, world.history(1, 0)[0].stamp);
+}
+
+#[test]
+fn writing_to_a_closed_account_fails_until_the_number_is_looked_up_again() {
+    let mut world = connected();
+    world.look_up(0, "+15550000001");
+    world.run();
+    world.send(0, 1, "hello");
+    world.settle();
+    let again = world.register_phone("+15550000001");
+    let lost = world.send(0, 1, "are you there?");
+    let queued = world.send(0, 1, "hello?");
+    world.settle();
+    assert_eq!(world.state(0, lost), DeliveryState::Failed);
+    assert_eq!(world.state(0, queued), DeliveryState::Failed, "nothing is sent to the new account by itself");
+    assert_eq!(world.people[1].closed, None);
+
+    let name = "+15550000001".parse().unwrap();
+    let resolved = world.people[0].engine().view().resolve(&name).unwrap();
+    assert_eq!(resolved, client::Resolved::LookUp);
+    world.look_up(0, "+15550000001");
+    world.run();
+    let (old, new) = (world.account(1), world.account(again));
+    let resolved = world.people[0].engine().view().resolve(&name).unwrap();
+    assert_eq!(resolved, client::Resolved::Known(new));
+    let moved = client::EventView::NumberMoved { phone: "+15550000001".parse().unwrap(), from: old, to: new };
+    assert!(world.print(0).contains(&moved), "the person is told");
+    let message = world.send(0, again, "hello, new you");
+    world.settle();
+    assert_eq!(world.state(0, message), DeliveryState::Delivered);
+}
+
+#[test]
+fn a_closed_account_is_told_so_when_it_connects() {
+    let mut world = connected();
+    world.register_phone("+15550000001");
+    world.connect(1);
+    world.run();
+    assert_eq!(world.people[1].closed, Some(client::Closed::Revoked));
+    assert!(client::Closed::Revoked.is_final());
+}
+
+#[test]
+fn a_server_that_wants_time_gets_it() {
+    let mut world = connected();
+    world.server.refusals.push_back(("send", Refusal::retry_after(Millis::from_secs(60))));
+    let message = world.send(0, 1, "later");
+    world.run();
+    let sends = world.server.sends;
+    assert!(!world.people[0].engine().view().is_outbox_empty().unwrap());
+    world.pass(Millis::from_secs(59));
+    assert_eq!(world.server.sends, sends, "nothing before the time is up");
+    world.pass(Millis::from_secs(10));
+    assert_eq!(world.state(0, message), DeliveryState::Delivered);
+}
+
+#[test]
+fn a_full_mailbox_is_tried_again_ever_more_rarely() {
+    let mut world = connected();
+    for _ in 0..1_000 {
+        refuse(&mut world, Code::MailboxFull);
+    }
+    let message = world.send(0, 1, "room?");
+    world.pass(Millis::from_hours(10));
+    let tried = 1_000 - world.server.refusals.len();
+    assert!((10..40).contains(&tried), "{tried} tries in ten hours");
+    assert_eq!(world.state(0, message), DeliveryState::Queued);
+    world.server.refusals.clear();
+    world.pass(Millis::from_hours(2));
+    assert_eq!(world.state(0, message), DeliveryState::Delivered);
+}
+
+#[test]
+fn a_stamp_that_the_server_calls_too_high_is_forgotten() {
+    let mut world = connected();
+    world.send(1, 0, "hello");
+    world.settle();
+    refuse(&mut world, Code::BadStamp);
+    let message = world.send(0, 1, "hello");
+    world.run();
+    assert_eq!(world.state(0, message), DeliveryState::Accepted);
+    let sent = world.server.record.values().max_by_key(|recorded| recorded.stamp).unwrap();
+    assert_eq!(sent.send.highest_stamp, None);
+}
+
+#[test]
+fn an_answer_sorts_after_what_it_answers() {
+    let mut world = connected();
+    world.send(1, 0, "question");
+    world.settle();
+    let question = world.history(0, 1)[0].stamp.unwrap();
+    // The server's clock is set back.
+    world.server.now = world.server.now - Millis::from_mins(5);
+    world.send(0, 1, "answer");
+    world.run();
+    assert!(world.history(0, 1)[1].stamp.unwrap() > question);
+    let last = world.server.record.values().max_by_key(|recorded| recorded.stamp).unwrap();
+    assert!(last.send.highest_stamp >= Some(question));
+}
+
+#[test]
+fn one_message_of_a_chat_is_unanswered_at_a_time() {
+    let mut world = connected();
+    for number in 0..5 {
+        world.send(0, 1, &format!("{number}"));
+    }
+    let mut most = 0;
+    while world.step_up(0) || world.step_down(0) {
+        most = most.max(world.waiting_sends(0));
+    }
+    assert_eq!(most, 1);
+    world.settle();
+    assert_eq!(world.texts(1, 0), ["0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn at_most_64_sends_are_unanswered() {
+    let mut world = World::new(71);
+    world.connect(0);
+    world.run();
+    for to in 1..=70 {
+        world.send(0, to, "hello");
+    }
+    world.run();
+    world.server.unanswered_max = 0;
+    for to in 1..=70 {
+        world.send(0, to, "again");
+    }
+    assert_eq!(world.waiting_sends(0), 64);
+    world.run();
+    for to in 1..=70 {
+        assert!(world.history(0, to).iter().all(|message| message.state == DeliveryState::Accepted));
+    }
+}
+
+#[test]
+fn the_same_id_again_is_the_same_send() {
+    let mut world = connected();
+    let message_id = MessageId::from_bytes([7; 16]);
+    let (one, other) = (world.account(1), world.account(0));
+    let text = SendText { chat: one, message_id, text: "hello".to_owned() };
+    assert_eq!(world.try_send(0, text.clone()).unwrap().state, DeliveryState::Queued);
+    assert_eq!(world.try_send(0, text.clone()).unwrap().state, DeliveryState::Queued);
+    world.settle();
+    let repeated = world.try_send(0, text.clone()).unwrap();
+    assert_eq!(repeated.state, DeliveryState::Accepted, "finer states are for `status`");
+    assert_eq!(repeated.stamp, world.history(0, 1)[0].stamp);
+    assert_eq!(world.texts(1, 0), ["hello"]);
+
+    let another_text = SendText { text: "bye".to_owned(), ..text.clone() };
+    assert!(matches!(world.try_send(0, another_text), Err(SendError::MessageIdUsed)));
+    let third = world.register();
+    let another_chat = SendText { chat: world.account(third), ..text.clone() };
+    assert!(matches!(world.try_send(0, another_chat), Err(SendError::MessageIdUsed)));
+    let oneself = SendText { chat: other, message_id: MessageId::from_bytes([8; 16]), ..text };
+    assert!(matches!(world.try_send(0, oneself), Err(SendError::ToOneself)));
+}
+
+#[test]
+fn a_text_has_at_most_65536_bytes() {
+    let mut world = connected();
+    let chat = world.account(1);
+    let longest = "x".repeat(TEXT_BYTES_MAX);
+    let text = SendText { chat, message_id: MessageId::from_bytes([1; 16]), text: format!("{longest}x") };
+    let refused = world.try_send(0, text);
+    assert!(matches!(refused, Err(SendError::TextTooLong { bytes: 65_537 })));
+    assert!(world.texts(0, 1).is_empty(), "nothing was stored");
+    world.send(0, 1, &longest);
+    world.settle();
+    assert_eq!(world.texts(1, 0), [longest]);
+}
+
+#[test]
+fn no_such_account_fails() {
+    let mut world = connected();
+    let chat = "00112233445566778899aabbccddeeff".parse().unwrap();
+    let text = SendText { chat, message_id: MessageId::from_bytes([1; 16]), text: "anybody?".to_owned() };
+    world.try_send(0, text).unwrap();
+    world.run();
+    assert_eq!(world.state(0, MessageId::from_bytes([1; 16])), DeliveryState::Failed);
+}
+
+#[test]
+fn what_is_never_delivered_expires() {
+    let mut world = connected();
+    world.send(0, 1, "hello");
+    world.settle();
+    world.disconnect(1);
+    let message = world.send(0, 1, "nobody home");
+    world.run();
+    assert_eq!(world.state(0, message), DeliveryState::Accepted);
+    world.tick(Millis::from_days(40));
+    assert_eq!(world.state(0, message), DeliveryState::Accepted, "our own clock alone expires nothing");
+    world.connect(0);
+    world.run();
+    world.connect(0);
+    world.run();
+    assert_eq!(world.state(0, message), DeliveryState::Expired);
+    world.settle();
+    assert_eq!(world.state(0, message), DeliveryState::Delivered, "it came late, but it came");
+}
