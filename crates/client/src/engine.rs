@@ -187,7 +187,7 @@ impl Engine {
 
     /// Whether this connection has seen the end of the drain.
     pub fn is_drained(&self) -> bool {
-        self.live.is_open() && self.live.drained
+        self.live.is_open() && self.live.drain_told
     }
 
     // ---- commands

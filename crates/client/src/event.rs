@@ -25,7 +25,8 @@ pub enum Effect {
     Close(Closed),
     /// The server knows us: what is asked for from now on goes out at once.
     Authenticated,
-    /// Everything that was in the mailbox when this connection began was fetched and committed. Once a connection.
+    /// Everything that was in the mailbox when this connection began was fetched and committed, and nothing of it
+    /// waits for its sender's list or number. Once a connection.
     Drained,
     /// There are new lines in [`crate::View::unprinted_events`].
     EventsLogged,
