@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod arguments;
+mod conversation;
 mod documents;
 mod forwarding;
 mod lines;
+mod post_office;
 
 use std::{
     ffi::OsStr,

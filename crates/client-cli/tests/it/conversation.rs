@@ -1,0 +1,312 @@
+//! Two people, each with one profile, and a server that may misbehave.
+
+use crate::{
+    Ran,
+    post_office::{CODE, Mood, PostOffice},
+    run, wax,
+};
+use serde_json::Value;
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    process::{Child, Stdio},
+};
+use tempfile::TempDir;
+use wire::Code;
+
+const ALICE: &str = "+15552000100";
+const BOB: &str = "+15552000101";
+
+/// Alice and Bob at one server.
+struct Conversation {
+    office: PostOffice,
+    directory: TempDir,
+}
+
+impl Conversation {
+    fn new() -> Self {
+        let conversation = Self { office: PostOffice::open(), directory: tempfile::tempdir().unwrap() };
+        conversation.office.register(&conversation.profile(ALICE), ALICE);
+        conversation.office.register(&conversation.profile(BOB), BOB);
+        conversation
+    }
+
+    fn profile(&self, phone: &str) -> PathBuf {
+        self.directory.path().join(&phone[1..])
+    }
+
+    fn run(&self, phone: &str, arguments: &[&str]) -> Ran {
+        run(&self.profile(phone), [&["--json"], arguments].concat())
+    }
+
+    fn start(&self, phone: &str, arguments: &[&str]) -> Child {
+        wax(&self.profile(phone), [&["--json"], arguments].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// The one object that a command prints when it succeeds.
+    fn one(&self, phone: &str, arguments: &[&str]) -> Value {
+        let ran = self.run(phone, arguments);
+        assert_eq!(ran.exit, 0, "{arguments:?}: {ran:?}");
+        let [line] = ran.stdout.lines().collect::<Vec<_>>()[..] else { panic!("{arguments:?}: {ran:?}") };
+        serde_json::from_str(line).unwrap()
+    }
+
+    fn all(&self, phone: &str, arguments: &[&str]) -> Vec<Value> {
+        let ran = self.run(phone, arguments);
+        assert_eq!(ran.exit, 0, "{arguments:?}: {ran:?}");
+        ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn account(&self, phone: &str) -> String {
+        self.one(phone, &["whoami"])["account"].as_str().unwrap().to_owned()
+    }
+}
+
+fn texts(lines: &[Value]) -> Vec<&str> {
+    lines.iter().filter_map(|line| line["body"]["text"].as_str()).collect()
+}
+
+fn kinds(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["event"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_message_gets_there_and_both_sides_see_how_far_it_came() {
+    let c = Conversation::new();
+    let sent = c.one(ALICE, &["send", BOB, "Are you there?"]);
+    assert_eq!((&sent["state"], &sent["chat"]), (&"accepted".into(), &c.account(BOB).into()));
+    let id = sent["message_id"].as_str().unwrap();
+
+    let received = c.all(BOB, &["receive"]);
+    assert_eq!(kinds(&received), ["message", "drained"]);
+    let message = &received[0];
+    assert_eq!(message["message_id"], sent["message_id"]);
+    assert_eq!(message["stamp"], sent["stamp"]);
+    assert_eq!(message["chat"], c.account(ALICE));
+    assert_eq!(message["sender"]["account"], c.account(ALICE));
+    assert_eq!(message["sender"]["device"], 1);
+    assert_eq!(message["body"]["text"], "Are you there?");
+    assert_eq!(kinds(&c.all(BOB, &["receive"])), ["drained"], "an event is printed once");
+
+    let receipts = c.all(ALICE, &["receive"]);
+    assert_eq!(kinds(&receipts), ["receipt", "drained"]);
+    assert_eq!(
+        (&receipts[0]["kind"], &receipts[0]["message_ids"][0]),
+        (&"delivered".into(), &sent["message_id"])
+    );
+    assert_eq!(c.one(ALICE, &["status", id])["state"], "delivered");
+
+    let read = c.one(BOB, &["read", ALICE]);
+    assert_eq!((&read["up_to"], &read["chat"]), (&sent["stamp"], &c.account(ALICE).into()));
+    let status = c.one(ALICE, &["status", id, "--wait", "read", "--timeout", "10"]);
+    assert_eq!(
+        (&status["state"], &status["recipients"][0]["account"]),
+        (&"read".into(), &c.account(BOB).into())
+    );
+    assert_eq!(kinds(&c.all(ALICE, &["receive"])), ["receipt", "drained"]);
+
+    let history = c.one(BOB, &["history", ALICE]);
+    assert_eq!((&history["event"], &history["state"]), (&"message".into(), &"read".into()));
+    let chat = c.one(BOB, &["chats"]);
+    assert_eq!(
+        (&chat["kind"], &chat["unread"], &chat["last_stamp"]),
+        (&"direct".into(), &0.into(), &sent["stamp"])
+    );
+    assert_eq!(texts(&c.all(BOB, &["search", "there"])), ["Are you there?"]);
+    let verify = c.one(ALICE, &["verify", BOB]);
+    assert_eq!(verify["safety_number"], c.one(BOB, &["verify", ALICE, "--mark"])["safety_number"]);
+    assert_eq!(
+        (&verify["verified"], &c.one(BOB, &["verify", ALICE])["verified"]),
+        (&false.into(), &true.into())
+    );
+}
+
+#[test]
+fn what_nobody_knows_is_65() {
+    let c = Conversation::new();
+    let stranger = "+15552000199";
+    let unknown_id = "0190f7a2-6c1e-7d55-b0c4-2f3a5e8d9b10";
+    for (arguments, code) in [
+        (&["send", stranger, "hi"][..], "unknown_recipient"),
+        (&["read", stranger], "unknown_recipient"),
+        (&["history", stranger], "unknown_chat"),
+        (&["history", BOB], "unknown_chat"),
+        (&["history", "000102030405060708090a0b0c0d0e0f"], "unknown_chat"),
+        (&["status", unknown_id], "unknown_message"),
+        (&["status", unknown_id, "--wait", "read"], "unknown_message"),
+        (&["verify", stranger], "unknown_recipient"),
+    ] {
+        let ran = c.run(ALICE, arguments);
+        assert_eq!(
+            (ran.exit, ran.stdout.as_str(), ran.error_code().as_str()),
+            (65, "", code),
+            "{arguments:?}"
+        );
+    }
+    let ran = c.run(ALICE, &["send", "000102030405060708090a0b0c0d0e0f", "hi"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (65, "unknown_recipient"));
+    assert!(ran.stdout.contains(r#""state":"failed""#), "{ran:?}");
+    assert!(c.all(ALICE, &["chats"]).len() <= 1);
+}
+
+#[test]
+fn a_repeated_send_is_one_message_and_another_one_under_its_id_is_refused() {
+    let c = Conversation::new();
+    let id = "0190f7a2-6c1e-7d55-b0c4-2f3a5e8d9b10";
+    let first = c.one(ALICE, &["send", BOB, "once", "--message-id", id]);
+    let again = c.one(ALICE, &["send", BOB, "once", "--message-id", id]);
+    assert_eq!(first, again);
+    let other = c.run(ALICE, &["send", BOB, "twice", "--message-id", id]);
+    assert_eq!(
+        (other.exit, other.stdout.as_str(), other.error_code().as_str()),
+        (65, "", "message_id_conflict")
+    );
+    assert_eq!(texts(&c.all(BOB, &["receive"])), ["once"]);
+    c.one(BOB, &["read", ALICE]);
+    c.all(ALICE, &["receive"]);
+    let later = c.one(ALICE, &["send", BOB, "once", "--message-id", id]);
+    assert_eq!(later["state"], "accepted", "finer states are those of status");
+}
+
+#[test]
+fn while_the_server_is_away_messages_wait_and_keep_their_order() {
+    let c = Conversation::new();
+    c.one(ALICE, &["send", BOB, "zero"]);
+    c.office.set_mood(Mood::Silent);
+    for text in ["one", "two"] {
+        let ran = c.run(ALICE, &["send", BOB, text, "--timeout", "0.2"]);
+        assert_eq!(ran.exit, 0, "{ran:?}");
+        assert!(ran.stdout.contains(r#""stamp":null,"state":"queued""#), "{ran:?}");
+        assert!(ran.stderr.contains("queued"), "{ran:?}");
+    }
+    let ran = c.run(ALICE, &["send", BOB, "three", "--timeout", "0.2", "--require-accepted"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (75, "not_accepted_yet"));
+    assert!(ran.stdout.contains(r#""state":"queued""#), "{ran:?}");
+    let ran = c.run(ALICE, &["send", "+15552000150", "never looked up", "--timeout", "0.2"]);
+    assert_eq!((ran.exit, ran.stdout.as_str(), ran.error_code().as_str()), (75, "", "unavailable"));
+    c.office.set_mood(Mood::Honest);
+    assert_eq!(kinds(&c.all(ALICE, &["receive"])), ["drained"]);
+    assert_eq!(texts(&c.all(BOB, &["receive"])), ["zero", "one", "two", "three"]);
+    assert_eq!(texts(&c.all(ALICE, &["history", BOB])), ["zero", "one", "two", "three"]);
+}
+
+#[test]
+fn a_definite_refusal_is_printed_as_failed_and_never_tried_again() {
+    let c = Conversation::new();
+    c.one(ALICE, &["send", BOB, "before"]);
+    c.office.set_mood(Mood::RefusingSends(Code::TooLarge));
+    let ran = c.run(ALICE, &["send", BOB, "refused"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (77, "not_allowed"));
+    let sent: Value = serde_json::from_str(ran.stdout.trim()).unwrap();
+    assert_eq!(sent["state"], "failed");
+    let status = c.run(ALICE, &["status", sent["message_id"].as_str().unwrap(), "--wait", "delivered"]);
+    assert_eq!((status.exit, status.error_code().as_str()), (77, "not_allowed"));
+    c.office.set_mood(Mood::Honest);
+    c.one(ALICE, &["send", BOB, "after"]);
+    assert_eq!(texts(&c.all(BOB, &["receive"])), ["before", "after"]);
+}
+
+#[test]
+fn a_device_that_is_not_wanted_any_more_is_77_and_keeps_its_history() {
+    let c = Conversation::new();
+    c.one(ALICE, &["send", BOB, "before"]);
+    for (code, name) in [
+        (Code::Revoked, "revoked"),
+        (Code::Unauthenticated, "revoked"),
+        (Code::Cloned, "cloned"),
+        (Code::Replaced, "replaced"),
+    ] {
+        c.office.set_mood(Mood::Refusing(code));
+        let ran = c.run(ALICE, &["receive", "--timeout", "60"]);
+        assert_eq!((ran.exit, ran.error_code().as_str()), (77, name));
+        let ran = c.run(ALICE, &["send", BOB, "queued"]);
+        assert_eq!((ran.exit, ran.error_code().as_str()), (77, name));
+        assert!(ran.stdout.contains(r#""state":"queued""#), "{ran:?}");
+    }
+    c.office.set_mood(Mood::Newer);
+    let ran = c.run(ALICE, &["receive"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (69, "version_unsupported"));
+    assert_eq!(texts(&c.all(ALICE, &["history", BOB]))[0], "before");
+}
+
+#[test]
+fn what_was_fetched_is_printed_before_receive_gives_up() {
+    let c = Conversation::new();
+    c.one(ALICE, &["send", BOB, "fetched by a send"]);
+    c.one(BOB, &["send", ALICE, "a command that connects fetches"]);
+    c.office.set_mood(Mood::Garbage);
+    let ran = c.run(BOB, &["receive", "--timeout", "1"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (69, "unreachable"), "{ran:?}");
+    let lines: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(texts(&lines), ["fetched by a send"]);
+    assert!(c.office.connections() > 4, "it was tried again and again");
+}
+
+#[test]
+fn count_leaves_after_so_many_messages_and_the_next_one_gets_the_rest() {
+    let c = Conversation::new();
+    for text in ["1", "2", "3", "4", "5"] {
+        c.one(ALICE, &["send", BOB, text]);
+    }
+    assert_eq!(texts(&c.all(BOB, &["receive", "--count", "2", "--timeout", "30"])), ["1", "2"]);
+    assert_eq!(texts(&c.all(BOB, &["receive", "--count", "2"])), ["3", "4"]);
+    let waiting = c.start(BOB, &["receive", "--count", "2", "--timeout", "30"]);
+    c.one(ALICE, &["send", BOB, "6"]);
+    let ran = Ran::of(waiting.wait_with_output().unwrap());
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    let lines: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(texts(&lines), ["5", "6"]);
+    assert_eq!(c.office.waiting_for(BOB), 0, "everything was acknowledged");
+}
+
+#[test]
+fn registration_refuses_with_77_and_the_code_stays_good() {
+    let c = Conversation::new();
+    let (url, directory) = (c.office.url(), tempfile::tempdir().unwrap());
+    let profile = directory.path().join("second");
+    let register = |more: &[&str]| {
+        run(&profile, [&["--json", "register", "--server", &url, "--phone", ALICE], more].concat())
+    };
+    let ran = register(&["--code", CODE]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (77, "no_code"));
+    assert_eq!(register(&[]).exit, 0);
+    let ran = register(&["--code", "000000"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (77, "wrong_code"));
+    let ran = register(&["--code", CODE]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (77, "number_taken"));
+    let other = ["--json", "register", "--server", &url, "--phone", BOB, "--code", CODE];
+    let ran = run(&profile, other);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (77, "no_code"), "the code is for another number");
+    let ran = register(&["--code", CODE, "--replace"]);
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    let ran = register(&["--code", CODE]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (64, "already_registered"));
+    let ran = c.run(ALICE, &["receive"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (77, "revoked"), "the old account is closed");
+}
+
+#[test]
+fn a_profile_is_for_its_owner_only_and_damage_is_65() {
+    let c = Conversation::new();
+    let profile = c.profile(ALICE);
+    assert_eq!(fs::metadata(&profile).unwrap().mode() & 0o777, 0o700);
+    for entry in fs::read_dir(&profile).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().mode() & 0o077, 0, "{:?}", entry.file_name());
+    }
+    fs::write(
+        profile.join("profile.db"),
+        b"This is not a database, but long enough to be read as one.".repeat(99),
+    )
+    .unwrap();
+    let _ = fs::remove_file(profile.join("profile.db-wal"));
+    for arguments in [&["whoami"][..], &["send", BOB, "hi"], &["receive"]] {
+        let ran = c.run(ALICE, arguments);
+        assert_eq!((ran.exit, ran.error_code().as_str()), (65, "damaged_profile"), "{arguments:?}: {ran:?}");
+    }
+}
