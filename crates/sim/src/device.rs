@@ -92,7 +92,13 @@ pub struct Device {
 
 impl Device {
     /// A new device with an empty disk.
-    pub fn new(person: Person, home: Node, clock: FakeClock, chronicle: Chronicle, seed: u64) -> Self {
+    pub fn new(
+        person: Person,
+        home: Node,
+        clock: FakeClock,
+        chronicle: Chronicle,
+        seed: u64,
+    ) -> Result<Self, Fault> {
         let now = clock.true_now();
         let mut chance = Chance::new(seed, 1_000 + person.0 as u64);
         let mut key = [0; 32];
@@ -122,8 +128,8 @@ impl Device {
             failed: BTreeSet::new(),
             answer: None,
         };
-        device.start();
-        device
+        device.start()?;
+        Ok(device)
     }
 
     /// The engine, for what only its owner does; none while the process is dead.
@@ -168,7 +174,7 @@ impl Device {
             self.online = true;
             self.record_presence();
         }
-        self.start();
+        self.start()?;
         self.failures = 0;
         if self.link.is_none() {
             self.connect(outside)?;
@@ -286,7 +292,7 @@ impl Device {
         let mut busy = false;
         if self.restart_at.is_some_and(|at| at <= now) {
             busy = true;
-            self.start();
+            self.start()?;
             if self.online {
                 self.connect(outside)?;
             }
@@ -332,12 +338,15 @@ impl Device {
         }
     }
 
-    fn start(&mut self) {
+    fn start(&mut self) -> Result<(), Fault> {
         self.restart_at = None;
         if self.engine.is_none() {
             let engine = Engine::open(self.disk.connect()).expect("a disk that an engine left can be opened");
             self.engine = Some(engine);
+            // What the process before had stored and not shown.
+            self.print_events()?;
         }
+        Ok(())
     }
 
     fn die(&mut self, outside: &mut Outside<'_>) {
@@ -477,8 +486,7 @@ impl Device {
                 self.failures = 0;
                 Ok(())
             }
-            Effect::Drained => Ok(()),
-            Effect::EventsLogged => self.print_events(),
+            Effect::Drained | Effect::EventsLogged => self.print_events(),
             Effect::StateChanged(message) => self.state_changed(message),
             Effect::LookedUp { phone, result } => self.looked_up(&phone, result.ok().flatten(), outside),
         }

@@ -46,7 +46,7 @@ pub struct Outcome {
 
 /// Plays one seed. An engine that fails is a failure of the run.
 pub fn play(seed: u64, planted: &Planted) -> Result<Outcome, Fault> {
-    let mut play = Play { world: World::new(Plan::of(seed), planted.clone()), texts: 0 };
+    let mut play = Play { world: World::new(Plan::of(seed), planted.clone())?, texts: 0 };
     play.from_first_to_last()?;
     let terms = Terms {
         race_within: match play.world.plan.mode {
@@ -206,7 +206,7 @@ impl Play {
 
     fn reregister(&mut self, person: Person) -> Result<(), Fault> {
         self.world.with_device(person, |device, outside| device.go_offline(outside))?;
-        self.world.devices[person.0] = self.world.new_device(person);
+        self.world.devices[person.0] = self.world.new_device(person)?;
         self.register(person)?;
         self.world.with_device(person, |device, outside| device.go_online(outside))
     }

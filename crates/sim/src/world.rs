@@ -102,7 +102,7 @@ pub fn phone(person: Person) -> PhoneNumber {
 
 impl World {
     /// A world without faults, whose nodes are about to start and whose people have new devices.
-    pub fn new(plan: Plan, planted: Planted) -> Self {
+    pub fn new(plan: Plan, planted: Planted) -> Result<Self, Fault> {
         let setup = Setup {
             clock: FakeClock::new(fixture::EPOCH),
             plan: FaultPlan { seed: plan.faults.seed, ..FaultPlan::default() },
@@ -134,10 +134,10 @@ impl World {
         };
         world.make_nodes();
         for person in world.plan.people() {
-            let device = world.new_device(person);
+            let device = world.new_device(person)?;
             world.devices.push(device);
         }
-        world
+        Ok(world)
     }
 
     /// True time.
@@ -146,7 +146,7 @@ impl World {
     }
 
     /// A new device for a person, with an empty disk.
-    pub fn new_device(&mut self, person: Person) -> Device {
+    pub fn new_device(&mut self, person: Person) -> Result<Device, Fault> {
         self.lives += 1;
         let clock = self.clock.skewed(self.plan.device_skews_ms[person.0]);
         let seed = self.plan.seed.wrapping_add(self.lives << 32);
@@ -334,25 +334,37 @@ impl World {
     // ---- turns
 
     fn take_turns(&mut self) -> Result<(), Fault> {
+        let mut busy = "nobody";
         for _ in 0..TURNS_AT_ONE_INSTANT_MAX {
-            let mut busy = self.executor.run();
-            busy |= self.take_handed();
-            busy |= self.start_nodes();
-            for at in 0..self.nodes.len() {
-                busy |= self.with_node(at, Node::proceed);
-            }
-            while let Some(arrival) = self.network.arrived(self.now()) {
-                busy = true;
-                self.arrived(arrival)?;
-            }
-            for at in 0..self.devices.len() {
-                busy |= self.with_device(Person(at), |device, outside| device.proceed(outside))?;
-            }
-            if !busy {
-                return Ok(());
+            match self.take_one_turn_each()? {
+                None => return Ok(()),
+                Some(who) => busy = who,
             }
         }
-        panic!("everybody is busy and time stands still");
+        panic!("time stands still at {:?}: {busy} never rests", self.now());
+    }
+
+    /// Who had something to do, if anybody had.
+    fn take_one_turn_each(&mut self) -> Result<Option<&'static str>, Fault> {
+        let mut busy = self.executor.run().then_some("a task");
+        if self.take_handed() | self.start_nodes() {
+            busy = Some("a starting node");
+        }
+        for at in 0..self.nodes.len() {
+            if self.with_node(at, Node::proceed) {
+                busy = Some("a node");
+            }
+        }
+        while let Some(arrival) = self.network.arrived(self.now()) {
+            busy = Some("the network");
+            self.arrived(arrival)?;
+        }
+        for at in 0..self.devices.len() {
+            if self.with_device(Person(at), |device, outside| device.proceed(outside))? {
+                busy = Some("a device");
+            }
+        }
+        Ok(busy)
     }
 
     fn next_time(&self) -> Option<Timestamp> {

@@ -44,7 +44,7 @@ fn messages(ledger: &Ledger, report: &mut Report) {
                 continue;
             }
             let outlived = lived_out(ledger, accepted);
-            let holds = outlived || seen.contains(&(device, message));
+            let holds = outlived || is_gone(ledger, accepted.sender) || seen.contains(&(device, message));
             report.judge(AcceptedArrives, accepted.when.at, holds, || {
                 format!("message {message} from {} was accepted and never shown at {device}", accepted.sender)
             });
@@ -62,6 +62,13 @@ fn gaps(ledger: &Ledger, report: &mut Report) {
             format!("{} misses {} messages of {}", view.device, view.gaps, view.chat)
         });
     }
+}
+
+/// A closed account leaves nothing, not even the device list by which a message that is still under way
+/// could be verified.
+fn is_gone(ledger: &Ledger, sender: DeviceAddress) -> bool {
+    ledger.devices_of(sender.account).next().is_none()
+        && ledger.closed.keys().any(|mailbox| mailbox.address() == sender)
 }
 
 fn seen(ledger: &Ledger) -> BTreeSet<(DeviceAddress, MessageId)> {
