@@ -16,23 +16,29 @@ const REMEMBERED: Millis = Millis::from_days(30);
 
 /// `account` is about to open a session with `other`: free for acquaintances, counted for strangers.
 pub(crate) async fn meet(core: &Core, account: AccountId, other: AccountId) -> Result<(), Rejection> {
-    if account == other
-        || quota::would_fit(core, pair(&[account.as_bytes(), other.as_bytes()])).await.is_err()
-    {
+    let quotas = &core.config.quotas;
+    if account == other || !quotas.enabled || is_known(core, account, other).await? {
         return Ok(());
     }
-    let quotas = &core.config.quotas;
     let subject: &[&[u8]] = &[account.as_bytes()];
-    let brake_allowance = Allowance { limit: 1, window: quotas.first_messages_brake };
-    let brake = Count { quota: "first_messages_brake", subject, allowance: brake_allowance };
-    quota::would_fit(core, brake).await?;
+    let once = Allowance { limit: 1, window: quotas.first_messages_brake };
+    let brake = Count { quota: "first_messages_brake", subject, allowance: once };
+    if let Some(retry_after) = quota::exhausted(core, brake).await? {
+        return Err(Rejection::Quota { retry_after });
+    }
     let first = Count { quota: "first_messages", subject, allowance: quotas.first_messages };
-    if quota::spend(core, first, 1).await.is_err() {
+    if quota::exhausted(core, first).await?.is_some() {
         quota::spend(core, brake, 1).await?;
         return Err(Rejection::Quota { retry_after: quotas.first_messages_brake });
     }
+    quota::spend(core, first, 1).await?;
     know(core, account, other).await;
     Ok(())
+}
+
+async fn is_known(core: &Core, account: AccountId, other: AccountId) -> Result<bool, Rejection> {
+    let known = quota::exhausted(core, pair(&[account.as_bytes(), other.as_bytes()])).await?;
+    Ok(known.is_some())
 }
 
 /// From now on `account` may write to `other` as to an acquaintance.

@@ -55,7 +55,8 @@ async fn spend_budget(core: &Core, account: AccountId, numbers: &[PhoneNumber]) 
     }
     let mut new = BTreeSet::new();
     for number in numbers {
-        if quota::would_fit(core, known(&[account.as_bytes(), number.e164().as_bytes()])).await.is_ok() {
+        let subject: &[&[u8]] = &[account.as_bytes(), number.e164().as_bytes()];
+        if quota::exhausted(core, known(subject)).await?.is_none() {
             new.insert(number);
         }
     }

@@ -38,7 +38,7 @@ pub struct Quotas {
     pub silent: Allowance,
     /// Numbers that one account looks up for the first time: a large address book in one day.
     pub new_numbers: Allowance,
-    /// Lookups of one account with more than [`CONTACT_SYNC_ABOVE`](crate::Quotas) new numbers at once.
+    /// Lookups of one account with so many new numbers at once that they are an address book.
     pub contact_syncs: Allowance,
     /// Numbers of new chats that one account checks; they are outside the budget of new numbers.
     pub verified_senders: Allowance,
@@ -98,23 +98,29 @@ pub(crate) struct Count<'a> {
     pub(crate) allowance: Allowance,
 }
 
-/// Spends `amount`, or says when it would fit.
+/// Spends `amount`, or refuses and says when it would fit.
 pub(crate) async fn spend(core: &Core, count: Count<'_>, amount: u32) -> Result<(), Rejection> {
     if !core.config.quotas.enabled || amount == 0 {
         return Ok(());
     }
-    settle(core, count, amount).await
-}
-
-/// Whether one more would fit, without spending it.
-pub(crate) async fn would_fit(core: &Core, count: Count<'_>) -> Result<(), Rejection> {
-    if !core.config.quotas.enabled {
-        return Ok(());
+    match settle(core, count, amount).await? {
+        SpendOutcome::Allowed => Ok(()),
+        SpendOutcome::RetryAfter(retry_after) => Err(Rejection::Quota { retry_after }),
     }
-    settle(core, count, 0).await
 }
 
-async fn settle(core: &Core, count: Count<'_>, amount: u32) -> Result<(), Rejection> {
+/// Without spending: `None` if one more would fit, else how long until it would.
+pub(crate) async fn exhausted(core: &Core, count: Count<'_>) -> Result<Option<Millis>, Rejection> {
+    if !core.config.quotas.enabled {
+        return Ok(None);
+    }
+    match settle(core, count, 0).await? {
+        SpendOutcome::Allowed => Ok(None),
+        SpendOutcome::RetryAfter(wait) => Ok(Some(wait)),
+    }
+}
+
+async fn settle(core: &Core, count: Count<'_>, amount: u32) -> Result<SpendOutcome, Rejection> {
     let spend = Spend {
         quota: count.quota,
         subject: subject_hash(core, count),
@@ -123,14 +129,10 @@ async fn settle(core: &Core, count: Count<'_>, amount: u32) -> Result<(), Reject
         window: count.allowance.window,
         now: core.now(),
     };
-    match core.ports.exchange.spend(spend).await {
-        Ok(SpendOutcome::Allowed) => Ok(()),
-        Ok(SpendOutcome::RetryAfter(retry_after)) => Err(Rejection::Quota { retry_after }),
-        Err(error) => {
-            core.note(&error);
-            Err(Rejection::Quota { retry_after: RETRY_WHEN_UNKNOWN })
-        }
-    }
+    core.ports.exchange.spend(spend).await.map_err(|error| {
+        core.note(&error);
+        Rejection::Quota { retry_after: RETRY_WHEN_UNKNOWN }
+    })
 }
 
 fn subject_hash(core: &Core, count: Count<'_>) -> [u8; 32] {

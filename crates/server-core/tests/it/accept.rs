@@ -390,8 +390,20 @@ fn losing_the_exchange_opens_no_quota() {
     };
     let core =
         world.run(server_core::Core::start(ports, server_core::Config::new(types::NodeId(5)))).unwrap();
-    let answer = world.run(core.handle(&alice.caller(), Request::Send(alice.message(&bob, 1))));
-    assert_eq!(refused(answer), Code::RetryAfter);
+    let fetch = wire::FetchKeys { accounts: vec![bob.id()], reset: false, device: None };
+    for request in [
+        Request::Send(alice.message(&bob, 1)),
+        Request::FetchKeys(fetch),
+        Request::Lookup { numbers: vec![bob.phone.clone()], verify_sender: false },
+        Request::Lookup { numbers: vec![bob.phone.clone()], verify_sender: true },
+    ] {
+        assert_eq!(refused(world.run(core.handle(&alice.caller(), request))), Code::RetryAfter);
+    }
+    let begin = world.run(core.registration_begin("+15552000100", crate::world::HOME));
+    assert!(matches!(begin, Err(server_core::RegistrationError::RetryAfter(_))));
+    // What is no quota goes on.
+    assert!(world.run(core.authenticate(&bob.proof(1, [7; 32]), [7; 32])).is_ok());
+    assert!(world.run(core.opened(&bob.caller())).is_ok());
 }
 
 struct DeadExchange;
