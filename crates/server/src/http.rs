@@ -124,7 +124,7 @@ pub(crate) struct Versions {
 
 /// A problem (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Problem {
+pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
@@ -162,8 +162,8 @@ async fn finish(
     Path(session): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Made>), Problem> {
-    let asked: NewAccount = parse(&body)?;
-    let registered = service.core.registration_finish(read_finish(&session, asked)?, peer.ip()).await?;
+    let finish = read_finish(&session, &body)?;
+    let registered = service.core.registration_finish(finish, peer.ip()).await?;
     service.texter.forget(&registered.phone);
     let made = Made {
         account: registered.account.to_string(),
@@ -203,7 +203,9 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     })
 }
 
-fn read_finish(session: &str, asked: NewAccount) -> Result<Finish, Problem> {
+/// Reads the path and body of a finishing request. Any bytes may be given.
+pub fn read_finish(session: &str, body: &[u8]) -> Result<Finish, Problem> {
+    let asked: NewAccount = parse(body)?;
     let session: [u8; 16] = hex::decode(session)
         .ok()
         .and_then(|bytes| bytes.try_into().ok())

@@ -2,6 +2,7 @@
 
 mod edge;
 mod seal;
+mod server;
 mod signed;
 mod text;
 mod wire;
@@ -31,6 +32,8 @@ pub static ALL: &[Target] = &[
     edge::WEBSOCKET,
     edge::CONNECTION,
     edge::TLS,
+    server::REGISTRATION,
+    server::CONFIG,
     text::IDS,
 ];
 

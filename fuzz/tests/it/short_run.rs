@@ -51,5 +51,7 @@ short_runs! {
     edge_websocket
     edge_connection
     edge_tls
+    server_registration
+    server_config
     text_ids
 }
