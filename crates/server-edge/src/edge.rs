@@ -235,7 +235,8 @@ impl Acceptor {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) if is_of_the_peer(&error) => {}
                     Err(_) => {
-                        metrics::counter!("edge_refused_total", "reason" => "descriptors").increment(1);
+                        metrics::counter!("waxwing_edge_refused_total", "reason" => "descriptors")
+                            .increment(1);
                         pause();
                     }
                 }
@@ -262,7 +263,7 @@ fn pause() {
 
 fn admit(stream: std::net::TcpStream, peer: SocketAddr, inbox: Option<&Arc<Inbox>>, admission: &Admission) {
     let Some(permit) = admission.admit(peer) else {
-        metrics::counter!("edge_refused_total", "reason" => "address").increment(1);
+        metrics::counter!("waxwing_edge_refused_total", "reason" => "address").increment(1);
         return;
     };
     // Answers are small and coalesced already: waiting to fill a segment only adds latency.
@@ -270,8 +271,8 @@ fn admit(stream: std::net::TcpStream, peer: SocketAddr, inbox: Option<&Arc<Inbox
     let accepted = Accepted { stream, permit };
     let placed = inbox.map(|inbox| inbox.accepted(accepted));
     if let Some(Ok(())) = placed {
-        metrics::counter!("edge_accepted_total").increment(1);
+        metrics::counter!("waxwing_edge_accepted_total").increment(1);
     } else {
-        metrics::counter!("edge_refused_total", "reason" => "backlog").increment(1);
+        metrics::counter!("waxwing_edge_refused_total", "reason" => "backlog").increment(1);
     }
 }

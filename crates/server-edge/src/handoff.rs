@@ -81,7 +81,7 @@ impl HttpServer {
     /// Serves one connection until it ends. Dropped at once when too many are being served.
     pub(crate) fn serve(&self, stream: TcpStream, handoff: Handoff, permit: Permit) {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
-            metrics::counter!("edge_refused_total", "reason" => "http_connections").increment(1);
+            metrics::counter!("waxwing_edge_refused_total", "reason" => "http_connections").increment(1);
             return;
         };
         let server = self.clone();

@@ -94,7 +94,7 @@ impl Inbox {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.signals >= SIGNALS_MAX && !matches!(signal, Signal::Ended(_)) {
             drop(queue);
-            metrics::counter!("edge_signals_lost_total").increment(1);
+            metrics::counter!("waxwing_edge_signals_lost_total").increment(1);
             return;
         }
         if let Signal::Hint { envelope, .. } = &signal {

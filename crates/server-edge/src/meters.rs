@@ -9,6 +9,7 @@ pub(crate) struct Meters {
     pub(crate) connections: Gauge,
     pub(crate) sessions: Gauge,
     pub(crate) upgrades: Counter,
+    pub(crate) handoffs: Counter,
     pub(crate) drains: Counter,
     pub(crate) windows_closed: Counter,
     pub(crate) bytes_in: Counter,
@@ -20,56 +21,42 @@ pub(crate) struct Meters {
 impl Meters {
     pub(crate) fn new() -> Self {
         Self {
-            connections: gauge!("edge_connections"),
-            sessions: gauge!("edge_sessions"),
-            upgrades: counter!("edge_upgrades_total"),
-            drains: counter!("edge_drains_total"),
-            windows_closed: counter!("edge_windows_closed_total"),
-            bytes_in: counter!("edge_bytes_in_total"),
-            bytes_out: counter!("edge_bytes_out_total"),
-            half_open_dropped: counter!("edge_refused_total", "reason" => "half_open"),
+            connections: gauge!("waxwing_edge_connections"),
+            sessions: gauge!("waxwing_edge_sessions"),
+            upgrades: counter!("waxwing_edge_upgrades_total"),
+            handoffs: counter!("waxwing_edge_handoffs_total"),
+            drains: counter!("waxwing_edge_drains_total"),
+            windows_closed: counter!("waxwing_edge_windows_closed_total"),
+            bytes_in: counter!("waxwing_edge_bytes_in_total"),
+            bytes_out: counter!("waxwing_edge_bytes_out_total"),
+            half_open_dropped: counter!("waxwing_edge_refused_total", "reason" => "half_open"),
             by_name: BTreeMap::new(),
         }
     }
 
     pub(crate) fn frame_in(&mut self, request: &'static str) {
-        self.count(
-            "edge_frames_in_total",
-            request,
-            |name| counter!("edge_frames_in_total", "request" => name),
-        );
+        self.count("waxwing_edge_frames_in_total", "request", request);
     }
 
     pub(crate) fn frame_out(&mut self, frame: &ServerFrame) {
         let kind = match frame {
             ServerFrame::Answer { result: Ok(_), .. } => "answer",
-            ServerFrame::Answer { result: Err(refusal), .. } => {
-                let code = refusal.code.name();
-                self.count(
-                    "edge_refusals_total",
-                    code,
-                    |name| counter!("edge_refusals_total", "code" => name),
-                );
-                "refusal"
-            }
+            ServerFrame::Answer { result: Err(_), .. } => "refusal",
             ServerFrame::Push(Push::Deliver(_)) => "deliver",
             ServerFrame::Push(Push::Drained) => "drained",
             ServerFrame::Push(Push::Ephemeral(_)) => "ephemeral",
             ServerFrame::Push(_) => "push",
         };
-        self.count("edge_frames_out_total", kind, |name| counter!("edge_frames_out_total", "kind" => name));
+        self.count("waxwing_edge_frames_out_total", "kind", kind);
     }
 
     pub(crate) fn ended(&mut self, reason: &'static str) {
-        self.count("edge_ended_total", reason, |name| counter!("edge_ended_total", "reason" => name));
+        self.count("waxwing_edge_ended_total", "reason", reason);
     }
 
-    fn count(
-        &mut self,
-        metric: &'static str,
-        name: &'static str,
-        make: impl FnOnce(&'static str) -> Counter,
-    ) {
-        self.by_name.entry((metric, name)).or_insert_with(|| make(name)).increment(1);
+    /// Counts one in a family of counters, which are told apart by one label.
+    fn count(&mut self, metric: &'static str, label: &'static str, value: &'static str) {
+        let make = || counter!(metric, label => value);
+        self.by_name.entry((metric, value)).or_insert_with(make).increment(1);
     }
 }

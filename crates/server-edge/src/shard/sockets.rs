@@ -197,6 +197,7 @@ impl Shard {
     /// Gives a connection and what was read from it to the HTTP server.
     fn hand_off(&mut self, key: Key) {
         let Some(entry) = self.take(key) else { return };
+        self.meters.handoffs.increment(1);
         let Entry { mut stream, connection, permit, .. } = entry;
         if self.poll.registry().deregister(&mut stream).is_ok() {
             self.shared.http.serve(stream.into(), connection.into_handoff(), permit);

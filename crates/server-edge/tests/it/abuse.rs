@@ -256,29 +256,43 @@ async fn one_address_gets_its_share() {
     node.session(9, 1).await;
 }
 
-#[tokio::test]
-async fn who_does_not_read_is_not_read_from_and_costs_a_bounded_amount() {
-    let node = Node::plain(patient());
+/// Sends small requests with answers of 200 kB until the server takes no more or has gone; reads nothing.
+async fn ask_without_reading(node: &Node) {
     let mut client = Client::upgrade(node.narrow_tcp().await).await;
     client.authenticate(1, 1).await;
     client.drained().await;
-    // Each answer has 200 kB. The first ones fill the socket's buffers; then nothing more is read, and
-    // the answers to what was read before do not fit: the connection is dropped.
     let request = Request::FetchKeys(FetchKeys { accounts: Vec::new(), reset: false, device: None });
-    let mut id = 1;
-    let asking = async {
-        loop {
-            id += 1;
-            let frame = ClientFrame { id, request: request.clone() };
-            if client.socket.send(Message::binary(frame.encode())).await.is_err() {
-                return;
-            }
+    for id in 2.. {
+        let frame = ClientFrame { id, request: request.clone() };
+        let sending = client.socket.send(Message::binary(frame.encode()));
+        match tokio::time::timeout(Duration::from_secs(2), sending).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
         }
-    };
-    tokio::time::timeout(PATIENCE, asking).await.expect("the connection is dropped");
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_not_read_from() {
+    // Far above what is asserted, so that it is the reading that stops.
+    let large = 512 * 1024 * 1024;
+    let limits = EdgeLimits { output_bytes_max: large, output_bytes_max_per_shard: large, ..patient() };
+    let node = Node::plain(limits);
+    ask_without_reading(&node).await;
+    // A window of requests or two, and not the thousands that the socket would have carried.
     let calls = node.core.calls.load(Ordering::SeqCst);
-    assert!(calls < 1_000, "{calls} calls were answered into the void");
-    eventually("the slot is free", || node.edge.connections() == 0).await;
+    assert!((1..1_000).contains(&calls), "{calls} calls were answered into the void");
+}
+
+#[tokio::test]
+async fn output_above_its_bound_drops_the_connection() {
+    let own = EdgeLimits { output_bytes_max: 1_000_000, ..patient() };
+    let shards = EdgeLimits { output_bytes_max_per_shard: 1_000_000, ..patient() };
+    for limits in [own, shards] {
+        let node = Node::plain(limits);
+        ask_without_reading(&node).await;
+        eventually("the slot is free", || node.edge.connections() == 0).await;
+    }
 }
 
 #[tokio::test]
