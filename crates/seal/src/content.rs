@@ -41,7 +41,8 @@ pub struct Content {
     pub own_list: Option<ListView>,
     /// The recipient account's device list as the sender saw it.
     pub recipient_list: Option<ListView>,
-    /// Present in everything that belongs to a group: where the sender stood on its chain.
+    /// Present in everything that belongs to a group: where the sender stood on its chain. Always absent in
+    /// what [`crate::Opened::verify`] gives for one-to-one messages.
     pub group: Option<GroupView>,
     /// Life of the message after it was read, in seconds; 0: no end.
     pub expire_after_seconds: u32,

@@ -122,10 +122,27 @@ impl DecryptFailure {
         }
     }
 
-    /// True if it counts against the sender's failures a minute ([`crate::guard::FailureLimiter`]): what an
-    /// honest peer behind an honest server never causes, or not often.
+    /// True if it counts against the sender's failures a minute ([`crate::guard::FailureLimiter`]). What
+    /// does not: what an honest peer causes when a device lost its state, or when messages overtake lists and
+    /// keys. Those cost next to nothing.
     pub const fn counts(self) -> bool {
-        !matches!(self, Self::Duplicate | Self::Unlisted | Self::NoSenderKey)
+        match self {
+            Self::Malformed
+            | Self::GuardRefused
+            | Self::BadMac
+            | Self::TooFarAhead
+            | Self::WrongAddress
+            | Self::BadPadding
+            | Self::BadContent
+            | Self::Panicked => true,
+            Self::NoSession
+            | Self::Duplicate
+            | Self::UnknownPrekey
+            | Self::Unlisted
+            | Self::Unsupported
+            | Self::NoSenderKey
+            | Self::DamagedState => false,
+        }
     }
 }
 

@@ -143,21 +143,23 @@ pub(crate) fn check_addresses(
     to: AccountId,
     group: Option<GroupId>,
 ) -> Result<(), DecryptFailure> {
-    let recipient_fits = match group {
-        Some(group) => {
-            content.recipient.is_none() && content.group.is_some() && names(content, group.as_bytes())
-        }
-        None => content.recipient == Some(to) && (content.group.is_some() || is_direct(content, from, to)),
+    let fits = match group {
+        Some(group) => fits_group(content, group),
+        // A one-to-one message about a group (a resend) needs the group's chain to be checked against, so it
+        // waits for a version that has one: it must never pass as part of a conversation of two.
+        None if content.group.is_some() => return Err(DecryptFailure::Unsupported),
+        None => fits_conversation(content, from.account, to),
     };
-    if content.sender == from && recipient_fits { Ok(()) } else { Err(DecryptFailure::WrongAddress) }
+    if content.sender == from && fits { Ok(()) } else { Err(DecryptFailure::WrongAddress) }
 }
 
-fn names(content: &Content, id: &[u8; 16]) -> bool {
-    content.conversation.as_bytes() == id
+fn fits_group(content: &Content, group: GroupId) -> bool {
+    content.recipient.is_none()
+        && content.group.is_some()
+        && content.conversation.as_bytes() == group.as_bytes()
 }
 
-/// Everything between two accounts, or between the devices of one, belongs to their direct conversation,
-/// except what is about a group.
-fn is_direct(content: &Content, from: DeviceAddress, to: AccountId) -> bool {
-    content.conversation == signed::direct_conversation(from.account, to)
+/// Everything between two accounts, or between the devices of one, belongs to their direct conversation.
+fn fits_conversation(content: &Content, from: AccountId, to: AccountId) -> bool {
+    content.recipient == Some(to) && content.conversation == signed::direct_conversation(from, to)
 }

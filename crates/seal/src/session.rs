@@ -171,11 +171,7 @@ fn decrypt_ratchet(
 ) -> Result<Opened, DecryptError> {
     let record = load(store, arrival.from)?.ok_or(DecryptFailure::NoSession)?;
     let (candidate, opening) = open_with_any(&record, local, arrival.ciphertext, header, rng)?;
-    let identity = IdentityKey::from_slice(&candidate.state.remote_identity);
-    let identity = identity.map_err(|_| DecryptFailure::DamagedState)?;
-    if arrival.listed.is_some_and(|peer| *peer.identity() != identity) {
-        return Err(DecryptFailure::Unlisted.into());
-    }
+    let identity = known_identity(&candidate, arrival.listed.as_ref())?;
     let opened = open_plaintext(arrival, &opening, identity)?;
     let record = record.advance(&candidate, &opening.advanced).map_err(|error| refusal(error.into()))?;
     store.store_session(arrival.from, &record.to_bytes())?;
@@ -209,7 +205,10 @@ fn plan(record: &Record, header: &MessageHeader) -> Result<Vec<(Candidate, u32)>
     let known = record.candidates().find(|candidate| candidate.knows(&header.ratchet_key));
     let candidates: Vec<Candidate> = match known {
         Some(known) => vec![known],
-        None => record.candidates().collect(),
+        None => {
+            header.check_ratchet_key()?;
+            record.candidates().collect()
+        }
     };
     if candidates.is_empty() {
         return Err(DecryptFailure::NoSession);
@@ -217,9 +216,10 @@ fn plan(record: &Record, header: &MessageHeader) -> Result<Vec<(Candidate, u32)>
     let mut left = STEPS_MAX;
     let mut affordable = Vec::new();
     for candidate in candidates {
-        let Some(steps) = candidate.state.steps(header).filter(|steps| *steps <= left) else { break };
-        left -= steps;
-        affordable.push((candidate, steps));
+        if let Some(steps) = candidate.state.steps(header).filter(|steps| *steps <= left) {
+            left -= steps;
+            affordable.push((candidate, steps));
+        }
     }
     if affordable.is_empty() { Err(DecryptFailure::TooFarAhead) } else { Ok(affordable) }
 }
@@ -237,6 +237,17 @@ fn check_opener(
     let listed =
         |peer: Peer| *peer.identity() == prekey.identity && peer.registration().get() == prekey.registration;
     if arrival.listed.is_none_or(listed) { Ok(()) } else { Err(DecryptFailure::Unlisted) }
+}
+
+/// The identity that a session was opened with: the listed one, where we know the list. It was checked to be a
+/// strong point when the session was opened.
+fn known_identity(candidate: &Candidate, listed: Option<&Peer>) -> Result<IdentityKey, DecryptFailure> {
+    let bytes = candidate.state.remote_identity.as_slice();
+    match listed {
+        Some(peer) if peer.identity().as_bytes() == bytes => Ok(*peer.identity()),
+        Some(_) => Err(DecryptFailure::Unlisted),
+        None => IdentityKey::from_slice(bytes).map_err(|_| DecryptFailure::DamagedState),
+    }
 }
 
 fn load(store: &dyn Store, peer: DeviceAddress) -> Result<Option<Record>, StoreError> {

@@ -30,6 +30,13 @@ pub struct MessageHeader {
     pub prekey: Option<PrekeyHeader>,
 }
 
+impl MessageHeader {
+    /// Refuses a weak ratchet key. An agreement's worth of work, so only for a key that is new to a session.
+    pub(crate) fn check_ratchet_key(&self) -> Result<(), DecryptFailure> {
+        check_public_key(&self.ratchet_key).map_err(|_| DecryptFailure::GuardRefused)
+    }
+}
+
 /// What a message that opens a session says in clear.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrekeyHeader {
@@ -114,7 +121,8 @@ const MAC_BYTES: usize = 8;
 /// A type byte, then the ciphertext of Kyber-1024.
 const KEM_CIPHERTEXT_BYTES: usize = 1 + 1_568;
 
-/// Checks everything about a message that can be checked without a key. Any bytes may be given.
+/// Checks everything about a message that can be checked without a key, except the ratchet key of a message
+/// that does not open a session: that one is checked when no session knows it. Any bytes may be given.
 pub fn inspect(kind: SealKind, bytes: &[u8]) -> Result<MessageHeader, DecryptFailure> {
     if bytes.len() > CIPHERTEXT_BYTES_MAX {
         return Err(DecryptFailure::Malformed);
@@ -180,6 +188,7 @@ fn inspect_prekey(bytes: &[u8]) -> Result<MessageHeader, DecryptFailure> {
         identity: IdentityKey::from_slice(&identity).map_err(|_| DecryptFailure::Malformed)?,
     };
     let header = inspect_ratchet(&required(wire.message)?)?;
+    header.check_ratchet_key()?;
     if header.counter > FORWARD_MAX || header.pq.index > FORWARD_MAX {
         return Err(DecryptFailure::TooFarAhead);
     }
@@ -189,7 +198,7 @@ fn inspect_prekey(bytes: &[u8]) -> Result<MessageHeader, DecryptFailure> {
 fn inspect_ratchet(bytes: &[u8]) -> Result<MessageHeader, DecryptFailure> {
     let fields = without_last(current_version(bytes)?, MAC_BYTES)?;
     let wire: RatchetWire = canonical(fields)?;
-    let ratchet_key = strong_key(wire.ratchet_key)?;
+    let ratchet_key = fixed(wire.ratchet_key)?;
     let counter = required(wire.counter)?;
     required(wire.previous_counter)?;
     required(wire.ciphertext)?;

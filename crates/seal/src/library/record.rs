@@ -143,7 +143,8 @@ impl Record {
             self.archived.insert(0, archive(state)?);
             self.archived.truncate(ARCHIVED_MAX);
         }
-        self.current = Self::read(single).and_then(|record| record.current);
+        let state = Self::read(single).and_then(|record| record.current);
+        self.current = Some(state.ok_or(SignalProtocolError::InvalidProtobufEncoding)?);
         Ok(self)
     }
 }

@@ -138,6 +138,13 @@ fn the_addresses_inside_must_be_those_outside() {
         let (sealed, _) = crate::control::bare_seal_advancing(&alice, &bob, &padded);
         assert_eq!(bob.open(&alice.peer(), &sealed).err(), Some(DecryptFailure::WrongAddress), "{lie:?}");
     }
+    // A claim to belong to a group does not open the door to another conversation.
+    let mut of_a_group = honest.clone();
+    of_a_group.conversation = signed::direct_conversation(bob.id(), other.id());
+    of_a_group.group = Some(seal::GroupView { epoch: 1, head: [1; 32] });
+    let padded = seal::pad(of_a_group.encode().unwrap());
+    let (sealed, _) = crate::control::bare_seal_advancing(&alice, &bob, &padded);
+    assert_eq!(bob.open(&alice.peer(), &sealed).err(), Some(DecryptFailure::Unsupported));
     let (sealed, _) = crate::control::bare_seal_advancing(&alice, &bob, &seal::pad(honest.encode().unwrap()));
     assert_eq!(bob.open_text(&alice.peer(), &sealed).unwrap(), "hello");
 }

@@ -157,7 +157,7 @@ fn change_a_field(fields: &[u8], rng: &mut ChaCha20Rng) -> Vec<u8> {
 /// Near or very far: what lies between costs thousands of hash steps and has a test of its own.
 fn number(rng: &mut ChaCha20Rng) -> u64 {
     let near = u64::from(rng.next_u32() % 40);
-    if rng.next_u32() % 2 == 0 { near } else { u64::from(u32::MAX) - near }
+    if rng.next_u32().is_multiple_of(2) { near } else { u64::from(u32::MAX) - near }
 }
 
 fn change_the_pq_field(fields: &[u8], rng: &mut ChaCha20Rng) -> Vec<u8> {
