@@ -10,6 +10,7 @@
 use crate::poison::Poison;
 use server_ports::StoreError;
 use std::{
+    collections::VecDeque,
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -23,6 +24,9 @@ const QUEUE_KIB_MAX: u32 = 32 * 1024;
 /// How long patient work waits for urgent work to ride with: ten commits a second cost an idle disk
 /// little, and a device that reconnects within that time sees a row again at worst.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Tells whoever waits for a job what came of it.
+pub(crate) type Answer = Box<dyn FnOnce() + Send>;
 
 /// When a job must be committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +49,14 @@ pub(crate) struct Committer<J> {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Everything that was queued.
+pub(crate) struct Batch<J> {
+    /// In the order in which they were pushed.
+    pub(crate) jobs: VecDeque<J>,
+    /// Called after the commit.
+    pub(crate) answers: Vec<Answer>,
+}
+
 struct Shared<J> {
     queue: Mutex<Queue<J>>,
     changed: Condvar,
@@ -58,11 +70,12 @@ struct Queue<J> {
 }
 
 impl<J: Send + 'static> Committer<J> {
-    /// Starts the thread. `commit` makes a batch durable and answers every job in it.
+    /// Starts the thread. `commit` takes every job from the batch, makes all of them durable as one, and
+    /// leaves how to answer them.
     pub(crate) fn start(
         name: &str,
         poison: Poison,
-        commit: impl FnMut(Vec<J>) -> Result<(), String> + Send + 'static,
+        commit: impl FnMut(&mut Batch<J>) -> Result<(), String> + Send + 'static,
     ) -> std::io::Result<Self> {
         let queue = Queue { jobs: Vec::new(), due: None, ended: false };
         let shared = Arc::new(Shared { queue: Mutex::new(queue), changed: Condvar::new() });
@@ -128,16 +141,19 @@ impl<J> Shared<J> {
     }
 }
 
-fn run<J>(shared: &Shared<J>, poison: &Poison, mut commit: impl FnMut(Vec<J>) -> Result<(), String>) {
-    while let Some(batch) = shared.next_batch() {
-        let (jobs, _rooms): (Vec<J>, Vec<Room>) = batch.into_iter().unzip();
+fn run<J>(shared: &Shared<J>, poison: &Poison, mut commit: impl FnMut(&mut Batch<J>) -> Result<(), String>) {
+    while let Some(queued) = shared.next_batch() {
+        let (jobs, _rooms): (VecDeque<J>, Vec<Room>) = queued.into_iter().unzip();
         if poison.check().is_err() {
             continue;
         }
+        let mut batch = Batch { jobs, answers: Vec::new() };
         // A storage engine that panics (on damage, say) ends the store, not the process.
-        let outcome = catch_unwind(AssertUnwindSafe(|| commit(jobs)));
-        if let Err(cause) = outcome.unwrap_or_else(|_| Err("the storage engine panicked".to_owned())) {
-            poison.set(cause);
+        let outcome = catch_unwind(AssertUnwindSafe(|| commit(&mut batch)));
+        match outcome.unwrap_or_else(|_| Err("the storage engine panicked".to_owned())) {
+            Ok(()) => batch.answers.into_iter().for_each(|answer| answer()),
+            // Before the batch is dropped: whoever waits for an answer then looks here for the reason.
+            Err(cause) => drop(poison.set(cause)),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     OpenError,
-    committer::{Committer, Urgency},
+    committer::{Answer, Batch, Committer, Urgency},
     files,
     poison::Poison,
     readers::Readers,
@@ -51,7 +51,6 @@ pub struct RedbMailboxes {
 
 /// A job: what to do in the transaction, which gives what to do after the commit.
 type Work = Box<dyn FnOnce(&mut Tables<'_>) -> StorageResult<Answer> + Send>;
-type Answer = Box<dyn FnOnce() + Send>;
 
 impl RedbMailboxes {
     /// Opens the file, or makes it. After a crash the file is checked first, which takes time in
@@ -67,7 +66,7 @@ impl RedbMailboxes {
         let poison = Poison::default();
         let committer = Committer::start("mailbox-commit", poison.clone(), {
             let database = database.clone();
-            move |jobs| commit(&database, jobs).map_err(|error| error.to_string())
+            move |batch| commit(&database, batch).map_err(|error| error.to_string())
         });
         let committer = committer.map_err(OpenError::io(path))?;
         let sources = std::iter::repeat_n(database, READERS);
@@ -83,8 +82,9 @@ impl RedbMailboxes {
         self.poison.check()?;
         let room = self.committer.room(bytes).await?;
         let (reply, answer) = oneshot::channel();
+        let poison = self.poison.clone();
         let work: Work = Box::new(move |tables| {
-            let outcome = act(tables)?;
+            let outcome = act(tables).inspect_err(|error| drop(poison.set(error)))?;
             // The caller may have gone; the write is done all the same.
             Ok(Box::new(move || drop(reply.send(outcome))))
         });
@@ -110,20 +110,18 @@ fn prepare(database: &Database) -> StorageResult<Option<u32>> {
     Ok(None)
 }
 
-/// One transaction, one fsync, then every answer.
-fn commit(database: &Database, jobs: Vec<Work>) -> StorageResult<()> {
+/// One transaction, one fsync.
+fn commit(database: &Database, batch: &mut Batch<Work>) -> StorageResult<()> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
-    let mut answers = Vec::with_capacity(jobs.len());
     {
         let mut tables = Tables::open(&transaction)?;
-        for job in jobs {
-            answers.push(job(&mut tables)?);
+        while let Some(job) = batch.jobs.pop_front() {
+            batch.answers.push(job(&mut tables)?);
         }
         tables.finish()?;
     }
     transaction.commit()?;
-    answers.into_iter().for_each(|answer| answer());
     Ok(())
 }
 

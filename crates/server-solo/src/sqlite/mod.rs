@@ -18,7 +18,7 @@ mod schema;
 
 use crate::{
     OpenError,
-    committer::{Committer, Urgency},
+    committer::{Answer, Batch, Committer, Urgency},
     files,
     poison::Poison,
     readers::Readers,
@@ -52,7 +52,6 @@ struct Touched(Vec<AccountId>);
 
 /// A job: what to do in the transaction, which gives what to do after the commit.
 type Work = Box<dyn FnOnce(&Transaction<'_>, &mut Touched) -> rusqlite::Result<Answer> + Send>;
-type Answer = Box<dyn FnOnce() + Send>;
 
 impl SqliteDirectory {
     /// Opens the database, or makes it with an identity drawn from `entropy`.
@@ -68,8 +67,8 @@ impl SqliteDirectory {
         let poison = Poison::default();
         let accounts = Arc::new(AccountCache::default());
         let mut committing = Committing { writer, accounts: accounts.clone(), jobs_since_checkpoint: 0 };
-        let committer = Committer::start("directory-commit", poison.clone(), move |jobs| {
-            committing.commit(jobs).map_err(|error| error.to_string())
+        let committer = Committer::start("directory-commit", poison.clone(), move |batch| {
+            committing.commit(batch).map_err(|error| error.to_string())
         });
         let committer = committer.map_err(OpenError::io(path))?;
         let sources = (0..READERS).map(|_| connect_reader(path)).collect::<Result<Vec<_>, _>>();
@@ -84,8 +83,9 @@ impl SqliteDirectory {
         self.poison.check()?;
         let room = self.committer.room(JOB_BYTES).await?;
         let (reply, answer) = oneshot::channel();
+        let poison = self.poison.clone();
         let work: Work = Box::new(move |transaction, touched| {
-            let outcome = act(transaction, touched)?;
+            let outcome = act(transaction, touched).inspect_err(|error| drop(poison.set(error)))?;
             // The caller may have gone; the write is done all the same.
             Ok(Box::new(move || drop(reply.send(outcome))))
         });
@@ -109,23 +109,22 @@ struct Committing {
 }
 
 impl Committing {
-    /// One transaction, one fsync, then every answer.
-    fn commit(&mut self, jobs: Vec<Work>) -> rusqlite::Result<()> {
-        self.jobs_since_checkpoint += jobs.len();
-        let transaction = self.writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut touched = Touched::default();
-        let mut answers = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            answers.push(job(&transaction, &mut touched)?);
-        }
-        self.accounts.begin_write(&touched.0);
-        transaction.commit()?;
-        self.accounts.end_write(&touched.0);
-        answers.into_iter().for_each(|answer| answer());
+    /// One transaction, one fsync.
+    fn commit(&mut self, batch: &mut Batch<Work>) -> rusqlite::Result<()> {
+        // Before the answers of this batch and not after: an error ends the store while they wait.
         if self.jobs_since_checkpoint >= CHECKPOINT_JOBS {
             checkpoint(&self.writer)?;
             self.jobs_since_checkpoint = 0;
         }
+        self.jobs_since_checkpoint += batch.jobs.len();
+        let transaction = self.writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut touched = Touched::default();
+        while let Some(job) = batch.jobs.pop_front() {
+            batch.answers.push(job(&transaction, &mut touched)?);
+        }
+        self.accounts.begin_write(&touched.0);
+        transaction.commit()?;
+        self.accounts.end_write(&touched.0);
         Ok(())
     }
 }

@@ -1,7 +1,14 @@
 //! The adapters keep their contracts, on real files and through real failures.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod audit;
+mod child;
 mod conformance;
 mod console;
+mod crash;
+mod failing_disk;
 mod files;
+mod full_disk;
 mod model;
+mod samples;
+mod torn;

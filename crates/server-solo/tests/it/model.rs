@@ -1,5 +1,6 @@
 //! The redb adapter against the fake, row by row, under random operations.
 
+use crate::audit;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
@@ -166,6 +167,8 @@ async fn check(operations: Vec<Operation>) {
         }
     }
     assert_eq!(real.reserved_stamps(NodeId(1)).await, fake.reserved_stamps(NodeId(1)).await);
+    drop(real);
+    audit::mailboxes(&path);
 }
 
 proptest! {
