@@ -29,6 +29,8 @@ use types::{Millis, PhoneNumber};
 const TICK: Duration = Duration::from_secs(1);
 /// The most that a client of a stopping server is told to wait.
 const RECONNECT_WITHIN: Millis = Millis::from_secs(30);
+/// For calls that block (a lookup of a name, a read of a file) when everything else has ended.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Histograms and counters that nobody asks for are folded together this often.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -61,8 +63,9 @@ pub fn run(config: Config) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::temporary("no_runtime", format!("cannot start: {error}")))?;
     let result = runtime.block_on(serve(config));
-    // Whatever still runs has been told to stop and given its time.
-    runtime.shutdown_background();
+    // Whatever still runs has been told to stop and given its time. Its tasks are dropped before this
+    // returns, and with the last of them the stores, which are closed in order.
+    runtime.shutdown_timeout(CLOSE_TIMEOUT);
     result
 }
 
