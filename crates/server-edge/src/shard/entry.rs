@@ -95,3 +95,15 @@ impl Entry {
         self.discarded <= DISCARDED_BYTES_MAX
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand idle connections are the measure of this crate: what is added here is added to each.
+    #[test]
+    fn a_connection_stays_small() {
+        assert!(size_of::<Entry>() <= 176, "{}", size_of::<Entry>());
+        assert!(size_of::<Session>() <= 240, "{}", size_of::<Session>());
+    }
+}

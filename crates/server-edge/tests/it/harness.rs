@@ -38,7 +38,7 @@ use wire::{
 };
 
 /// Longer than anything here takes; a test that waits this long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The token that the core accepts.
 pub const TOKEN: [u8; 32] = [7; 32];
