@@ -102,6 +102,10 @@ pub fn encrypt(
 
 /// Opens what came in and advances the session. What it gives must pass [`Opened::verify`] before it can be
 /// read. Any bytes may arrive.
+///
+/// A session remembers the last five chains of its peer: a redelivery from before that is a
+/// [`DecryptFailure::BadMac`] and no [`DecryptFailure::Duplicate`], so an engine drops envelopes whose ids it
+/// has committed before it comes here.
 pub fn decrypt(
     store: &mut dyn Store,
     arrival: &Arrival<'_>,
@@ -146,7 +150,10 @@ fn decrypt_prekey(
         }
         known.state.steps(header).ok_or(DecryptFailure::TooFarAhead)?;
     }
-    let (prekeys, last_resort) = load_prekeys(store, prekey)?;
+    let (prekeys, last_resort) = match &known {
+        Some(_) => (Prekeys::default(), false),
+        None => load_prekeys(store, prekey)?,
+    };
     let state = known.as_ref().map(|known| known.alone.as_slice());
     let opening = library::open_prekey(local, state, &prekeys, arrival.ciphertext, rng).map_err(refusal)?;
     let opened = open_plaintext(arrival, &opening, prekey.identity)?;
@@ -293,10 +300,8 @@ fn open_plaintext(
     opening: &Opening,
     identity: IdentityKey,
 ) -> Result<Opened, DecryptFailure> {
-    if !Record::read(&opening.advanced)
-        .and_then(|r| r.current_state())
-        .is_some_and(|c| c.state.is_post_quantum())
-    {
+    let advanced = Record::read(&opening.advanced).and_then(|record| record.current_state());
+    if !advanced.is_some_and(|candidate| candidate.state.is_post_quantum()) {
         return Err(DecryptFailure::GuardRefused);
     }
     Opened::read(arrival, &opening.plaintext, identity, None)

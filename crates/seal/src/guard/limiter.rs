@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use types::{DeviceAddress, Millis, Timestamp};
 
-/// Failures that one sender device may cause within [`WINDOW`].
+/// Failures that one sender device may cause within a minute.
 pub const FAILURES_MAX: u32 = 50;
 /// The time in which failures are counted, and the first pause.
 const WINDOW: Millis = Millis::from_mins(1);
