@@ -21,6 +21,17 @@ pub use tally::Tally;
 /// The environment variable that names a file to which a test that cannot run here appends one line: what, and why.
 pub const SKIPPED: &str = "WAXWING_SKIPPED";
 
+/// Says that the running test cannot run on this machine, and why. Whoever calls this returns.
+pub fn skip(reason: &str) {
+    println!("skipped: {reason}");
+    if let Some(path) = std::env::var_os(SKIPPED) {
+        let list = std::fs::OpenOptions::new().append(true).open(path);
+        let mut list = list.expect("the list of skipped tests was made for this run");
+        std::io::Write::write_all(&mut list, format!("{reason}\n").as_bytes())
+            .expect("the list of skipped tests can be written");
+    }
+}
+
 /// The quick part: format, repository checks, clippy, rustdoc.
 pub fn lint(repository: &Repository) -> Result<ExitCode> {
     let mut run = Run::new(repository)?;

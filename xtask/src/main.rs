@@ -45,7 +45,9 @@ fn main() -> Result<ExitCode> {
         Task::Test => ci::test(&repository),
         Task::Wasm { if_changed } => wasm::build(&repository, if_changed).map(|_| ExitCode::SUCCESS),
         Task::Fuzz(options) => fuzz::run(&repository, &options),
-        Task::Demo => demo::play(&repository).map(|()| ExitCode::SUCCESS),
+        Task::Demo => {
+            demo::play(&repository, &mut demo::Stage::standard_output()).map(|()| ExitCode::SUCCESS)
+        }
     }
 }
 

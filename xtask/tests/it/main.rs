@@ -4,6 +4,7 @@
 
 mod advisories;
 mod bans;
+mod demo;
 mod direction;
 mod documents;
 mod files;
