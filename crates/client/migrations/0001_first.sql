@@ -222,12 +222,14 @@ CREATE TABLE sent_device (
   PRIMARY KEY (envelope_id, account, device)
 ) STRICT, WITHOUT ROWID;
 
--- Resends answered within the last hour.
-CREATE TABLE resend_answer (
+-- What was asked of, and answered to, a device within the last hour.
+CREATE TABLE resend_count (
   account BLOB NOT NULL,
   device INTEGER NOT NULL,
+  what TEXT NOT NULL CHECK (what IN ('asked', 'answered')),
   at INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX resend_count_device ON resend_count (account, device, what, at);
 
 -- Asked for before its first acceptance was heard of.
 CREATE TABLE resend_wanted (

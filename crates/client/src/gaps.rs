@@ -2,7 +2,8 @@
 
 use crate::{
     Effect, EventView, SenderView,
-    store::{Stored, contacts, events, gaps, gaps::Gap, inbox},
+    resend::RESENDS_AN_HOUR_MAX,
+    store::{Stored, contacts, events, gaps, gaps::Gap, inbox, sent, sent::Resend},
     turn::Turn,
 };
 use seal::{Body, Content, ResendRequest, Void};
@@ -13,6 +14,8 @@ use types::{DeviceAddress, Millis, Stamp, limits::ENVELOPE_LIFE};
 pub(crate) const ASKS_MAX: u32 = 3;
 /// Pauses before the second and the third time: the other side may be asleep.
 const ASK_AGAIN_AFTER: [Millis; 2] = [Millis::from_hours(1), Millis::from_hours(24)];
+/// When as much was asked for as may be, the rest waits.
+const NO_ROOM_PAUSE: Millis = Millis::from_mins(10);
 /// A row that came before its turn is not missed yet: stores of a fleet may show rows out of order.
 const GRACE: Millis = Millis::from_secs(2);
 /// Counters that one request names (the limit of its format).
@@ -81,6 +84,9 @@ impl Turn<'_> {
             self.advance_gap(gap, &mut requests)?;
         }
         for (device, counters) in requests {
+            if counters.is_empty() {
+                continue;
+            }
             let request = ResendRequest {
                 conversation: Some(signed::direct_conversation(self.me.account(), device.account)),
                 counters,
@@ -110,15 +116,18 @@ impl Turn<'_> {
         } else if gap.asked >= ASKS_MAX {
             gap.ask_at = gap.noticed_at + ENVELOPE_LIFE;
         } else {
-            // The request that leaves now is full; the rest is asked for in the next one.
-            gap.ask_at = now + Millis::from_mins(1);
+            gap.ask_at = now + NO_ROOM_PAUSE;
         }
         gaps::update(self.db, &gap)
     }
 
-    /// Asks for a gap; false if there is no room for it in this round.
+    /// Asks for a gap; false if there is no room for it now.
     fn ask(&mut self, gap: &Gap, requests: &mut BTreeMap<DeviceAddress, Vec<u64>>) -> Stored<bool> {
-        if let Some(envelope_id) = gap.envelope {
+        let now = self.server_now();
+        let asked = sent::resends_since(self.db, Resend::Asked, gap.sender, now - Millis::from_hours(1))?;
+        let room = usize::try_from(RESENDS_AN_HOUR_MAX.saturating_sub(asked)).unwrap_or(0);
+        if let Some(envelope_id) = gap.envelope.filter(|_| room > 0) {
+            sent::count(self.db, Resend::Asked, gap.sender, now)?;
             let request = ResendRequest {
                 conversation: None,
                 counters: Vec::new(),
@@ -126,11 +135,16 @@ impl Turn<'_> {
                 message_id: None,
             };
             self.send_silently(gap.sender.account, Body::ResendRequest(request))?;
-            return Ok(true);
+        }
+        if gap.envelope.is_some() {
+            return Ok(room > 0);
         }
         let counters = requests.entry(gap.sender).or_default();
-        let room = COUNTERS_MAX - counters.len();
-        counters.extend((gap.first..=gap.last).take(room));
+        let room = room.min(COUNTERS_MAX - counters.len());
+        for counter in (gap.first..=gap.last).take(room) {
+            sent::count(self.db, Resend::Asked, gap.sender, now)?;
+            counters.push(counter);
+        }
         Ok(room > 0)
     }
 

@@ -8,6 +8,7 @@ use crate::{
         outbox,
         outbox::{Lane, LaneClass},
         sent,
+        sent::Resend,
     },
     turn::Turn,
 };
@@ -16,8 +17,8 @@ use types::{AccountId, DeviceAddress, EnvelopeId, Millis, limits::ENVELOPE_LIFE}
 
 /// Resends of one message.
 const RESENDS_MAX: u32 = 3;
-/// Resends to one device within an hour.
-const ANSWERS_AN_HOUR_MAX: u32 = 50;
+/// Resends with one device within an hour: as many as are answered, and no more than that are asked for.
+pub(crate) const RESENDS_AN_HOUR_MAX: u64 = 50;
 
 /// What a request is about, as `void` names it.
 enum Wanted {
@@ -68,7 +69,7 @@ impl Turn<'_> {
         match content {
             Some(content) if allowed && self.may_answer(by)? => {
                 sent::count_resend(self.db, envelope)?;
-                sent::count_answer(self.db, by, self.server_now())?;
+                sent::count(self.db, Resend::Answered, by, self.server_now())?;
                 let content = Content { original_stamp: Some(stamp), ..content };
                 self.queue_silently(by.account, None, &content)
             }
@@ -97,7 +98,7 @@ impl Turn<'_> {
             return Ok(());
         }
         messages::count_resend(self.db, message.seq)?;
-        sent::count_answer(self.db, by, self.server_now())?;
+        sent::count(self.db, Resend::Answered, by, self.server_now())?;
         let body = Body::Text(Text::from(message.text.as_str()));
         let content = Content {
             counter: message.counter,
@@ -112,7 +113,7 @@ impl Turn<'_> {
         if !self.may_answer(by)? {
             return Ok(());
         }
-        sent::count_answer(self.db, by, self.server_now())?;
+        sent::count(self.db, Resend::Answered, by, self.server_now())?;
         let (counters, envelope_id) = match wanted {
             Wanted::Counter(counter) => (vec![counter], None),
             Wanted::Envelope(envelope) => (Vec::new(), Some(envelope)),
@@ -123,7 +124,7 @@ impl Turn<'_> {
 
     fn may_answer(&self, by: DeviceAddress) -> Stored<bool> {
         let hour_ago = self.server_now() - Millis::from_hours(1);
-        Ok(sent::answers_since(self.db, by, hour_ago)? < ANSWERS_AN_HOUR_MAX)
+        Ok(sent::resends_since(self.db, Resend::Answered, by, hour_ago)? < RESENDS_AN_HOUR_MAX)
     }
 
     fn is_young(&self, at: types::Timestamp) -> bool {

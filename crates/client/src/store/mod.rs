@@ -11,7 +11,7 @@
 //!     └── delivery   how far ours got          peer_read     how far others have read
 //! outbox             what is to be sent
 //! └── outbox_sealed  its ciphertexts, once sealed
-//! sent, sent_device  what was sealed to whom, 30 days; resend_answer, resend_wanted
+//! sent, sent_device  what was sealed to whom, 30 days; resend_count, resend_wanted
 //! receipt_due        delivered receipts that were not queued yet
 //! seen               ids of the last 60 days   heard         highest counters
 //! gap                what is missing           held          what waits for a device list

@@ -99,20 +99,41 @@ pub(crate) fn count_resend(db: &Connection, envelope: EnvelopeId) -> Stored<()> 
     Ok(())
 }
 
-/// Answers that were given to a device since a time.
-pub(crate) fn answers_since(db: &Connection, to: DeviceAddress, since: Timestamp) -> Stored<u32> {
-    let mut statement = db.prepare_cached(
-        "SELECT count(*) FROM resend_answer WHERE account = ?1 AND device = ?2 AND at > ?3",
-    )?;
-    Ok(statement
-        .query_row(params![to.account.as_bytes(), to.device.get(), millis(since)], |row| row.get(0))?)
+/// Which side of a resend is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resend {
+    /// We asked for it.
+    Asked,
+    /// We answered a request.
+    Answered,
 }
 
-pub(crate) fn count_answer(db: &Connection, to: DeviceAddress, now: Timestamp) -> Stored<()> {
-    db.execute(
-        "INSERT INTO resend_answer (account, device, at) VALUES (?1, ?2, ?3)",
-        params![to.account.as_bytes(), to.device.get(), millis(now)],
+impl Resend {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Answered => "answered",
+        }
+    }
+}
+
+/// How many there were with a device since a time.
+pub(crate) fn resends_since(
+    db: &Connection,
+    what: Resend,
+    device: DeviceAddress,
+    since: Timestamp,
+) -> Stored<u64> {
+    let mut statement = db.prepare_cached(
+        "SELECT count(*) FROM resend_count WHERE account = ?1 AND device = ?2 AND what = ?3 AND at > ?4",
     )?;
+    let key = params![device.account.as_bytes(), device.device.get(), what.word(), millis(since)];
+    Ok(statement.query_row(key, |row| row.number(0))?)
+}
+
+pub(crate) fn count(db: &Connection, what: Resend, device: DeviceAddress, now: Timestamp) -> Stored<()> {
+    db.prepare_cached("INSERT INTO resend_count (account, device, what, at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![device.account.as_bytes(), device.device.get(), what.word(), millis(now)])?;
     Ok(())
 }
 
@@ -134,10 +155,10 @@ pub(crate) fn take_wanted(db: &Connection, envelope: EnvelopeId) -> Stored<Vec<D
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Forgets sends before one time and answers before another.
-pub(crate) fn prune(db: &Connection, sent_before: Timestamp, answered_before: Timestamp) -> Stored<()> {
+/// Forgets sends before one time, and counts before another.
+pub(crate) fn prune(db: &Connection, sent_before: Timestamp, counted_before: Timestamp) -> Stored<()> {
     db.execute("DELETE FROM sent WHERE at < ?1", [millis(sent_before)])?;
-    db.execute("DELETE FROM resend_answer WHERE at < ?1", [millis(answered_before)])?;
+    db.execute("DELETE FROM resend_count WHERE at < ?1", [millis(counted_before)])?;
     db.execute("DELETE FROM resend_wanted WHERE NOT EXISTS (SELECT 1 FROM sent WHERE sent.envelope_id = resend_wanted.envelope_id)", [])?;
     Ok(())
 }

@@ -1,8 +1,13 @@
 //! Engines against a server in memory, whose faults the tests choose.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod connection;
 mod conversation;
+mod devices;
 mod faults;
+mod gaps;
 mod outbox;
+mod profile;
+mod queries;
 mod server;
 mod world;

@@ -148,6 +148,10 @@ impl World {
         person.cut();
     }
 
+    pub fn poll(&mut self, who: usize) {
+        self.people[who].poll();
+    }
+
     pub fn handle(&mut self, who: usize, event: Event) {
         let now = self.now;
         let person = &mut self.people[who];

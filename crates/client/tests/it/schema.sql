@@ -1,0 +1,298 @@
+CREATE TABLE chat (
+  account BLOB PRIMARY KEY,
+  conversation BLOB NOT NULL UNIQUE,
+  counter INTEGER NOT NULL DEFAULT 0,    -- the last one that this device gave
+  read_up_to BLOB                        -- the newest stamp that was marked read here
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contact (
+  account BLOB PRIMARY KEY,
+  name TEXT,
+  claimed_phone TEXT,                    -- what content said; not shown before it was checked
+  verified INTEGER NOT NULL DEFAULT 0,   -- the safety number was compared
+  closed INTEGER NOT NULL DEFAULT 0,
+  heard INTEGER NOT NULL DEFAULT 0       -- something of it was opened and verified
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE delivery (
+  message INTEGER NOT NULL REFERENCES message (seq),
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  delivered_at INTEGER,
+  read_at INTEGER,
+  PRIMARY KEY (message, account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE device_list (
+  account BLOB PRIMARY KEY,
+  version INTEGER NOT NULL,
+  list BLOB NOT NULL,
+  fetched_at INTEGER NOT NULL,
+  stale INTEGER NOT NULL DEFAULT 0       -- the server said that there is another one
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE event (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  batch INTEGER NOT NULL,                -- one a drain; what comes live has one of its own
+  stamp BLOB,                            -- orders messages within what one drain brought
+  kind TEXT NOT NULL,
+  chat BLOB NOT NULL,
+  message INTEGER REFERENCES message (seq),
+  account BLOB,
+  device INTEGER,
+  first INTEGER,
+  last INTEGER,
+  word TEXT,
+  ids BLOB,
+  flag INTEGER
+) STRICT;
+
+CREATE INDEX event_order ON event (batch, stamp, id);
+
+CREATE TABLE gap (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  first INTEGER NOT NULL,                -- 0 for an envelope
+  last INTEGER NOT NULL,
+  envelope_id BLOB UNIQUE,
+  stamp BLOB NOT NULL,                   -- of the envelope that showed the gap
+  reason TEXT NOT NULL,
+  silent INTEGER NOT NULL DEFAULT 0,     -- nothing that history shows: no event is logged
+  shown INTEGER NOT NULL DEFAULT 0,      -- an event was logged
+  asked INTEGER NOT NULL DEFAULT 0,
+  ask_at INTEGER NOT NULL,
+  noticed_at INTEGER NOT NULL,
+  permanent INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX gap_sender ON gap (account, device, first);
+
+CREATE TABLE heard (
+  chat BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  counter INTEGER NOT NULL,
+  PRIMARY KEY (chat, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE held (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  envelope_id BLOB NOT NULL,
+  envelope BLOB NOT NULL,                -- as it was delivered
+  opened BLOB,                           -- what came out of it, if the session could open it
+  since INTEGER NOT NULL,
+  UNIQUE (account, device, envelope_id)
+) STRICT;
+
+CREATE TABLE last_resort_use (
+  kem_prekey INTEGER NOT NULL,
+  signed_prekey INTEGER NOT NULL,
+  base_key BLOB NOT NULL,
+  PRIMARY KEY (kem_prekey, signed_prekey, base_key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE list_contradiction (
+  account BLOB NOT NULL,
+  version INTEGER NOT NULL,
+  PRIMARY KEY (account, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE list_seen (
+  account BLOB NOT NULL,
+  version INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  PRIMARY KEY (account, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE message (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, -- order of arrival here; orders what has no stamp yet
+  id BLOB NOT NULL,
+  chat BLOB NOT NULL,
+  sender BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  counter INTEGER NOT NULL,
+  sent_at INTEGER NOT NULL,
+  stamp BLOB,
+  text TEXT NOT NULL,
+  envelope_id BLOB,                      -- received: what it came in
+  failure TEXT,                          -- ours: the word of the refusal that ended it
+  resends INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (sender, id)
+) STRICT;
+
+CREATE INDEX message_counter ON message (chat, sender, device, counter);
+
+CREATE INDEX message_envelope ON message (envelope_id) WHERE envelope_id IS NOT NULL;
+
+CREATE INDEX message_order ON message (chat, stamp, seq);
+
+CREATE VIRTUAL TABLE message_text USING fts5 (
+  text, content = 'message', content_rowid = 'seq', tokenize = 'unicode61 remove_diacritics 2'
+);
+
+CREATE TABLE number (
+  phone TEXT PRIMARY KEY,
+  account BLOB NOT NULL UNIQUE,
+  checked_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outbox (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,  -- first in, first out within a lane
+  recipient BLOB NOT NULL,
+  lane INTEGER NOT NULL,                 -- 0: what history shows; 1: receipts, requests, resends
+  message INTEGER REFERENCES message (seq),
+  content BLOB NOT NULL,                 -- without views of lists, which are added when it is sealed
+  envelope_id BLOB UNIQUE,               -- set when it is sealed
+  tries INTEGER NOT NULL DEFAULT 0,
+  not_before INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE INDEX outbox_lane ON outbox (recipient, lane, id);
+
+CREATE TABLE outbox_sealed (
+  outbox INTEGER NOT NULL REFERENCES outbox (id) ON DELETE CASCADE,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  registration INTEGER NOT NULL,
+  kind INTEGER NOT NULL,
+  ciphertext BLOB NOT NULL,
+  PRIMARY KEY (outbox, account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE peer_read (
+  chat BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  up_to BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (chat, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE prekey (
+  kind TEXT NOT NULL CHECK (kind IN ('one_time', 'signed', 'kem')),
+  id INTEGER NOT NULL,
+  record BLOB NOT NULL,
+  public_key BLOB NOT NULL,
+  signature BLOB NOT NULL,
+  last_resort INTEGER NOT NULL DEFAULT 0,
+  made_at INTEGER NOT NULL,
+  uploaded_at INTEGER,
+  replaced_at INTEGER,                   -- the server gives out another one since then
+  PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE profile (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  server TEXT NOT NULL,
+  server_pin BLOB,
+  phone TEXT NOT NULL,
+  name TEXT,
+  account BLOB NOT NULL,
+  account_secret BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  registration INTEGER NOT NULL,
+  device_secret BLOB NOT NULL,
+  identity BLOB NOT NULL,
+  token BLOB NOT NULL,
+  list_version INTEGER NOT NULL,         -- the highest version that a signature was ever asked for
+  registration_session TEXT,             -- bound to the one-time code
+  registered INTEGER NOT NULL DEFAULT 0,
+  connection_number INTEGER NOT NULL DEFAULT 0,
+  incarnation BLOB,                      -- of the server that has our list and keys
+  highest_stamp BLOB,
+  prekey_next INTEGER NOT NULL,
+  keys_unsure INTEGER NOT NULL DEFAULT 0, -- an upload of one-time keys has an unknown outcome
+  clock_offset INTEGER,                  -- server's clock minus ours, in milliseconds
+  clock_suspect INTEGER,                 -- an offset that no second connection has confirmed yet
+  clock_heard INTEGER NOT NULL DEFAULT 0 -- the server's clock at the last believed hello
+) STRICT;
+
+CREATE TABLE quarantine (
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  envelope_id BLOB NOT NULL,
+  envelope BLOB NOT NULL,
+  opened BLOB,                           -- what came out of it, if it could be opened
+  reason TEXT NOT NULL,
+  by_version TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (account, device, envelope_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE ratchet (
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  record BLOB NOT NULL,
+  PRIMARY KEY (account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE receipt_due (
+  chat BLOB NOT NULL,
+  message_id BLOB NOT NULL,
+  stamp BLOB NOT NULL,
+  PRIMARY KEY (chat, message_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE renewal (
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  wanted INTEGER NOT NULL,
+  done_at INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE resend_count (
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  what TEXT NOT NULL CHECK (what IN ('asked', 'answered')),
+  at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX resend_count_device ON resend_count (account, device, what, at);
+
+CREATE TABLE resend_wanted (
+  envelope_id BLOB NOT NULL,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  PRIMARY KEY (envelope_id, account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE seen (
+  sender BLOB NOT NULL,
+  id BLOB NOT NULL,
+  at INTEGER NOT NULL,
+  PRIMARY KEY (sender, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX seen_at ON seen (at);
+
+CREATE TABLE sender_key (
+  group_id BLOB NOT NULL,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  record BLOB NOT NULL,
+  PRIMARY KEY (group_id, account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sent (
+  envelope_id BLOB PRIMARY KEY,
+  recipient BLOB NOT NULL,
+  message INTEGER REFERENCES message (seq),
+  content BLOB,                          -- of what history does not show
+  stamp BLOB,
+  at INTEGER NOT NULL,
+  resends INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sent_at ON sent (at);
+
+CREATE TABLE sent_device (
+  envelope_id BLOB NOT NULL REFERENCES sent (envelope_id) ON DELETE CASCADE,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  identity BLOB NOT NULL,
+  PRIMARY KEY (envelope_id, account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX sent_message ON sent (message) WHERE message IS NOT NULL;
