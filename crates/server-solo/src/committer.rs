@@ -169,3 +169,110 @@ impl<J> Drop for Committer<J> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+    /// A committer whose batches are seen, and that waits to be let on before each.
+    struct Watched {
+        committer: Committer<u32>,
+        batches: Receiver<Vec<u32>>,
+        go_on: SyncSender<Result<(), String>>,
+        poison: Poison,
+    }
+
+    impl Watched {
+        fn start() -> Self {
+            let (seen, batches) = sync_channel(1_000);
+            let (go_on, gate) = sync_channel::<Result<(), String>>(1_000);
+            let poison = Poison::default();
+            let commit = move |batch: &mut Batch<u32>| {
+                seen.send(batch.jobs.drain(..).collect()).unwrap();
+                gate.recv().unwrap()
+            };
+            let committer = Committer::start("test", poison.clone(), commit).unwrap();
+            Self { committer, batches, go_on, poison }
+        }
+
+        fn push(&self, urgency: Urgency, job: u32) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let room = runtime.block_on(self.committer.room(0)).unwrap();
+            self.committer.push(room, urgency, job);
+        }
+    }
+
+    #[test]
+    fn everything_queued_is_one_batch_in_order() {
+        let watched = Watched::start();
+        watched.push(Urgency::Now, 0);
+        assert_eq!(watched.batches.recv().unwrap(), [0]);
+        for job in 1..100 {
+            watched.push(if job % 3 == 0 { Urgency::Patient } else { Urgency::Now }, job);
+        }
+        watched.go_on.send(Ok(())).unwrap();
+        assert_eq!(watched.batches.recv().unwrap(), (1..100).collect::<Vec<_>>());
+        watched.go_on.send(Ok(())).unwrap();
+    }
+
+    #[test]
+    fn patient_work_is_committed_without_urgent_work() {
+        let watched = Watched::start();
+        watched.push(Urgency::Patient, 7);
+        assert_eq!(watched.batches.recv().unwrap(), [7]);
+        watched.go_on.send(Ok(())).unwrap();
+    }
+
+    #[test]
+    fn the_end_commits_what_is_queued() {
+        let watched = Watched::start();
+        watched.push(Urgency::Patient, 7);
+        watched.go_on.send(Ok(())).unwrap();
+        drop(watched.committer);
+        assert_eq!(watched.batches.recv().unwrap(), [7]);
+    }
+
+    #[test]
+    fn an_error_is_the_end() {
+        let watched = Watched::start();
+        watched.push(Urgency::Now, 1);
+        watched.go_on.send(Err("the disk is gone".to_owned())).unwrap();
+        watched.push(Urgency::Now, 2);
+        drop(watched.committer);
+        assert_eq!(watched.poison.check(), Err(StoreError::Poisoned("the disk is gone".to_owned())));
+        let committed: Vec<_> = watched.batches.iter().flatten().collect();
+        assert!(committed == [1] || committed == [1, 2] && watched.poison.check().is_err());
+    }
+
+    #[test]
+    fn a_panic_is_the_end() {
+        let poison = Poison::default();
+        let commit = |_: &mut Batch<u32>| panic!("damage");
+        let committer = Committer::start("test", poison.clone(), commit).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let room = runtime.block_on(committer.room(0)).unwrap();
+        committer.push(room, Urgency::Now, 1);
+        drop(committer);
+        assert!(poison.check().unwrap_err().is_poisoned());
+    }
+
+    #[test]
+    fn the_queue_is_bounded_by_bytes() {
+        use futures_util::FutureExt as _;
+        let watched = Watched::start();
+        let half = QUEUE_KIB_MAX as usize * 1_024 / 2;
+        let first = watched.committer.room(half).now_or_never().unwrap().unwrap();
+        assert!(watched.committer.room(half).now_or_never().is_none(), "not quite two halves fit");
+        watched.committer.push(first, Urgency::Now, 1);
+        assert_eq!(watched.batches.recv().unwrap(), [1]);
+        assert!(watched.committer.room(half).now_or_never().is_none(), "a job counts until it is committed");
+        watched.go_on.send(Ok(())).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert!(
+            runtime.block_on(watched.committer.room(usize::MAX)).is_ok(),
+            "the largest job waits for all of it"
+        );
+    }
+}

@@ -123,6 +123,20 @@ fn write_format(marker: &Path) -> std::io::Result<()> {
     sync_parent(marker)
 }
 
+/// Removes what a crash may have left of a file that was being made.
+pub(crate) fn remove_leftover(path: &Path) -> Result<(), OpenError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(OpenError::io(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Gives a finished file its name.
+pub(crate) fn rename_durably(from: &Path, to: &Path) -> Result<(), OpenError> {
+    let renamed = File::open(from).and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(from, to));
+    renamed.and_then(|()| sync_parent(to)).map_err(OpenError::io(to))
+}
+
 /// Makes an empty file that only its owner can read, unless there is one.
 pub(crate) fn create_private(path: &Path) -> Result<(), OpenError> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);

@@ -9,7 +9,8 @@ pub type SessionId = [u8; 16];
 /// Registration sessions.
 #[async_trait::async_trait]
 pub trait Registrations: Send + Sync + 'static {
-    /// Stores a session; it replaces every earlier unfinished one for the number, whose codes are void.
+    /// Stores a session; it replaces every earlier one for the number, whose codes are void even if they
+    /// have proved it: whoever asks last is whoever holds the telephone now.
     async fn begin(&self, session: RegistrationSession) -> Result<(), StoreError>;
 
     /// Tries a code. The try is counted durably before it is compared, so that no number of parallel

@@ -5,8 +5,9 @@ use std::{
     collections::BTreeMap,
     io::{IsTerminal as _, Write as _},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
-use types::{MailboxId, PhoneNumber, Redact};
+use types::{MailboxId, PhoneNumber, Redact, limits};
 
 /// Codes kept for the administrator; the oldest goes when there are more.
 const CODES_MAX: usize = 10_000;
@@ -22,8 +23,16 @@ pub struct ConsoleTexter {
 #[derive(Debug, Default)]
 struct Codes {
     sent: u64,
-    by_number: BTreeMap<PhoneNumber, (u64, Redact<String>)>,
+    by_number: BTreeMap<PhoneNumber, Kept>,
     by_age: BTreeMap<u64, PhoneNumber>,
+}
+
+/// A code, and when it was sent: by the directory's life of a code it is void some time after.
+#[derive(Debug)]
+struct Kept {
+    age: u64,
+    sent_at: Instant,
+    code: Redact<String>,
 }
 
 impl ConsoleTexter {
@@ -32,10 +41,13 @@ impl ConsoleTexter {
         Self { shows: std::io::stderr().is_terminal(), codes: Mutex::default() }
     }
 
-    /// The newest code for this number, until it was [`taken back`](Self::forget) or pushed out by many
-    /// newer ones. Whether it is still good is the directory's to say.
+    /// The newest code for this number, until it is too old, was [`taken back`](Self::forget) or pushed
+    /// out by many newer ones. Whether tries are left is the directory's to say.
     pub fn pending(&self, number: &PhoneNumber) -> Option<Redact<String>> {
-        self.lock().by_number.get(number).map(|(_, code)| code.clone())
+        let codes = self.lock();
+        let kept = codes.by_number.get(number)?;
+        let good = kept.sent_at.elapsed() < limits::CODE_LIFE.as_duration();
+        good.then(|| kept.code.clone())
     }
 
     /// The code was used, or is too old.
@@ -58,7 +70,8 @@ impl Codes {
     fn keep(&mut self, number: &PhoneNumber, code: &Redact<String>) {
         self.remove(number);
         self.sent += 1;
-        self.by_number.insert(number.clone(), (self.sent, code.clone()));
+        let kept = Kept { age: self.sent, sent_at: Instant::now(), code: code.clone() };
+        self.by_number.insert(number.clone(), kept);
         self.by_age.insert(self.sent, number.clone());
         if self.by_number.len() > CODES_MAX
             && let Some((_, oldest)) = self.by_age.pop_first()
@@ -68,8 +81,8 @@ impl Codes {
     }
 
     fn remove(&mut self, number: &PhoneNumber) {
-        if let Some((age, _)) = self.by_number.remove(number) {
-            self.by_age.remove(&age);
+        if let Some(kept) = self.by_number.remove(number) {
+            self.by_age.remove(&kept.age);
         }
     }
 }

@@ -99,3 +99,52 @@ impl Counter {
         enough.map_or(spend.window, |(slice, _)| end_of(*slice).since(spend.now))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+    fn spend(subject: u64, now: Timestamp) -> Spend {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&subject.to_be_bytes());
+        Spend { quota: "messages", subject: hash, amount: 1, limit: 1, window: Millis::from_mins(1), now }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_what_ends_first_is_forgotten() {
+        let mut quotas = Quotas::default();
+        for subject in 0..COUNTERS_MAX as u64 + 10 {
+            let now = NOW + Millis(subject / 10);
+            assert_eq!(quotas.spend(&spend(subject, now)), SpendOutcome::Allowed);
+        }
+        assert_eq!((quotas.counters.len(), quotas.ends.len()), (COUNTERS_MAX, COUNTERS_MAX));
+        let now = NOW + Millis(COUNTERS_MAX as u64 / 10);
+        let newest = quotas.spend(&spend(COUNTERS_MAX as u64, now));
+        assert!(matches!(newest, SpendOutcome::RetryAfter(_)), "the newest is kept");
+    }
+
+    #[test]
+    fn counters_that_ended_are_forgotten() {
+        let mut quotas = Quotas::default();
+        for subject in 0..1_000 {
+            quotas.spend(&spend(subject, NOW));
+        }
+        for subject in 0..1_000 {
+            let refused = quotas.spend(&spend(subject, NOW));
+            assert!(matches!(refused, SpendOutcome::RetryAfter(_)));
+        }
+        quotas.spend(&spend(5_000, NOW + Millis::from_mins(2)));
+        assert_eq!((quotas.counters.len(), quotas.ends.len()), (1, 1));
+    }
+
+    #[test]
+    fn asking_keeps_nothing() {
+        let mut quotas = Quotas::default();
+        for subject in 0..1_000 {
+            quotas.spend(&Spend { amount: 0, ..spend(subject, NOW) });
+        }
+        assert_eq!((quotas.counters.len(), quotas.ends.len()), (0, 0));
+    }
+}

@@ -56,13 +56,10 @@ impl RedbMailboxes {
     /// Opens the file, or makes it. After a crash the file is checked first, which takes time in
     /// proportion to its size.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        files::create_private(path)?;
-        let cause = |error: redb::Error| OpenError::Io { path: path.to_owned(), cause: error.to_string() };
-        let database = Builder::new().set_cache_size(CACHE_BYTES).create(path);
-        let database = Arc::new(database.map_err(|error| cause(error.into()))?);
-        if let Some(found) = prepare(&database).map_err(cause)? {
-            return Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT });
+        if !path.exists() {
+            make(path)?;
         }
+        let database = Arc::new(open_database(path)?);
         let poison = Poison::default();
         let committer = Committer::start("mailbox-commit", poison.clone(), {
             let database = database.clone();
@@ -90,6 +87,25 @@ impl RedbMailboxes {
         });
         self.committer.push(room, Urgency::Now, work);
         answer.await.map_err(|_| self.poison.error())
+    }
+}
+
+/// Makes the file aside and renames it, so that a crash leaves no half of one.
+fn make(path: &Path) -> Result<(), OpenError> {
+    let aside = path.with_extension("new");
+    files::remove_leftover(&aside)?;
+    files::create_private(&aside)?;
+    drop(open_database(&aside)?);
+    files::rename_durably(&aside, path)
+}
+
+fn open_database(path: &Path) -> Result<Database, OpenError> {
+    let cause = |error: redb::Error| OpenError::Io { path: path.to_owned(), cause: error.to_string() };
+    let database = Builder::new().set_cache_size(CACHE_BYTES).create(path);
+    let database = database.map_err(|error| cause(error.into()))?;
+    match prepare(&database).map_err(cause)? {
+        Some(found) => Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT }),
+        None => Ok(database),
     }
 }
 

@@ -80,3 +80,66 @@ impl AccountCache {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn account(n: u8, list_version: u64) -> Account {
+        Account {
+            id: AccountId::from_bytes([n; 16]),
+            key: [0; 32],
+            phone: None,
+            closed: true,
+            list_version,
+            list: Bytes::new(),
+            devices: Vec::new(),
+        }
+    }
+
+    fn version(cache: &AccountCache, n: u8) -> Option<u64> {
+        cache.get(AccountId::from_bytes([n; 16])).map(|account| account.list_version)
+    }
+
+    #[test]
+    fn what_was_read_is_kept_until_it_is_written() {
+        let cache = AccountCache::default();
+        cache.insert(cache.begin_read(), &account(1, 1));
+        cache.insert(cache.begin_read(), &account(2, 1));
+        assert_eq!(version(&cache, 1), Some(1));
+        cache.begin_write(&[account(1, 0).id]);
+        assert_eq!(version(&cache, 1), None, "from before the commit on");
+        assert_eq!(version(&cache, 2), Some(1));
+        cache.end_write(&[account(1, 0).id]);
+        assert_eq!(version(&cache, 1), None);
+        cache.insert(cache.begin_read(), &account(1, 2));
+        assert_eq!(version(&cache, 1), Some(2));
+    }
+
+    #[test]
+    fn a_read_that_a_write_overtook_is_not_kept() {
+        let cache = AccountCache::default();
+        let before = cache.begin_read();
+        cache.begin_write(&[account(1, 0).id]);
+        let during = cache.begin_read();
+        cache.insert(before, &account(1, 1));
+        cache.insert(during, &account(1, 1));
+        assert_eq!(version(&cache, 1), None);
+        cache.end_write(&[account(1, 0).id]);
+        cache.insert(before, &account(1, 1));
+        cache.insert(during, &account(1, 1));
+        assert_eq!(version(&cache, 1), None, "nobody knows whether they saw the write");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let cache = AccountCache::default();
+        for n in 0..2 * ACCOUNTS_MAX {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+            cache.insert(cache.begin_read(), &Account { id: AccountId::from_bytes(id), ..account(0, 1) });
+        }
+        assert_eq!(cache.lock().accounts.len(), ACCOUNTS_MAX);
+    }
+}

@@ -56,7 +56,7 @@ fn stored(connection: &Connection, session: SessionId) -> rusqlite::Result<Optio
 }
 
 fn begin(connection: &Connection, session: &RegistrationSession) -> rusqlite::Result<()> {
-    let void = "DELETE FROM registrations WHERE phone = ? AND NOT proved";
+    let void = "DELETE FROM registrations WHERE phone = ?";
     connection.prepare_cached(void)?.execute([session.phone.e164()])?;
     let sql = "INSERT OR REPLACE INTO registrations VALUES (?, ?, ?, ?, 0, 0)";
     connection.prepare_cached(sql)?.execute(params![

@@ -10,5 +10,6 @@ mod failing_disk;
 mod files;
 mod full_disk;
 mod model;
+mod redb_mailboxes;
 mod samples;
 mod torn;

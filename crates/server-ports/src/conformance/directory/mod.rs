@@ -26,7 +26,7 @@ pub const CASES: &[Case<dyn Directory>] = cases![dyn Directory:
     registrations::the_right_code_proves_the_number,
     registrations::tries_are_counted_and_end,
     registrations::parallel_tries_are_no_more_than_allowed,
-    registrations::a_later_session_voids_an_unfinished_one,
+    registrations::a_later_session_voids_every_earlier_one,
     registrations::sessions_end,
     creation::an_account_is_as_it_was_given,
     creation::needs_a_session_that_proved_the_number,

@@ -49,7 +49,7 @@ pub(super) async fn parallel_tries_are_no_more_than_allowed(dir: Dir<'_>) {
     assert_eq!(answers.iter().filter(|answer| **answer == Attempt::Exhausted).count(), 95);
 }
 
-pub(super) async fn a_later_session_voids_an_unfinished_one(dir: Dir<'_>) {
+pub(super) async fn a_later_session_voids_every_earlier_one(dir: Dir<'_>) {
     begin(dir, 1, 1).await;
     begin(dir, 2, 2).await;
     prove(dir, 3, 1).await;
@@ -57,8 +57,10 @@ pub(super) async fn a_later_session_voids_an_unfinished_one(dir: Dir<'_>) {
     assert_eq!(attempt(dir, 2, CODE).await, Attempt::Proved(phone(2)), "another number's is not");
     begin(dir, 4, 1).await;
     dir.reopen().await;
-    let outcome = create(dir, new_account(1, 3, 1)).await;
-    assert_eq!(outcome, CreateOutcome::Created { closed: None }, "a proved session is not voided");
+    assert_eq!(attempt(dir, 3, CODE).await, Attempt::Unknown, "a code that proved the number is void too");
+    assert_eq!(create(dir, new_account(1, 3, 1)).await, CreateOutcome::NoSession);
+    assert_eq!(attempt(dir, 4, CODE).await, Attempt::Proved(phone(1)));
+    assert_eq!(create(dir, new_account(1, 4, 1)).await, CreateOutcome::Created { closed: None });
 }
 
 pub(super) async fn sessions_end(dir: Dir<'_>) {

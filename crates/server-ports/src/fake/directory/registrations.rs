@@ -47,7 +47,7 @@ impl Tables {
 impl Registrations for FakeDirectory {
     async fn begin(&self, session: RegistrationSession) -> Result<(), StoreError> {
         self.write(|tables| {
-            tables.sessions.retain(|_, other| other.proved || other.session.phone != session.phone);
+            tables.sessions.retain(|_, other| other.session.phone != session.phone);
             let stored = StoredSession { wrong_tries: 0, proved: false, session };
             tables.sessions.insert(stored.session.id, stored);
         })
