@@ -42,7 +42,8 @@ impl Meter {
 
 /// User and system time of all threads.
 fn cpu(pid: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the measured process is gone")?;
+    let stat =
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the measured process is gone")?;
     // The command name may hold spaces; the fields after its closing parenthesis are numbers.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
@@ -51,7 +52,8 @@ fn cpu(pid: u32) -> Result<Duration> {
 
 /// Resident memory in bytes.
 pub(crate) fn resident(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).context("the measured process is gone")?;
+    let status =
+        std::fs::read_to_string(format!("/proc/{pid}/status")).context("the measured process is gone")?;
     let kilobytes = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))

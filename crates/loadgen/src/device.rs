@@ -1,12 +1,12 @@
 //! Devices that speak the protocol and seal nothing: their ciphertexts are random bytes.
 
 use anyhow::{Context, Result, anyhow, bail};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bytes::Bytes;
-use client_net::{
-    CertificatePin, Dialer, ServerUrl, Socket,
-    registration::{NewAccount, ask_for_code, register},
-};
-use rand::{Rng, RngCore, rngs::OsRng, TryRngCore};
+use client::{HttpMethod, HttpRequest};
+use client_net::{CertificatePin, Dialer, ServerUrl, Socket, exchange};
+use rand::{Rng, RngCore, TryRngCore, rngs::OsRng};
+use serde_json::{Value, json};
 use signed::{AccountSecret, DeviceListDraft, DeviceSecret, IdentityKey, ListedDevice, SessionProof};
 use std::{
     io::{BufRead, BufReader, Write},
@@ -14,7 +14,9 @@ use std::{
     path::PathBuf,
     time::SystemTime,
 };
-use types::{DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, PhoneNumber, Redact, RegistrationId, Timestamp};
+use types::{
+    DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, PhoneNumber, Redact, RegistrationId, Timestamp,
+};
 use wire::{
     Authenticate, ClientFrame, EnvelopeKind, KemPrekey, KeyUpload, Push, Request, Response, SealedFor, Send,
     ServerFrame, SignedPrekey, Urgency, version,
@@ -42,7 +44,8 @@ impl Service {
     /// Registers one account with one device.
     pub(crate) async fn register(&self, index: usize) -> Result<Device> {
         let phone: PhoneNumber = format!("+1555{:07}", 1_000_000 + index).parse()?;
-        let session = ask_for_code(&self.dialer, &phone).await?.session;
+        let begun = self.post("/v1/registrations", &json!({ "phone": phone.e164() })).await?;
+        let session = begun["session"].as_str().context("no session")?;
         let code = self.code(&phone)?;
         let mut rng = OsRng.unwrap_err();
         let account = AccountSecret::random(&mut rng);
@@ -60,26 +63,44 @@ impl Service {
         let list = draft.sign(&account)?;
         let mut token = [0; 32];
         rng.fill_bytes(&mut token);
-        let new = NewAccount {
-            replace: true,
-            account_key: Bytes::copy_from_slice(account.public().as_bytes()),
-            device_list: Bytes::copy_from_slice(list.as_bytes()),
-            token: Redact::new(token),
-            keys: keys(&mut rng).encode(),
-        };
-        register(&self.dialer, &session, &code, &new).await?;
+        let new = json!({
+            "code": code,
+            "replace": true,
+            "account_key": BASE64.encode(account.public().as_bytes()),
+            "device_list": BASE64.encode(list.as_bytes()),
+            "token": BASE64.encode(token),
+            "keys": BASE64.encode(keys(&mut rng).encode()),
+        });
+        self.post(&format!("/v1/registrations/{session}/account"), &new).await?;
         let mailbox = DeviceAddress::new(id, DeviceNumber::PRIMARY).mailbox(registration);
         Ok(Device { mailbox, secret, token, connections: 0 })
     }
 
+    async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = HttpRequest {
+            method: HttpMethod::Post,
+            origin: self.dialer.url().to_string(),
+            server_pin: None,
+            path: path.to_owned(),
+            body: body.to_string().into_bytes(),
+        };
+        let answer = exchange(&self.dialer, &request).await?;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        if !(200..300).contains(&answer.status) {
+            bail!("the server answered {} to {path}: {text}", answer.status);
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+
     /// The pending code, by the operator's socket.
     fn code(&self, phone: &PhoneNumber) -> Result<String> {
-        let mut stream = UnixStream::connect(self.data.join("admin.sock")).context("the server's admin socket")?;
-        let question = serde_json::json!({ "command": "code", "phone": phone.e164() });
+        let mut stream =
+            UnixStream::connect(self.data.join("admin.sock")).context("the server's admin socket")?;
+        let question = json!({ "command": "code", "phone": phone.e164() });
         writeln!(stream, "{question}")?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line)?;
-        let answer: serde_json::Value = serde_json::from_str(&line)?;
+        let answer: Value = serde_json::from_str(&line)?;
         answer["code"].as_str().map(str::to_owned).ok_or_else(|| anyhow!("no code is pending"))
     }
 
@@ -159,7 +180,8 @@ pub(crate) fn send(to: MailboxId, mark: u64, rng: &mut impl RngCore) -> Request 
 /// What [`send`] put at the front of the ciphertext.
 pub(crate) fn mark(envelope: &Bytes) -> Result<u64> {
     let envelope = wire::Envelope::decode(envelope.clone())?;
-    let bytes = envelope.ciphertext.first_chunk::<8>().context("a ciphertext that this program did not send")?;
+    let bytes =
+        envelope.ciphertext.first_chunk::<8>().context("a ciphertext that this program did not send")?;
     Ok(u64::from_be_bytes(*bytes))
 }
 

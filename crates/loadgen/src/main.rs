@@ -93,7 +93,9 @@ async fn run(arguments: Arguments) -> Result<Report> {
         Scenario::Throughput { pairs, seconds, window } => {
             scenario::throughput(&service, pid, pairs, seconds, window).await
         }
-        Scenario::Latency { pairs, rate, seconds } => scenario::latency(&service, pid, pairs, rate, seconds).await,
+        Scenario::Latency { pairs, rate, seconds } => {
+            scenario::latency(&service, pid, pairs, rate, seconds).await
+        }
         Scenario::Idle { connections } => scenario::idle(&service, pid, connections).await,
         Scenario::Drain { messages } => scenario::drain(&service, pid, messages).await,
     }

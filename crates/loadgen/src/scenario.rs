@@ -37,8 +37,8 @@ impl Tally {
             accepted: Cell::new(0),
             delivered: Cell::new(0),
             refused: Cell::new(0),
-            accept_latency: RefCell::new(Histogram::new(3)?),
-            delivery_latency: RefCell::new(Histogram::new(3)?),
+            accept_latency: RefCell::new(Histogram::new_with_bounds(1, 60_000_000, 3)?),
+            delivery_latency: RefCell::new(Histogram::new_with_bounds(1, 60_000_000, 3)?),
         }))
     }
 
@@ -173,7 +173,13 @@ async fn windowed(
 
 /// Sends leave at their appointed times, whatever the answers do; the mark is the appointed time, so that a
 /// stall counts for every message that it delayed.
-pub(crate) async fn latency(service: &Service, pid: u32, pairs: usize, rate: u64, seconds: u64) -> Result<Report> {
+pub(crate) async fn latency(
+    service: &Service,
+    pid: u32,
+    pairs: usize,
+    rate: u64,
+    seconds: u64,
+) -> Result<Report> {
     let mut devices = registered(service, pairs * 2).await?;
     let mut connections = Vec::new();
     for device in &mut devices {
@@ -191,7 +197,9 @@ pub(crate) async fn latency(service: &Service, pid: u32, pairs: usize, rate: u64
         // Pairs start at different times within the interval, or all would send at once.
         let offset = interval.mul_f64((index / 2) as f64 / pairs as f64);
         tasks.spawn_local(async move {
-            let result = appointed(connection, peer, sends.then_some(interval), offset, end, &tally, index as u64).await;
+            let result =
+                appointed(connection, peer, sends.then_some(interval), offset, end, &tally, index as u64)
+                    .await;
             if let Err(error) = result {
                 eprintln!("a device stopped: {error:#}");
             }
