@@ -206,8 +206,12 @@ impl Play {
 
     fn reregister(&mut self, person: Person) -> Result<(), Fault> {
         self.world.with_device(person, |device, outside| device.go_offline(outside))?;
-        self.world.devices[person.0] = self.world.new_device(person)?;
+        let device = self.world.new_device(person)?;
+        let former = std::mem::replace(&mut self.world.devices[person.0], device);
         self.register(person)?;
+        if let Some(mailbox) = former.mailbox() {
+            self.world.chronicle.record(Fact::Closed { mailbox });
+        }
         self.world.with_device(person, |device, outside| device.go_online(outside))
     }
 
@@ -238,7 +242,9 @@ impl Play {
         };
         let registration = registration_of(&answer.body).expect("the answer was understood by the engine");
         let address = DeviceAddress::new(registered.account, registered.device);
-        self.world.devices[person.0].registered(address.mailbox(registration));
+        let mailbox = address.mailbox(registration);
+        self.world.chronicle.record(Fact::Opened { mailbox });
+        self.world.devices[person.0].registered(mailbox);
         Ok(true)
     }
 }

@@ -3,7 +3,7 @@
 //! What changed is found by comparing the rows before and after, not by believing the answers: an
 //! append whose answer is an error may have written, and one that was dropped with its node, too.
 
-use crate::chronicle::Chronicle;
+use crate::{chronicle::Chronicle, plan::NODE_SKEW_MS_MAX};
 use server_ports::{
     Mailboxes, StoreError,
     fake::FakeMailboxes,
@@ -14,14 +14,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 use testkit::history::{Deletion, Fact};
-use types::{EnvelopeId, MailboxId, NodeId, Position, Timestamp};
+use types::{EnvelopeId, MailboxId, Millis, NodeId, Position, Timestamp};
 use wire::Envelope;
 
 /// The fake behind a watch. All nodes of a simulation share one.
 pub struct WatchedMailboxes {
     store: Arc<FakeMailboxes>,
     chronicle: Chronicle,
-    known: Mutex<BTreeMap<(MailboxId, Position), EnvelopeId>>,
+    /// Rows that are there, and when each ends.
+    known: Mutex<BTreeMap<(MailboxId, Position), Timestamp>>,
 }
 
 impl WatchedMailboxes {
@@ -30,8 +31,8 @@ impl WatchedMailboxes {
         Self { store, chronicle, known: Mutex::default() }
     }
 
-    /// Writes down what changed since the last look. Rows that went without a call that may take them
-    /// away were acknowledged, as far as anybody can tell.
+    /// Writes down what changed since the last look. A row that went before its end, and not in a call
+    /// that lets rows expire, was acknowledged, as far as anybody can tell.
     pub fn look(&self, rows_expire: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let open: BTreeSet<_> = self.store.open_mailboxes().into_iter().collect();
@@ -43,7 +44,7 @@ impl WatchedMailboxes {
             }
             self.chronicle.server_has("a row", &row.envelope());
             let Ok(envelope) = Envelope::decode(row.envelope()) else { continue };
-            known.insert((mailbox, position), envelope.envelope_id);
+            known.insert((mailbox, position), row.expires_at);
             self.chronicle.record(Fact::Row {
                 envelope: envelope.envelope_id,
                 mailbox,
@@ -52,11 +53,9 @@ impl WatchedMailboxes {
                 expires_at_ms: self.chronicle.since_start(row.expires_at).0,
             });
         }
-        let gone: Vec<_> = known.keys().filter(|place| !now.contains(place)).copied().collect();
-        for place in gone {
-            known.remove(&place);
-            let (mailbox, position) = place;
-            let cause = match (open.contains(&mailbox), rows_expire) {
+        for ((mailbox, position), ends) in known.extract_if(.., |place, _| !now.contains(place)) {
+            let is_over = ends <= self.chronicle.now() + Millis(NODE_SKEW_MS_MAX.into());
+            let cause = match (open.contains(&mailbox), rows_expire || is_over) {
                 (false, _) => Deletion::Closed,
                 (true, true) => Deletion::Expired,
                 (true, false) => Deletion::Acked,

@@ -151,7 +151,7 @@ impl Ledger {
             Fact::Accepted { envelope, message, resend, sender, to, stamp } =>
                 self.accepted.push(Accepted { when, envelope, message, resend, sender, to, stamp }),
             Fact::Row { envelope, mailbox, position, stamp: _, expires_at_ms } =>
-                self.rows.push(Row { when, envelope, mailbox, position, expires_at: Millis(expires_at_ms) }),
+                self.row(Row { when, envelope, mailbox, position, expires_at: Millis(expires_at_ms) }),
             Fact::Deleted { mailbox, position, cause } => self.deleted.push((when, mailbox, position, cause)),
             Fact::Inventory { mailbox, positions } => {
                 self.inventory.insert(mailbox, (when, positions.into_iter().collect()));
@@ -184,6 +184,15 @@ impl Ledger {
         }
     }
 
+    /// A row that is at its old place again was deleted by an acknowledgement that a power cut took away.
+    fn row(&mut self, row: Row) {
+        let before = self.deleted.len();
+        self.deleted.retain(|(_, mailbox, position, _)| (*mailbox, *position) != (row.mailbox, row.position));
+        if self.deleted.len() == before {
+            self.rows.push(row);
+        }
+    }
+
     /// Since when the device has been running without a pause until the end of the history.
     pub fn online_since(&self, device: DeviceAddress) -> Option<Moment> {
         let mut since = None;
@@ -209,6 +218,21 @@ impl Ledger {
         }
         let due = Millis(from.0 + self.terms.settle_within.0);
         (due <= self.end).then_some(due)
+    }
+
+    /// How many envelopes from an account to a device ended in its mailbox, their time over.
+    pub fn expired(&self, from: AccountId, to: DeviceAddress) -> usize {
+        let ended = |row: &&Row| row.mailbox.address() == to && self.has_ended(row);
+        let from_them = |row: &&Row| {
+            self.sealed.iter().any(|sealed| sealed.envelope == row.envelope && sealed.sender.account == from)
+        };
+        self.rows.iter().filter(ended).filter(from_them).count()
+    }
+
+    /// Whether a row's time was over before its device had committed it.
+    pub fn has_ended(&self, row: &Row) -> bool {
+        row.expires_at.0 <= self.end.0 + self.terms.clock_skew.0
+            && !self.stored.contains_key(&(row.mailbox, row.envelope))
     }
 
     /// The lowest stamp that the sender was told for a message: the one that counts.

@@ -53,7 +53,7 @@ fn mailboxes_empty(ledger: &Ledger, report: &mut Report) {
 
 fn expired(ledger: &Ledger, mailbox: types::MailboxId, envelope: types::EnvelopeId) -> bool {
     let mut rows = ledger.rows.iter().filter(|row| (row.mailbox, row.envelope) == (mailbox, envelope));
-    rows.any(|row| row.expires_at.0 <= ledger.end.0 + ledger.terms.clock_skew.0)
+    rows.any(|row| ledger.has_ended(row))
 }
 
 fn receipts_return(ledger: &Ledger, report: &mut Report) {
@@ -64,6 +64,10 @@ fn receipts_return(ledger: &Ledger, report: &mut Report) {
             continue;
         }
         let Some(due) = ledger.due(shown.when, &[composed.sender, shown.device]) else { continue };
+        // A receipt may have been among them.
+        if ledger.expired(shown.device.account, composed.sender) > 0 {
+            continue;
+        }
         let receipt = |kind| ledger.receipts.get(&(composed.sender, shown.message, composed.to, kind));
         let first = receipt(ReceiptKind::Delivered).into_iter().chain(receipt(ReceiptKind::Read)).min();
         report.judge(Settles, due, in_time(first, due), || {
