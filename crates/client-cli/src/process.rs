@@ -121,13 +121,18 @@ async fn settle(session: &Session, mut waiting: Waiting, patience: Duration) {
         if progress.settled || progress.ended.is_some() {
             return;
         }
-        if waiting.is_hurried() && patience_ends.is_none() {
-            patience_ends = Some(Instant::now() + HURRIED_PATIENCE);
-        }
+        // A word from the server meanwhile puts the end of our patience off.
         let silent_at = progress.silent_at(waiting.began(), patience);
-        let until = patience_ends.map_or(silent_at, |ends| ends.min(silent_at));
-        if Instant::now() >= until || waiting.until(Some(until)).await == Woken::TimeUp {
+        let until = patience_ends.map_or(silent_at, |ends: Instant| ends.min(silent_at));
+        if Instant::now() >= until {
             return;
+        }
+        match waiting.until(Some(until)).await {
+            Woken::Changed | Woken::TimeUp => {}
+            Woken::Hurried => {
+                patience_ends = Some(Instant::now() + HURRIED_PATIENCE);
+                waiting = waiting.unhurried();
+            }
         }
     }
 }

@@ -90,6 +90,11 @@ impl Session {
         .await
     }
 
+    /// Whether some `receive` is printing events now.
+    pub fn is_printing(&self) -> bool {
+        !self.leased.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Remembers that these events were printed.
     pub async fn mark_printed(&self, events: Vec<EventId>) -> Result<(), Failure> {
         self.ask(move |engine, _| engine.mark_printed(&events)).await
@@ -170,17 +175,16 @@ impl Waiting {
         self.progress.borrow_and_update().clone()
     }
 
-    /// Whether somebody wants the command to end.
-    pub fn is_hurried(&self) -> bool {
-        *self.hurry.borrow()
+    /// The same for what must be done although somebody wants the command to end.
+    pub fn unhurried(self) -> Self {
+        Self { hurry: watch::channel(false).1, ..self }
     }
 
-    /// Waits for a change, but not after `deadline`.
+    /// Waits for a change, but not after `deadline`, and not at all once somebody wants the command to end.
     pub async fn until(&mut self, deadline: Option<Instant>) -> Woken {
-        let hurried = self.is_hurried();
         tokio::select! {
             biased;
-            () = reached(&mut self.hurry, |hurry| *hurry), if !hurried => Woken::Hurried,
+            () = reached(&mut self.hurry, |hurry| *hurry) => Woken::Hurried,
             changed = self.progress.changed() => {
                 if changed.is_err() {
                     // The driver has ended; what ended it is found by whoever asks it next.

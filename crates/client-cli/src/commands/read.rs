@@ -8,6 +8,7 @@ use crate::{
     session::{PATIENCE, Session, Waiting, Woken},
     trouble,
 };
+use tokio::time::Instant;
 
 /// Marks a chat as read, and waits until the server has the receipt.
 pub async fn perform(
@@ -32,7 +33,7 @@ pub async fn perform(
             return Err(trouble::ended(ended).into());
         }
         let silent_at = progress.silent_at(waiting.began(), PATIENCE);
-        if waiting.until(Some(silent_at)).await != Woken::Changed {
+        if Instant::now() >= silent_at || waiting.until(Some(silent_at)).await == Woken::Hurried {
             let why = trouble::unreachable(waiting.progress().trouble.as_deref()).message;
             let hint =
                 "the chat is marked as read here; the receipt goes out with the next command that connects";

@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// How often to look for what another `receive` gave back.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// How long to stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
@@ -78,6 +81,9 @@ pub async fn perform(
                 return Ok(());
             }
             Next::Wait(until) => {
+                // Another receive may give back what it could not print, and nothing tells so.
+                let look_again = session.is_printing().then(|| Instant::now() + LOOK_AGAIN);
+                let until = until.into_iter().chain(look_again).min();
                 if waiting.until(until).await == Woken::Hurried {
                     return Ok(());
                 }

@@ -15,24 +15,24 @@ use std::{
 use tempfile::TempDir;
 use wire::Code;
 
-const ALICE: &str = "+15552000100";
-const BOB: &str = "+15552000101";
+pub const ALICE: &str = "+15552000100";
+pub const BOB: &str = "+15552000101";
 
 /// Alice and Bob at one server.
-struct Conversation {
-    office: PostOffice,
+pub struct Conversation {
+    pub office: PostOffice,
     directory: TempDir,
 }
 
 impl Conversation {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let conversation = Self { office: PostOffice::open(), directory: tempfile::tempdir().unwrap() };
         conversation.office.register(&conversation.profile(ALICE), ALICE);
         conversation.office.register(&conversation.profile(BOB), BOB);
         conversation
     }
 
-    fn profile(&self, phone: &str) -> PathBuf {
+    pub fn profile(&self, phone: &str) -> PathBuf {
         self.directory.path().join(&phone[1..])
     }
 
@@ -40,7 +40,7 @@ impl Conversation {
         run(&self.profile(phone), [&["--json"], arguments].concat())
     }
 
-    fn start(&self, phone: &str, arguments: &[&str]) -> Child {
+    pub fn start(&self, phone: &str, arguments: &[&str]) -> Child {
         wax(&self.profile(phone), [&["--json"], arguments].concat())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -49,14 +49,14 @@ impl Conversation {
     }
 
     /// The one object that a command prints when it succeeds.
-    fn one(&self, phone: &str, arguments: &[&str]) -> Value {
+    pub fn one(&self, phone: &str, arguments: &[&str]) -> Value {
         let ran = self.run(phone, arguments);
         assert_eq!(ran.exit, 0, "{arguments:?}: {ran:?}");
         let [line] = ran.stdout.lines().collect::<Vec<_>>()[..] else { panic!("{arguments:?}: {ran:?}") };
         serde_json::from_str(line).unwrap()
     }
 
-    fn all(&self, phone: &str, arguments: &[&str]) -> Vec<Value> {
+    pub fn all(&self, phone: &str, arguments: &[&str]) -> Vec<Value> {
         let ran = self.run(phone, arguments);
         assert_eq!(ran.exit, 0, "{arguments:?}: {ran:?}");
         ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -67,7 +67,7 @@ impl Conversation {
     }
 }
 
-fn texts(lines: &[Value]) -> Vec<&str> {
+pub fn texts(lines: &[Value]) -> Vec<&str> {
     lines.iter().filter_map(|line| line["body"]["text"].as_str()).collect()
 }
 
