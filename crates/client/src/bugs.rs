@@ -1,0 +1,118 @@
+//! Faults that a test plants to see whether it would be caught. All off unless a test sets one.
+
+use crate::{
+    Effect,
+    store::{Stored, chats, events, messages::MessageSeq, outbox, outbox::OutboxId},
+    turn::Turn,
+};
+use rusqlite::{OptionalExtension as _, params};
+use seal::{Peer, Store as _};
+use std::collections::BTreeSet;
+use types::{AccountId, DeviceAddress, Millis, Stamp};
+use wire::{Delivery, Envelope};
+use zeroize::Zeroizing;
+
+/// Which faults are planted. Each breaks one promise of the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bugs {
+    /// Rows are acknowledged when they come, and stored only with what comes next.
+    pub ack_before_commit: bool,
+    /// A ratchet's step is on disk only one turn after its ciphertext left.
+    pub save_ratchet_late: bool,
+    /// A send whose outcome is unknown is sealed again under the same envelope id.
+    pub seal_again_on_retry: bool,
+    /// A send whose outcome is unknown is sealed again under another envelope id.
+    pub new_envelope_on_retry: bool,
+    /// What was delivered a second time is shown a second time.
+    pub show_redelivered: bool,
+    /// A message takes its place by arrival, whatever its stamp.
+    pub order_by_arrival: bool,
+    /// Receipts that are due are forgotten.
+    pub lose_receipts: bool,
+    /// The newest message of a chat leaves first.
+    pub overtake_outbox: bool,
+}
+
+/// The planted faults, and what they keep back until the next turn.
+#[derive(Default)]
+pub(crate) struct Planted {
+    pub(crate) bugs: Bugs,
+    rows: Vec<Delivery>,
+    ratchets: Ratchets,
+    sent: BTreeSet<OutboxId>,
+}
+
+type Ratchets = Vec<(DeviceAddress, Zeroizing<Vec<u8>>)>;
+
+impl Turn<'_> {
+    /// Does late what should have been done in the turn before.
+    pub(crate) fn catch_up(&mut self) -> Stored<()> {
+        for (peer, record) in std::mem::take(&mut self.live.planted.ratchets) {
+            self.encryption().store_session(peer, &record).map_err(crate::sealing::store_failed)?;
+        }
+        for row in std::mem::take(&mut self.live.planted.rows) {
+            self.take_in(&row.envelope)?;
+        }
+        Ok(())
+    }
+
+    /// [`Bugs::ack_before_commit`]
+    pub(crate) fn ack_unstored(&mut self, rows: &[Delivery]) {
+        self.live.acks.extend(rows.iter().map(|row| row.position));
+        self.live.planted.rows.extend_from_slice(rows);
+    }
+
+    /// [`Bugs::save_ratchet_late`]: the ratchets as they are before a send.
+    pub(crate) fn ratchets_before(&self, peers: &[Peer]) -> Ratchets {
+        if !self.live.planted.bugs.save_ratchet_late {
+            return Vec::new();
+        }
+        let record = |peer: &Peer| Some((peer.address(), self.encryption().session(peer.address()).ok()??));
+        peers.iter().filter_map(record).collect()
+    }
+
+    /// [`Bugs::save_ratchet_late`]: puts them back, and keeps what they are after it for the next turn.
+    pub(crate) fn keep_ratchets_back(&mut self, before: Ratchets) -> Stored<()> {
+        for (peer, record) in before {
+            let after = self.encryption().session(peer).map_err(crate::sealing::store_failed)?;
+            self.encryption().store_session(peer, &record).map_err(crate::sealing::store_failed)?;
+            self.live.planted.ratchets.extend(after.map(|after| (peer, after)));
+        }
+        Ok(())
+    }
+
+    /// [`Bugs::seal_again_on_retry`] and [`Bugs::new_envelope_on_retry`]
+    pub(crate) fn seal_again(&mut self, id: OutboxId) -> Stored<()> {
+        let bugs = self.live.planted.bugs;
+        let asked = bugs.seal_again_on_retry || bugs.new_envelope_on_retry;
+        if !asked || self.live.planted.sent.insert(id) {
+            return Ok(());
+        }
+        let Some(row) = outbox::get(self.db, id)? else { return Ok(()) };
+        outbox::unseal(self.db, id)?;
+        self.seal(&row)?;
+        if let (true, Some(envelope)) = (bugs.seal_again_on_retry, row.envelope_id) {
+            let sql = "UPDATE outbox SET envelope_id = ?2 WHERE id = ?1";
+            self.db.execute(sql, params![id.0, envelope.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    /// [`Bugs::show_redelivered`]
+    pub(crate) fn show_again(&mut self, envelope: &Envelope) -> Stored<()> {
+        let sql = "SELECT seq FROM message WHERE envelope_id = ?1";
+        let seq = self.db.query_row(sql, [envelope.envelope_id.as_bytes()], |row| row.get(0)).optional()?;
+        if let Some(seq) = seq {
+            let (batch, chat) = (self.live.batch, envelope.from.account);
+            events::log_message(self.db, batch, chat, MessageSeq(seq), envelope.stamp)?;
+            self.effect(Effect::EventsLogged);
+        }
+        Ok(())
+    }
+
+    /// [`Bugs::order_by_arrival`]: a stamp after all that the chat shows.
+    pub(crate) fn stamp_by_arrival(&self, chat: AccountId, stamp: Stamp) -> Stored<Stamp> {
+        let newest = chats::newest_stamp(self.db, chat)?.unwrap_or(Stamp::ZERO);
+        Ok(stamp.max(Stamp::new(newest.clock() + (Millis(1).0 << 16), newest.node())))
+    }
+}
