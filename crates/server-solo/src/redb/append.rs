@@ -13,6 +13,10 @@ use types::{EnvelopeId, MailboxId, limits};
 /// Shorter bodies are written into each row: an entry of their own would cost more.
 const SHARED_BODY_BYTES_MIN: usize = 128;
 
+/// Forgotten sends of one sender that wait to be deleted: enough to share pages, few enough to be
+/// deleted between two commits.
+const FORGOTTEN_SENDS_MAX: u64 = 64;
+
 /// What becomes of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
@@ -37,8 +41,10 @@ impl Tables<'_> {
     }
 
     fn recorded(&mut self, sender: &[u8; keys::MAILBOX], envelope: EnvelopeId) -> Result<Option<StoredSend>> {
-        let stored = self.sends.get(&keys::send(sender, envelope))?;
-        stored.map(|bytes| StoredSend::decode(bytes.value()).ok_or_else(|| damaged("a send"))).transpose()
+        let Some(bytes) = self.sends.get(&keys::send(sender, envelope))? else { return Ok(None) };
+        let send = StoredSend::decode(bytes.value()).ok_or_else(|| damaged("a send"))?;
+        drop(bytes);
+        Ok((send.number > self.sender(sender)?.forgotten()).then_some(send))
     }
 
     /// Decides for each row; the inner error names the full mailboxes of a send that takes all or none.
@@ -129,38 +135,32 @@ impl Tables<'_> {
         Ok(Placed::At { position: position(state.last), previous: Some(previous) })
     }
 
-    /// Records the send, and forgets the one that is now too old.
+    /// Records the send, and now and then deletes what is forgotten.
     fn record(
         &mut self,
-        sender: &[u8; keys::MAILBOX],
+        key: &[u8; keys::MAILBOX],
         append: &Append,
         decisions: &[Decision],
     ) -> Result<()> {
-        let number = self.last_send(sender)? + 1;
+        let mut sender = self.sender(key)?;
+        sender.last += 1;
         let exceptions = (0_u32..).zip(decisions).filter_map(|(place, decision)| match decision {
             Decision::Write => None,
             Decision::Except(exception) => Some((place, *exception)),
         });
         let stored = StoredSend {
-            number,
+            number: sender.last,
             stamp: append.stamp,
             digest: append.digest,
             exceptions: exceptions.collect(),
         };
-        self.sends.insert(&keys::send(sender, append.envelope_id), &stored.encode()[..])?;
-        self.send_order.insert(&keys::numbered(sender, number), append.envelope_id.as_bytes())?;
-        let Some(old) = number.checked_sub(limits::SENDS_RECORDED_MAX as u64) else { return Ok(()) };
-        let oldest = self.send_order.remove(&keys::numbered(sender, old))?;
-        if let Some(envelope) = oldest.map(|envelope| EnvelopeId::from_bytes(*envelope.value())) {
-            self.sends.remove(&keys::send(sender, envelope))?;
+        self.sends.insert(&keys::send(key, append.envelope_id), &stored.encode()[..])?;
+        if sender.forgotten() >= sender.deleted + FORGOTTEN_SENDS_MAX {
+            self.delete_sends(key, sender.forgotten())?;
+            sender.deleted = sender.forgotten();
         }
+        self.set_sender(*key, Some(sender));
         Ok(())
-    }
-
-    fn last_send(&self, sender: &[u8; keys::MAILBOX]) -> Result<u64> {
-        let all = keys::numbered(sender, 0)..=keys::numbered(sender, u64::MAX);
-        let last = self.send_order.range::<&[u8; keys::NUMBERED]>(all.start()..=all.end())?.next_back();
-        Ok(last.transpose()?.map_or(0, |(key, _)| keys::number(key.value())))
     }
 }
 

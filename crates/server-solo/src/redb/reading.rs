@@ -2,7 +2,7 @@
 
 use super::{
     keys,
-    schema::{BODIES, MAILBOXES, ROWS, SENDS, STAMPS, State, StoredRow, StoredSend, number, position},
+    schema::{BODIES, MAILBOXES, ROWS, SENDERS, SENDS, STAMPS, Sender, State, StoredRow, StoredSend, number, position},
     writing::{Result, damaged, decode},
 };
 use bytes::{BufMut, Bytes, BytesMut};
@@ -68,12 +68,15 @@ pub(super) fn recorded(
     sender: MailboxId,
     envelope: EnvelopeId,
 ) -> Result<Option<RecordedSend>> {
-    let sends = database.begin_read()?.open_table(SENDS)?;
-    let Some(bytes) = ReadableTable::get(&sends, &keys::send(&keys::mailbox(sender), envelope))? else {
-        return Ok(None);
-    };
+    let transaction = database.begin_read()?;
+    let key = keys::mailbox(sender);
+    let sends = transaction.open_table(SENDS)?;
+    let Some(bytes) = ReadableTable::get(&sends, &keys::send(&key, envelope))? else { return Ok(None) };
     let send = StoredSend::decode(bytes.value()).ok_or_else(|| damaged("a send"))?;
-    Ok(Some(RecordedSend { stamp: send.stamp, digest: send.digest }))
+    let senders = transaction.open_table(SENDERS)?;
+    let sender = ReadableTable::get(&senders, &key)?.map(|sender| Sender::from_tuple(sender.value()));
+    let forgotten = sender.unwrap_or_default().forgotten();
+    Ok((send.number > forgotten).then_some(RecordedSend { stamp: send.stamp, digest: send.digest }))
 }
 
 pub(super) fn reserved_stamps(database: &Database, node: NodeId) -> Result<u64> {

@@ -11,17 +11,21 @@
 //! ├── body_users   body                 -> u32, how many rows still have it
 //! ├── days         day | mailbox        -> (); some row of the mailbox may expire on that day
 //! ├── sends        sender | envelope    -> number u64 | stamp 10 | digest 32 | exceptions
-//! └── send_order   sender | number      -> envelope, the last sends of a sender, oldest first
+//! └── senders      sender               -> Sender, which of its sends are recorded
 //!
 //! mailbox, sender = account 16 | device 1 | registration 2      numbers in keys are big-endian
 //! ```
 //!
 //! A row's number is its position. `days` stands in for an index of every row by its time: one entry
 //! for each mailbox and day, written when the first row that expires on that day is.
+//!
+//! A recorded send that is older than the last [`SENDS_RECORDED_MAX`] of its sender counts as forgotten
+//! from that moment on. It leaves the file some sends later, together with others: envelope ids are
+//! random, so that deleting one costs a page, and deleting many costs hardly more.
 
 use super::keys;
 use redb::TableDefinition;
-use types::{Millis, Position, Stamp, Timestamp};
+use types::{Millis, Position, Stamp, Timestamp, limits::SENDS_RECORDED_MAX};
 
 /// The format that this version writes, and the newest that it reads.
 pub(super) const FORMAT: u32 = 1;
@@ -42,8 +46,8 @@ pub(super) const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new(
 pub(super) const BODY_USERS: TableDefinition<'_, u64, u32> = TableDefinition::new("body_users");
 pub(super) const DAYS: TableDefinition<'_, &[u8; keys::DAY], ()> = TableDefinition::new("days");
 pub(super) const SENDS: TableDefinition<'_, &[u8; keys::SEND], &[u8]> = TableDefinition::new("sends");
-pub(super) const SEND_ORDER: TableDefinition<'_, &[u8; keys::NUMBERED], &[u8; 16]> =
-    TableDefinition::new("send_order");
+pub(super) const SENDERS: TableDefinition<'_, &[u8; keys::MAILBOX], (u64, u64)> =
+    TableDefinition::new("senders");
 
 /// [`State`] as it is stored.
 pub(super) type StateTuple = (u64, u64, u64, u64, u32);
@@ -80,6 +84,30 @@ impl State {
     /// The highest position given in this mailbox.
     pub(super) const fn highest(self) -> Position {
         if self.last > self.start { position(self.last) } else { Position::ZERO }
+    }
+}
+
+/// What is known of a sender's recorded sends without looking at them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sender {
+    /// The number of its last send; sends are counted from 1.
+    pub(super) last: u64,
+    /// Sends up to this number are not in the file any more.
+    pub(super) deleted: u64,
+}
+
+impl Sender {
+    pub(super) const fn from_tuple((last, deleted): (u64, u64)) -> Self {
+        Self { last, deleted }
+    }
+
+    pub(super) const fn to_tuple(self) -> (u64, u64) {
+        (self.last, self.deleted)
+    }
+
+    /// The newest send that is forgotten; 0 when none is.
+    pub(super) const fn forgotten(self) -> u64 {
+        self.last.saturating_sub(SENDS_RECORDED_MAX as u64)
     }
 }
 

@@ -13,7 +13,9 @@ const BODIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bodies");
 const BODY_USERS: TableDefinition<'_, u64, u32> = TableDefinition::new("body_users");
 const DAYS: TableDefinition<'_, &[u8; 23], ()> = TableDefinition::new("days");
 const SENDS: TableDefinition<'_, &[u8; 35], &[u8]> = TableDefinition::new("sends");
-const SEND_ORDER: TableDefinition<'_, &[u8; 27], &[u8; 16]> = TableDefinition::new("send_order");
+const SENDERS: TableDefinition<'_, &[u8; 19], (u64, u64)> = TableDefinition::new("senders");
+/// Sends remembered for a device.
+const RECORDED: u64 = types::limits::SENDS_RECORDED_MAX as u64;
 
 /// Panics unless counters, shared bodies, days and records fit the rows. The file must not be open.
 pub fn mailboxes(path: &Path) {
@@ -62,16 +64,23 @@ pub fn mailboxes(path: &Path) {
     assert_eq!(stored, users, "bodies are counted exactly");
     let kept: BTreeSet<u64> = bodies.iter().unwrap().map(|entry| entry.unwrap().0.value()).collect();
     assert_eq!(kept, users.into_keys().collect(), "a body without rows");
-    let order = transaction.open_table(SEND_ORDER).unwrap();
-    let ordered = order.iter().unwrap().map(|entry| {
-        let (key, envelope) = entry.unwrap();
-        let mut send = [0; 35];
-        send[..19].copy_from_slice(&key.value()[..19]);
-        send[19..].copy_from_slice(envelope.value());
-        send
-    });
-    let sends: BTreeSet<[u8; 35]> = keys(transaction.open_table(SENDS).unwrap().iter().unwrap());
-    assert_eq!(ordered.collect::<BTreeSet<_>>(), sends, "records and their order");
+    let mut numbers = BTreeMap::<[u8; 19], BTreeSet<u64>>::new();
+    for entry in transaction.open_table(SENDS).unwrap().iter().unwrap() {
+        let (key, send) = entry.unwrap();
+        let number = u64::from_le_bytes(*send.value().first_chunk().unwrap());
+        let of_sender = numbers.entry(*key.value().first_chunk().unwrap()).or_default();
+        assert!(of_sender.insert(number), "two sends of one number");
+    }
+    for entry in transaction.open_table(SENDERS).unwrap().iter().unwrap() {
+        let (sender, state) = entry.unwrap();
+        let (last, deleted) = state.value();
+        let numbers = numbers.remove(sender.value()).unwrap_or_default();
+        assert!(numbers.iter().all(|number| (deleted + 1..=last).contains(number)), "records of nobody");
+        let remembered = last.saturating_sub(RECORDED) + 1..=last;
+        assert!(remembered.into_iter().all(|number| numbers.contains(&number)), "a record is missing");
+        assert!(last - deleted < RECORDED + 100, "records that are never deleted");
+    }
+    assert_eq!(numbers, BTreeMap::new(), "records of closed mailboxes");
 }
 
 fn keys<const N: usize, V: redb::Value + 'static>(

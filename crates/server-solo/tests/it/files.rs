@@ -105,3 +105,15 @@ fn files_that_are_something_else_are_refused() {
     assert!(matches!(SqliteDirectory::open(&path, &entropy), Err(OpenError::Io { .. })));
     assert_eq!(fs::read(&path).unwrap(), vec![7; 100_000], "and left as they are");
 }
+
+#[test]
+fn a_crash_while_a_file_is_made_leaves_nothing_in_the_way() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("mailboxes.redb");
+    fs::write(temporary.path().join("mailboxes.new"), vec![0; 70_000]).unwrap();
+    drop(RedbMailboxes::open(&path).unwrap());
+    let names: Vec<_> =
+        fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["mailboxes.redb"]);
+    assert_eq!(mode(&path), 0o600);
+}
