@@ -45,6 +45,8 @@ impl Turn<'_> {
     fn show(&mut self, envelope: &Envelope, content: &Content, text: &Text, stamp: Stamp) -> Stored<()> {
         let from = envelope.from;
         chats::ensure(self.db, self.me.account(), from.account)?;
+        let by_arrival = self.live.planted.bugs.order_by_arrival;
+        let stamp = if by_arrival { self.stamp_by_arrival(from.account, stamp)? } else { stamp };
         let message = NewMessage {
             id: content.message_id,
             chat: from.account,

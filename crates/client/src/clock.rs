@@ -15,6 +15,16 @@ impl ClockRecord {
         shifted(now, offset).clamp(self.heard, latest)
     }
 
+    /// While a connection lasts, time that goes by in steps below the tolerance is believed.
+    pub(crate) fn carry(&mut self, now: Timestamp) {
+        if let Some(offset) = self.offset {
+            let server = shifted(now, offset);
+            if server > self.heard && server <= self.heard + SERVER_TIME_TOLERANCE {
+                self.heard = server;
+            }
+        }
+    }
+
     /// Takes in what a hello said.
     pub(crate) fn hear(&mut self, server: Timestamp, now: Timestamp) {
         let offset = signed(server).saturating_sub(signed(now));
@@ -64,6 +74,22 @@ mod tests {
         let years_later = START + Millis::from_days(1_000);
         assert_eq!(heard().server_time(years_later), START + Millis::from_mins(3) + SERVER_TIME_TOLERANCE);
         assert_eq!(heard().server_time(Timestamp::default()), START + Millis::from_mins(3));
+    }
+
+    #[test]
+    fn a_long_connection_carries_it_on_and_a_jump_within_it_does_not() {
+        let mut clock = heard();
+        let mut now = START;
+        for _ in 0..1_000 {
+            now = now + Millis::from_hours(1);
+            clock.carry(now);
+        }
+        assert_eq!(clock.server_time(now), now + Millis::from_mins(3));
+        let jumped = now + Millis::from_days(300);
+        for _ in 0..1_000 {
+            clock.carry(jumped);
+        }
+        assert_eq!(clock.server_time(jumped), now + Millis::from_mins(3) + SERVER_TIME_TOLERANCE);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Turn<'_> {
             self.close(Closed::Revoked);
             return Ok(());
         }
-        let own = device_lists::get(self.db, self.me.account())?.map_or(0, |list| list.version());
+        let own = self.list(self.me.account())?.map_or(0, |list| list.version());
         if answer.device_list_version > own {
             // Only this device can sign a list, so an older copy of this database is at work here.
             self.close(Closed::Cloned);

@@ -9,6 +9,7 @@ use crate::{
 };
 use seal::ListView;
 use signed::{DeviceList, Succession, SuccessionError};
+use std::sync::Arc;
 use types::{AccountId, limits::FETCH_KEYS_ACCOUNTS_MAX};
 use wire::{AccountList, Request};
 
@@ -35,7 +36,23 @@ pub(crate) enum Claim {
     Contradicts,
 }
 
+/// Verified lists that are kept in memory; a person writes with few people at a time.
+const LISTS_IN_MEMORY_MAX: usize = 256;
+
 impl Turn<'_> {
+    /// The newest verified list of an account.
+    pub(crate) fn list(&mut self, account: AccountId) -> Stored<Option<Arc<DeviceList>>> {
+        if let Some(list) = self.live.lists.get(&account) {
+            return Ok(Some(list.clone()));
+        }
+        let Some(list) = device_lists::get(self.db, account)?.map(Arc::new) else { return Ok(None) };
+        if self.live.lists.len() >= LISTS_IN_MEMORY_MAX {
+            self.live.lists.clear();
+        }
+        self.live.lists.insert(account, list.clone());
+        Ok(Some(list))
+    }
+
     /// Asks for the lists that are wanted.
     pub(crate) fn advance_device_lists(&mut self) -> Stored<()> {
         while !self.live.lists_wanted.is_empty() {
@@ -78,7 +95,7 @@ impl Turn<'_> {
             contacts::set_closed(self.db, account)?;
             return Ok(ListOutcome::Closed);
         }
-        let known = device_lists::get(self.db, account)?;
+        let known = self.list(account)?;
         if bytes.is_empty() {
             return Ok(ListOutcome::Absent);
         }
@@ -90,6 +107,7 @@ impl Turn<'_> {
             None | Some(Ok(Succession::Newer)) => {
                 contacts::ensure(self.db, account)?;
                 device_lists::put(self.db, &list, now)?;
+                self.live.lists.remove(&account);
             }
             Some(Ok(Succession::Same)) => device_lists::confirm(self.db, account, now)?,
             Some(Err(SuccessionError::Rollback | SuccessionError::Fork)) => {
@@ -102,8 +120,8 @@ impl Turn<'_> {
     }
 
     /// Compares what somebody says of an account's list with the one that is known here.
-    pub(crate) fn compare_view(&self, account: AccountId, view: ListView) -> Stored<Claim> {
-        let known = device_lists::get(self.db, account)?.map_or(0, |list| list.version());
+    pub(crate) fn compare_view(&mut self, account: AccountId, view: ListView) -> Stored<Claim> {
+        let known = self.list(account)?.map_or(0, |list| list.version());
         if view.version > known {
             return Ok(Claim::Newer);
         }

@@ -93,6 +93,13 @@ impl Engine {
         self.connection
     }
 
+    /// Plants faults, for a test that must find them.
+    #[doc(hidden)]
+    pub fn with_bugs(mut self, bugs: crate::testing::Bugs) -> Self {
+        self.live.planted.bugs = bugs;
+        self
+    }
+
     /// What can be asked.
     pub fn view(&self) -> View<'_> {
         View { connection: &self.connection, draining: self.live.is_draining().then_some(self.live.batch) }
@@ -241,7 +248,7 @@ impl Engine {
         rng: &mut dyn CryptoRng,
     ) -> Result<(), Fault> {
         self.turn(now, rng, |turn| {
-            if device_lists::get(turn.db, chat)?.is_none() {
+            if turn.list(chat)?.is_none() {
                 turn.want_list(chat);
             }
             turn.advance()
@@ -282,8 +289,12 @@ impl Engine {
         let me = self.me.as_ref().filter(|me| me.registered).ok_or(Fault::NotRegistered)?;
         // From here on, memory and disk agree again only if all of it succeeds.
         self.poisoned = true;
+        if self.live.is_open() {
+            self.live.clock.carry(now);
+        }
         let transaction = self.connection.transaction()?;
         let mut turn = Turn { db: &transaction, me, live: &mut self.live, now, rng, effects: Vec::new() };
+        turn.catch_up()?;
         let result = work(&mut turn)?;
         let effects = turn.effects;
         transaction.commit()?;
@@ -299,7 +310,10 @@ impl Engine {
         }
         let transaction = self.connection.transaction().map_err(Fault::from)?;
         let result = work(&transaction)?;
-        transaction.commit().map_err(Fault::from)?;
+        // A commit that failed may be on disk or not.
+        let committed = transaction.commit();
+        self.poisoned = committed.is_err();
+        committed.map_err(Fault::from)?;
         Ok(result)
     }
 }
@@ -342,7 +356,7 @@ impl Turn<'_> {
     }
 
     fn list_changed(&mut self, account: AccountId, version: u64) -> Stored<()> {
-        let known = device_lists::get(self.db, account)?;
+        let known = self.list(account)?;
         if known.is_some_and(|list| list.version() < version) && account != self.me.account() {
             device_lists::mark_stale(self.db, account)?;
             self.want_list(account);

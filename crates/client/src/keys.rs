@@ -78,7 +78,7 @@ impl Turn<'_> {
     }
 
     fn open_sessions(&mut self, account: AccountId, bundles: &[wire::Bundle]) -> Stored<()> {
-        let Some(list) = device_lists::get(self.db, account)? else { return Ok(()) };
+        let Some(list) = self.list(account)? else { return Ok(()) };
         for bundle in bundles {
             if let Some(peer) = Peer::on_list(&list, bundle.device) {
                 self.open_session(&peer, bundle)?;
@@ -157,9 +157,9 @@ impl Turn<'_> {
         let made_at = prekeys::newest_signed_made_at(self.db)?;
         if made_at.is_none_or(|made_at| now.since(made_at) >= ROTATE_AFTER) {
             make_replaceable(self)?;
-            self.live.upload_keys = true;
         }
-        let own = device_lists::get(self.db, self.me.account())?;
+        self.live.upload_keys = true;
+        let own = self.list(self.me.account())?;
         if own.is_some_and(|list| now.since(list.issued_at()) >= REFRESH_LIST_AFTER) {
             self.sign_list()?;
             self.live.put_list = true;
@@ -172,11 +172,13 @@ impl Turn<'_> {
     /// Signs a new version of our list. Its number is written as used before the signature is made.
     fn sign_list(&mut self) -> Stored<()> {
         let now = self.server_now();
-        sign_list(self.db, self.me, now)
+        sign_list(self.db, self.me, now)?;
+        self.live.lists.remove(&self.me.account());
+        Ok(())
     }
 
     fn put_list(&mut self) -> Stored<()> {
-        if let Some(list) = device_lists::get(self.db, self.me.account())? {
+        if let Some(list) = self.list(self.me.account())? {
             self.request(Request::PutDeviceList(list.as_bytes().to_vec().into()), Asked::PutList);
         }
         Ok(())
@@ -236,9 +238,11 @@ impl Turn<'_> {
         prekeys::set_unsure(self.db, false)
     }
 
-    /// What could not be uploaded stays to be uploaded by the next upkeep.
+    /// What could not be uploaded stays to be uploaded by the next upkeep, and what a restored server has not
+    /// taken by the next connection, because its incarnation is not remembered.
     pub(crate) fn upload_refused(&mut self) {
         self.live.upload_keys = false;
+        self.live.restored = None;
     }
 
     /// The restored server has everything again.

@@ -21,6 +21,7 @@
 //! Must not know: sockets, clocks, threads, files other than its database, servers' insides.
 
 mod apply;
+mod bugs;
 mod clock;
 mod connect;
 pub mod database;
@@ -60,3 +61,9 @@ pub use registration::{
     CodeSent, HttpAnswer, HttpMethod, HttpRequest, NewAccount, Problem, Registered, RegistrationError,
 };
 pub use view::{Reader, View};
+
+/// What only tests use.
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::bugs::Bugs;
+}

@@ -1,13 +1,20 @@
 //! What the engine remembers only as long as it runs: the connection, requests without an answer, and when
 //! to look at something again. Everything here can be lost at any time without losing or doubling a message.
 
-use crate::store::{
-    events::Batch,
-    outbox::{Lane, LaneClass, OutboxId},
-    profile::ClockRecord,
+use crate::{
+    bugs::Planted,
+    store::{
+        events::Batch,
+        outbox::{Lane, LaneClass, OutboxId},
+        profile::ClockRecord,
+    },
 };
 use seal::guard::FailureLimiter;
-use std::collections::{BTreeMap, BTreeSet};
+use signed::DeviceList;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use types::{AccountId, DeviceNumber, IncarnationId, PhoneNumber, Position, Timestamp};
 
 /// Where a connection stands.
@@ -41,6 +48,8 @@ pub(crate) enum Asked {
 }
 
 pub(crate) struct Live {
+    /// Faults that a test planted, and what they remember.
+    pub(crate) planted: Planted,
     pub(crate) phase: Phase,
     pub(crate) last_request: u64,
     pub(crate) asked: BTreeMap<u64, Asked>,
@@ -60,6 +69,8 @@ pub(crate) struct Live {
     pub(crate) paused: BTreeMap<LaneClass, Timestamp>,
     /// Accounts whose keys came in this turn: what needs them again at once must wait.
     pub(crate) just_fetched: BTreeSet<AccountId>,
+    /// Verified lists, so that their signatures are not checked again for every message.
+    pub(crate) lists: BTreeMap<AccountId, Arc<DeviceList>>,
     /// Positions that are committed here and not acknowledged yet.
     pub(crate) acks: Vec<Position>,
     /// Accounts whose lists have to be fetched.
@@ -92,6 +103,7 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new(clock: ClockRecord, lanes: Vec<Lane>, batch: Batch) -> Self {
         Self {
+            planted: Planted::default(),
             phase: Phase::Offline,
             last_request: 0,
             asked: BTreeMap::new(),
@@ -103,6 +115,7 @@ impl Live {
             postponed: BTreeMap::new(),
             paused: BTreeMap::new(),
             just_fetched: BTreeSet::new(),
+            lists: BTreeMap::new(),
             acks: Vec::new(),
             lists_wanted: BTreeSet::new(),
             lookups: BTreeSet::new(),

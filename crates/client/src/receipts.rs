@@ -38,6 +38,9 @@ impl Turn<'_> {
         self.live.receipts_at = None;
         let mut by_chat: BTreeMap<AccountId, Vec<DeliveredMessage>> = BTreeMap::new();
         for (chat, message_id, stamp) in inbox::take_receipts_due(self.db)? {
+            if self.live.planted.bugs.lose_receipts {
+                continue;
+            }
             by_chat.entry(chat).or_default().push(DeliveredMessage { message_id, stamp });
         }
         for (chat, delivered) in by_chat {

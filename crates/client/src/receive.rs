@@ -4,7 +4,7 @@
 use crate::{
     device_lists::Claim,
     sealing::store_failed,
-    store::{Stored, contacts, device_lists, encryption, gaps, gaps::Gap, inbox, messages, profile},
+    store::{Stored, contacts, encryption, gaps, gaps::Gap, inbox, messages, profile},
     turn::Turn,
 };
 use bytes::Bytes;
@@ -41,6 +41,10 @@ enum Chance {
 
 impl Turn<'_> {
     pub(crate) fn delivered(&mut self, rows: &[Delivery]) -> Stored<()> {
+        if self.live.planted.bugs.ack_before_commit {
+            self.ack_unstored(rows);
+            return Ok(());
+        }
         for row in rows {
             if self.take_in(&row.envelope)? == Intake::Done {
                 self.live.acks.push(row.position);
@@ -59,7 +63,7 @@ impl Turn<'_> {
         }
     }
 
-    fn take_in(&mut self, bytes: &Bytes) -> Stored<Intake> {
+    pub(crate) fn take_in(&mut self, bytes: &Bytes) -> Stored<Intake> {
         let Ok(envelope) = Envelope::decode(bytes.clone()) else { return Ok(Intake::Done) };
         if envelope.to != self.me.address.mailbox(self.me.registration) {
             return Ok(Intake::Done);
@@ -104,8 +108,8 @@ impl Turn<'_> {
         }
     }
 
-    fn listed(&self, envelope: &Envelope) -> Stored<Option<Peer>> {
-        let list = device_lists::get(self.db, envelope.from.account)?;
+    fn listed(&mut self, envelope: &Envelope) -> Stored<Option<Peer>> {
+        let list = self.list(envelope.from.account)?;
         Ok(list.and_then(|list| Peer::on_list(&list, envelope.from.device)))
     }
 
@@ -163,7 +167,7 @@ impl Turn<'_> {
 
     /// Looks again at what is held of an account, now that its list was asked for.
     pub(crate) fn retry_held(&mut self, account: AccountId) -> Stored<()> {
-        let chance = match device_lists::get(self.db, account)? {
+        let chance = match self.list(account)? {
             Some(_) => Chance::Last,
             // The server could not give a list: what is held stays held until it can, or the account is closed.
             None if contacts::is_closed(self.db, account)? => Chance::Last,
@@ -253,6 +257,9 @@ impl Turn<'_> {
 
     /// The same envelope again, perhaps under another stamp: the lowest one wins, and its sender hears of it.
     fn redelivered(&mut self, envelope: &Envelope) -> Stored<Intake> {
+        if self.live.planted.bugs.show_redelivered {
+            self.show_again(envelope)?;
+        }
         let lowered =
             messages::lower_stamp_of_envelope(self.db, envelope.from, envelope.envelope_id, envelope.stamp)?;
         if let Some(id) = lowered {

@@ -13,6 +13,7 @@ use rusqlite::Connection;
 use seal::DeviceSecrets;
 use serde::{Deserialize, Serialize};
 use signed::{AccountSecret, DeviceSecret};
+use std::fmt;
 use types::{
     AccountId, DeviceAddress, DeviceNumber, Millis, PhoneNumber, Redact, Timestamp,
     limits::ONE_TIME_KEYS_POOL,
@@ -32,7 +33,7 @@ pub struct NewAccount {
 }
 
 /// A request to make of the profile's server, over HTTPS. Bodies are JSON.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct HttpRequest {
     /// The method.
     pub method: HttpMethod,
@@ -44,6 +45,12 @@ pub struct HttpRequest {
     pub path: String,
     /// JSON, `application/json`; secret in part, so it has no place in a log.
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for HttpRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HttpRequest({:?} {}, body redacted)", self.method, self.origin)
+    }
 }
 
 /// An HTTP method.

@@ -3,7 +3,7 @@
 
 use crate::{
     store::{
-        Stored, device_lists, messages,
+        Stored, messages,
         messages::OwnMessage,
         outbox,
         outbox::{Lane, LaneClass},
@@ -133,8 +133,8 @@ impl Turn<'_> {
 
     /// Whether every device that a resend would reach now could read the message when it was sent: each, under
     /// its present identity, was among those that one of these envelopes was sealed to.
-    fn were_sealed_to(&self, account: AccountId, envelopes: &[EnvelopeId]) -> Stored<bool> {
-        let Some(list) = device_lists::get(self.db, account)? else { return Ok(false) };
+    fn were_sealed_to(&mut self, account: AccountId, envelopes: &[EnvelopeId]) -> Stored<bool> {
+        let Some(list) = self.list(account)? else { return Ok(false) };
         for peer in crate::sealing::peers_of(&list) {
             let mut could_read = false;
             for envelope in envelopes {

@@ -32,7 +32,7 @@ impl Turn<'_> {
         if contacts::is_closed(self.db, recipient)? {
             return Ok(Sealing::Refused(Code::AccountClosed));
         }
-        let list = device_lists::get(self.db, recipient)?;
+        let list = self.list(recipient)?;
         let Some(list) = list.filter(|list| !list.devices().is_empty()) else {
             return Ok(Sealing::NeedsKeys { reset: None });
         };
@@ -62,12 +62,12 @@ impl Turn<'_> {
     }
 
     /// The row's content with the views of both lists, and our number until the other side has answered.
-    fn finished_content(&self, row: &OutboxRow, list: &DeviceList) -> Stored<Content> {
-        let own = device_lists::get(self.db, self.me.account())?;
+    fn finished_content(&mut self, row: &OutboxRow, list: &DeviceList) -> Stored<Content> {
+        let own = self.list(self.me.account())?;
         let content = Content::decode(&row.content).map_err(|_| Fault::Damaged)?;
         let introduced = contacts::is_heard(self.db, row.lane.recipient)?;
         Ok(Content {
-            own_list: own.as_ref().map(view_of),
+            own_list: own.as_deref().map(view_of),
             recipient_list: Some(view_of(list)),
             sender_phone: (!introduced).then(|| self.me.phone.clone()),
             ..content
@@ -77,6 +77,7 @@ impl Turn<'_> {
     fn seal_to(&mut self, row: &OutboxRow, peers: &[Peer], content: &Content) -> Stored<Sealing> {
         let envelope = EnvelopeId::random(self.rng);
         let mut sealed = Vec::with_capacity(peers.len());
+        let before = self.ratchets_before(peers);
         for peer in peers {
             match seal::encrypt(&mut self.encryption(), peer, content, self.now, self.rng) {
                 Ok(one) => sealed.push(self.sealed_for(peer, one)?),
@@ -93,6 +94,7 @@ impl Turn<'_> {
                 Err(SealError::Store(error)) => return Err(store_failed(error)),
             }
         }
+        self.keep_ratchets_back(before)?;
         outbox::set_sealed(self.db, row.id, envelope, &sealed)?;
         let sent = SentRow {
             recipient: row.lane.recipient,

@@ -1,9 +1,9 @@
 //! What is to be sent: in lanes that are first in, first out, with one unanswered row each.
 
-use super::{Columns, Stored, messages::MessageSeq, millis};
+use super::{Columns, Stored, messages::MessageSeq};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use seal::Content;
-use types::{AccountId, EnvelopeId, Timestamp};
+use types::{AccountId, EnvelopeId};
 use wire::{EnvelopeKind, SealedFor};
 
 /// Names a row.
@@ -41,7 +41,6 @@ pub(crate) struct OutboxRow {
     /// Present once it is sealed.
     pub(crate) envelope_id: Option<EnvelopeId>,
     pub(crate) tries: u32,
-    pub(crate) not_before: Timestamp,
 }
 
 impl OutboxRow {
@@ -53,13 +52,11 @@ impl OutboxRow {
             content: row.get(4)?,
             envelope_id: row.get::<_, Option<[u8; 16]>>(5)?.map(EnvelopeId::from_bytes),
             tries: row.get(6)?,
-            not_before: row.time(7)?,
         })
     }
 }
 
-const ROW: &str =
-    "SELECT id, recipient, lane, message, content, envelope_id, tries, not_before FROM outbox WHERE";
+const ROW: &str = "SELECT id, recipient, lane, message, content, envelope_id, tries FROM outbox WHERE";
 
 /// Adds a content at the end of its lane.
 pub(crate) fn push(
@@ -83,6 +80,14 @@ pub(crate) fn push(
 pub(crate) fn head(db: &Connection, lane: Lane) -> Stored<Option<OutboxRow>> {
     let mut statement =
         db.prepare_cached(&format!("{ROW} recipient = ?1 AND lane = ?2 ORDER BY id LIMIT 1"))?;
+    let key = params![lane.recipient.as_bytes(), lane.class as i64];
+    Ok(statement.query_row(key, OutboxRow::read).optional()?)
+}
+
+/// The row that leaves last in a lane, for a planted fault.
+pub(crate) fn tail(db: &Connection, lane: Lane) -> Stored<Option<OutboxRow>> {
+    let mut statement =
+        db.prepare_cached(&format!("{ROW} recipient = ?1 AND lane = ?2 ORDER BY id DESC LIMIT 1"))?;
     let key = params![lane.recipient.as_bytes(), lane.class as i64];
     Ok(statement.query_row(key, OutboxRow::read).optional()?)
 }
@@ -157,12 +162,9 @@ pub(crate) fn unseal(db: &Connection, id: OutboxId) -> Stored<()> {
     Ok(())
 }
 
-/// Counts a try that did not succeed, and says when the next one may be made.
-pub(crate) fn postpone(db: &Connection, id: OutboxId, not_before: Timestamp) -> Stored<()> {
-    db.execute(
-        "UPDATE outbox SET tries = tries + 1, not_before = ?2 WHERE id = ?1",
-        params![id.0, millis(not_before)],
-    )?;
+/// Counts a try that did not succeed.
+pub(crate) fn count_try(db: &Connection, id: OutboxId) -> Stored<()> {
+    db.execute("UPDATE outbox SET tries = tries + 1 WHERE id = ?1", [id.0])?;
     Ok(())
 }
 

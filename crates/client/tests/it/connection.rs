@@ -83,7 +83,6 @@ fn the_connection_number_is_on_disk_before_it_is_used() {
 #[test]
 fn a_copy_of_the_database_is_refused() {
     let mut world = World::new(1);
-    let mut copy = rusqlite::Connection::open_in_memory().unwrap();
     let path = std::env::temp_dir().join(format!("waxwing-copy-{}.db", std::process::id()));
     let _ = std::fs::remove_file(&path);
     world.with_database(0, |database| {
@@ -93,7 +92,7 @@ fn a_copy_of_the_database_is_refused() {
     world.run();
     world.connect(0);
     world.run();
-    std::mem::swap(&mut copy, &mut rusqlite::Connection::open(&path).unwrap());
+    let copy = rusqlite::Connection::open(&path).unwrap();
     let original = std::mem::replace(world.people[0].engine(), Engine::open(copy).unwrap());
     world.connect(0);
     world.run();

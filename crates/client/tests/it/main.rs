@@ -1,6 +1,7 @@
 //! Engines against a server in memory, whose faults the tests choose.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod bytes;
 mod connection;
 mod conversation;
 mod devices;
@@ -8,6 +9,7 @@ mod faults;
 mod gaps;
 mod outbox;
 mod profile;
+mod quarantine;
 mod queries;
 mod server;
 mod world;

@@ -145,8 +145,7 @@ CREATE TABLE outbox (
   message INTEGER REFERENCES message (seq),
   content BLOB NOT NULL,                 -- without views of lists, which are added when it is sealed
   envelope_id BLOB UNIQUE,               -- set when it is sealed
-  tries INTEGER NOT NULL DEFAULT 0,
-  not_before INTEGER NOT NULL DEFAULT 0
+  tries INTEGER NOT NULL DEFAULT 0       -- those that did not succeed: the pause grows with them
 ) STRICT;
 
 CREATE INDEX outbox_lane ON outbox (recipient, lane, id);

@@ -23,7 +23,6 @@ pub const CODE: &str = "123456";
 
 #[derive(Clone)]
 pub struct Account {
-    pub phone: PhoneNumber,
     pub list: DeviceList,
     pub token: [u8; 32],
     pub signed: SignedPrekey,
@@ -138,10 +137,9 @@ impl Server {
             old.mailbox.clear();
         }
         let keys = KeyUpload::decode(binary("keys").into()).unwrap();
-        self.numbers.insert(phone.clone(), account);
+        self.numbers.insert(phone, account);
         let registration = list.devices()[0].registration().get();
         self.accounts.entry(account).or_insert(Account {
-            phone,
             list,
             token: binary("token").try_into().unwrap(),
             signed: keys.signed_prekey.unwrap(),

@@ -20,7 +20,6 @@ pub struct Person {
     engine: Option<Engine>,
     rng: ChaCha20Rng,
     pub account: AccountId,
-    pub phone: PhoneNumber,
     session: Option<Session>,
     /// From the engine to the server, and back.
     up: VecDeque<Bytes>,
@@ -89,8 +88,7 @@ impl World {
         let mut rng = ChaCha20Rng::seed_from_u64(number as u64);
         let mut engine = Engine::open(database::open_in_memory().unwrap()).unwrap();
         let phone: PhoneNumber = phone.parse().unwrap();
-        let account =
-            NewAccount { server: ORIGIN.to_owned(), server_pin: None, phone: phone.clone(), name: None };
+        let account = NewAccount { server: ORIGIN.to_owned(), server_pin: None, phone, name: None };
         let ask = engine.begin_registration(&account, self.now, &mut rng).unwrap();
         engine.code_sent(&self.server.http(&ask)).unwrap();
         let finish = engine.finish_registration(CODE, true).unwrap();
@@ -99,7 +97,6 @@ impl World {
             engine: Some(engine),
             rng,
             account: registered.account,
-            phone,
             session: None,
             up: VecDeque::new(),
             down: VecDeque::new(),
