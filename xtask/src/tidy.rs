@@ -2,6 +2,7 @@
 //! put together over the real tree.
 
 pub mod bans;
+pub mod dependency_table;
 pub mod direction;
 pub mod documents;
 pub mod heads;
@@ -30,6 +31,8 @@ pub fn check(repository: &Repository) -> Result<Vec<Finding>> {
     findings.extend(direction::check(&members));
     findings.extend(server_tree::check(&server_tree::read(repository)?));
     findings.extend(signal_library::check(&members, &repository.read("Cargo.lock")?)?);
+    let security = repository.read("SECURITY.md").unwrap_or_default();
+    findings.extend(dependency_table::check(&security, &repository.read("Cargo.lock")?)?);
     findings.extend(bans::check_repository(repository)?);
     findings.extend(documents::check(&members, &files));
     findings.extend(links::check(repository.root(), &files));

@@ -5,6 +5,7 @@
 mod advisories;
 mod bans;
 mod demo;
+mod dependency_table;
 mod direction;
 mod documents;
 mod files;
