@@ -97,7 +97,9 @@ fn event_text(event: &Event) -> String {
 fn message_text(message: &Text, state: Option<State>) -> String {
     let tick = state.map(|state| format!("{} ", tick(state))).unwrap_or_default();
     let text = shown(&message.body.text).replace('\n', "\n    ");
-    format!("{DIM}{}{PLAIN} {tick}{BOLD}{}{PLAIN}  {text}", minute(&message.sent_at), who(&message.sender))
+    let mine = message.sender.account != message.chat;
+    let who = if mine { "me" } else { who(&message.sender) };
+    format!("{DIM}{}{PLAIN} {tick}{BOLD}{who}{PLAIN}  {text}", minute(&message.sent_at))
 }
 
 fn who(sender: &Sender) -> &str {

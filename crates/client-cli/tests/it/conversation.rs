@@ -26,17 +26,22 @@ pub struct Conversation {
 
 impl Conversation {
     pub fn new() -> Self {
-        let conversation = Self { office: PostOffice::open(), directory: tempfile::tempdir().unwrap() };
+        let conversation = Self::of_nobody();
         conversation.office.register(&conversation.profile(ALICE), ALICE);
         conversation.office.register(&conversation.profile(BOB), BOB);
         conversation
+    }
+
+    /// Before anybody is registered anywhere.
+    pub fn of_nobody() -> Self {
+        Self { office: PostOffice::open(), directory: tempfile::tempdir().unwrap() }
     }
 
     pub fn profile(&self, phone: &str) -> PathBuf {
         self.directory.path().join(&phone[1..])
     }
 
-    fn run(&self, phone: &str, arguments: &[&str]) -> Ran {
+    pub fn run(&self, phone: &str, arguments: &[&str]) -> Ran {
         run(&self.profile(phone), [&["--json"], arguments].concat())
     }
 
@@ -71,7 +76,7 @@ pub fn texts(lines: &[Value]) -> Vec<&str> {
     lines.iter().filter_map(|line| line["body"]["text"].as_str()).collect()
 }
 
-fn kinds(lines: &[Value]) -> Vec<&str> {
+pub fn kinds(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|line| line["event"].as_str().unwrap()).collect()
 }
 

@@ -71,46 +71,60 @@ fn kill_holders(profile: &Path, over: &AtomicBool) {
     over.store(true, Ordering::Relaxed);
 }
 
+/// What eight senders sent.
+#[derive(Debug)]
+pub struct SentByEight {
+    /// For each sender, how many messages it sent and how often its process was killed.
+    senders: Vec<(usize, usize)>,
+}
+
+/// Eight senders at once from one profile, while whoever holds it is killed twenty times.
+pub fn send_while_holders_are_killed(c: &Conversation) -> SentByEight {
+    let (profile, over) = (&c.profile(ALICE), &AtomicBool::new(false));
+    let senders = thread::scope(|scope| {
+        let senders: Vec<_> =
+            (0..SENDERS).map(|number| scope.spawn(move || sender(profile, number, over))).collect();
+        kill_holders(profile, over);
+        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
+    });
+    SentByEight { senders }
+}
+
+impl SentByEight {
+    /// Bob has got every message of every sender once and in the sender's order.
+    pub fn check(&self, c: &Conversation) {
+        let killed: usize = self.senders.iter().map(|(_, killed)| killed).sum();
+        assert!(killed > 0, "the killed were senders: {self:?}");
+        // What was left queued goes out with any command that connects.
+        c.all(ALICE, &["receive"]);
+        let received = c.all(BOB, &["receive"]);
+        let mut by_sender: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for text in texts(&received).into_iter().filter(|text| *text != "hello") {
+            let (number, counter) = text.split_once(' ').unwrap();
+            by_sender.entry(number.parse().unwrap()).or_default().push(counter.parse().unwrap());
+        }
+        for (number, (count, _)) in self.senders.iter().enumerate() {
+            assert_eq!(by_sender[&number], (0..*count).collect::<Vec<_>>(), "sender {number}");
+        }
+        assert!(received.iter().all(|line| line["event"] != "gap"), "{received:?}");
+    }
+}
+
 #[test]
 fn eight_senders_lose_double_and_reorder_nothing_while_holders_are_killed() {
     let c = Conversation::new();
-    let (profile, over) = (c.profile(ALICE), AtomicBool::new(false));
     c.one(ALICE, &["send", BOB, "hello"]);
-    let sent: Vec<(usize, usize)> = thread::scope(|scope| {
-        let senders: Vec<_> = (0..SENDERS)
-            .map(|number| {
-                scope.spawn({
-                    let (profile, over) = (&profile, &over);
-                    move || sender(profile, number, over)
-                })
-            })
-            .collect();
-        kill_holders(&profile, &over);
-        senders.into_iter().map(|sender| sender.join().unwrap()).collect()
-    });
-    assert!(sent.iter().map(|(_, killed)| killed).sum::<usize>() > 0, "the killed were senders: {sent:?}");
-    // What was left queued goes out with any command that connects.
-    c.all(ALICE, &["receive"]);
-    let received = c.all(BOB, &["receive"]);
-    let mut by_sender: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    for text in texts(&received).into_iter().filter(|text| *text != "hello") {
-        let (number, counter) = text.split_once(' ').unwrap();
-        by_sender.entry(number.parse().unwrap()).or_default().push(counter.parse().unwrap());
-    }
-    for (number, (count, _)) in sent.iter().enumerate() {
-        assert_eq!(by_sender[&number], (0..*count).collect::<Vec<_>>(), "sender {number}");
-    }
-    assert!(received.iter().all(|line| line["event"] != "gap"), "{received:?}");
+    send_while_holders_are_killed(&c).check(&c);
 }
 
 /// A `receive --follow` whose lines are read as they come.
-struct Follower {
+pub struct Follower {
     child: Child,
     lines: std::sync::mpsc::Receiver<Value>,
 }
 
 impl Follower {
-    fn start(profile: &Path) -> Self {
+    pub fn start(profile: &Path) -> Self {
         let mut child =
             wax(profile, ["--json", "receive", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = std::sync::mpsc::sync_channel(1_000);
@@ -123,11 +137,11 @@ impl Follower {
         Self { child, lines }
     }
 
-    fn drained(&self) {
+    pub fn drained(&self) {
         while self.next()["event"] != "drained" {}
     }
 
-    fn next(&self) -> Value {
+    pub fn next(&self) -> Value {
         self.lines.recv_timeout(Duration::from_secs(20)).unwrap()
     }
 
@@ -136,7 +150,7 @@ impl Follower {
     }
 
     /// Ends it as a person would; what it had printed and nobody has looked at.
-    fn interrupt(mut self) -> Vec<Value> {
+    pub fn interrupt(mut self) -> Vec<Value> {
         kill_process(self.pid(), Signal::INT).unwrap();
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
         self.lines.iter().collect()
