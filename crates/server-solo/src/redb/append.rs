@@ -136,12 +136,7 @@ impl Tables<'_> {
     }
 
     /// Records the send, and now and then deletes what is forgotten.
-    fn record(
-        &mut self,
-        key: &[u8; keys::MAILBOX],
-        append: &Append,
-        decisions: &[Decision],
-    ) -> Result<()> {
+    fn record(&mut self, key: &[u8; keys::MAILBOX], append: &Append, decisions: &[Decision]) -> Result<()> {
         let mut sender = self.sender(key)?;
         sender.last += 1;
         let exceptions = (0_u32..).zip(decisions).filter_map(|(place, decision)| match decision {

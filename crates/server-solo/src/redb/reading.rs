@@ -2,7 +2,10 @@
 
 use super::{
     keys,
-    schema::{BODIES, MAILBOXES, ROWS, SENDERS, SENDS, STAMPS, Sender, State, StoredRow, StoredSend, number, position},
+    schema::{
+        BODIES, MAILBOXES, ROWS, SENDERS, SENDS, STAMPS, Sender, State, StoredRow, StoredSend, number,
+        position,
+    },
     writing::{Result, damaged, decode},
 };
 use bytes::{BufMut, Bytes, BytesMut};

@@ -3,13 +3,13 @@
 use super::{
     keys,
     schema::{
-        BODIES, BODY_USERS, CLOSED_AT, COUNTERS, DAYS, LAST_BODY, MAILBOXES, ROWS, SEND_ORDER, SENDS, STAMPS,
-        State, StateTuple, StoredRow, day_of,
+        BODIES, BODY_USERS, CLOSED_AT, COUNTERS, DAYS, LAST_BODY, MAILBOXES, ROWS, SENDERS, SENDS, STAMPS,
+        Sender, State, StateTuple, StoredRow, StoredSend, day_of,
     },
 };
 use redb::{ReadableTable, StorageError, Table, WriteTransaction};
 use std::collections::BTreeMap;
-use types::{MailboxId, NodeId, Timestamp};
+use types::{EnvelopeId, MailboxId, NodeId, Timestamp};
 
 /// The most rows that one call of `expire` deletes: some tens of milliseconds of the committer.
 const EXPIRED_ROWS_MAX: u64 = 5_000;
@@ -26,9 +26,11 @@ pub(super) struct Tables<'txn> {
     pub(super) body_users: Table<'txn, u64, u32>,
     days: Table<'txn, &'static [u8; keys::DAY], ()>,
     pub(super) sends: Table<'txn, &'static [u8; keys::SEND], &'static [u8]>,
-    pub(super) send_order: Table<'txn, &'static [u8; keys::NUMBERED], &'static [u8; 16]>,
+    senders: Table<'txn, &'static [u8; keys::MAILBOX], (u64, u64)>,
     /// States of mailboxes as this batch has changed them: written once, at its end.
     states: BTreeMap<[u8; keys::MAILBOX], Option<State>>,
+    /// The same for senders.
+    sender_states: BTreeMap<[u8; keys::MAILBOX], Option<Sender>>,
 }
 
 impl<'txn> Tables<'txn> {
@@ -42,8 +44,9 @@ impl<'txn> Tables<'txn> {
             body_users: transaction.open_table(BODY_USERS)?,
             days: transaction.open_table(DAYS)?,
             sends: transaction.open_table(SENDS)?,
-            send_order: transaction.open_table(SEND_ORDER)?,
+            senders: transaction.open_table(SENDERS)?,
             states: BTreeMap::new(),
+            sender_states: BTreeMap::new(),
         })
     }
 
@@ -53,6 +56,12 @@ impl<'txn> Tables<'txn> {
             match state {
                 Some(state) => drop(self.mailboxes.insert(mailbox, state.to_tuple())?),
                 None => drop(self.mailboxes.remove(mailbox)?),
+            }
+        }
+        for (key, sender) in &self.sender_states {
+            match sender {
+                Some(sender) => drop(self.senders.insert(key, sender.to_tuple())?),
+                None => drop(self.senders.remove(key)?),
             }
         }
         Ok(())
@@ -69,7 +78,8 @@ impl<'txn> Tables<'txn> {
 
     pub(super) fn close_mailbox(&mut self, id: MailboxId) -> Result<()> {
         let key = keys::mailbox(id);
-        self.forget_sends(&key)?;
+        self.delete_sends(&key, u64::MAX)?;
+        self.set_sender(key, None);
         let Some(state) = self.state(&key)? else { return Ok(()) };
         let closed_at = self.counter(CLOSED_AT)?.max(state.last);
         self.counters.insert(CLOSED_AT, closed_at)?;
@@ -131,6 +141,37 @@ impl<'txn> Tables<'txn> {
 
     pub(super) fn set_state(&mut self, mailbox: [u8; keys::MAILBOX], state: State) {
         self.states.insert(mailbox, Some(state));
+    }
+
+    /// What is known of a sender, as this batch has left it.
+    pub(super) fn sender(&mut self, key: &[u8; keys::MAILBOX]) -> Result<Sender> {
+        if let Some(sender) = self.sender_states.get(key) {
+            return Ok(sender.unwrap_or_default());
+        }
+        let stored = self.senders.get(key)?.map(|sender| Sender::from_tuple(sender.value()));
+        Ok(stored.unwrap_or_default())
+    }
+
+    /// `None` for a sender of whom nothing is recorded.
+    pub(super) fn set_sender(&mut self, key: [u8; keys::MAILBOX], sender: Option<Sender>) {
+        self.sender_states.insert(key, sender);
+    }
+
+    /// Deletes a sender's recorded sends up to a number.
+    pub(super) fn delete_sends(&mut self, sender: &[u8; keys::MAILBOX], up_to: u64) -> Result<()> {
+        let first = keys::send(sender, EnvelopeId::from_bytes([0; 16]));
+        let last = keys::send(sender, EnvelopeId::from_bytes([0xff; 16]));
+        let mut dying = Vec::new();
+        for entry in self.sends.range::<&[u8; keys::SEND]>(&first..=&last)? {
+            let (key, send) = entry?;
+            if StoredSend::decode(send.value()).ok_or_else(|| damaged("a send"))?.number <= up_to {
+                dying.push(*key.value());
+            }
+        }
+        for key in &dying {
+            self.sends.remove(key)?;
+        }
+        Ok(())
     }
 
     /// Sees to it that rows of this mailbox that expire on this day will be found.
@@ -198,20 +239,6 @@ impl<'txn> Tables<'txn> {
                 self.body_users.remove(body)?;
                 self.bodies.remove(body)?;
             }
-        }
-        Ok(())
-    }
-
-    fn forget_sends(&mut self, sender: &[u8; keys::MAILBOX]) -> Result<()> {
-        let all = keys::numbered(sender, 0)..=keys::numbered(sender, u64::MAX);
-        let mut order = Vec::new();
-        for entry in self.send_order.range::<&[u8; keys::NUMBERED]>(all.start()..=all.end())? {
-            let (key, envelope) = entry?;
-            order.push((*key.value(), types::EnvelopeId::from_bytes(*envelope.value())));
-        }
-        for (key, envelope) in order {
-            self.send_order.remove(&key)?;
-            self.sends.remove(&keys::send(sender, envelope))?;
         }
         Ok(())
     }
