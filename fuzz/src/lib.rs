@@ -14,6 +14,7 @@ pub mod campaign;
 pub mod corpus;
 pub mod mutation;
 mod people;
+mod post_office;
 pub mod target;
 pub mod targets;
 

@@ -1,5 +1,6 @@
 //! The table of targets, one file for each crate whose parsers they feed.
 
+mod client;
 mod edge;
 mod seal;
 mod server;
@@ -32,6 +33,8 @@ pub static ALL: &[Target] = &[
     edge::WEBSOCKET,
     edge::CONNECTION,
     edge::TLS,
+    client::ANSWER,
+    client::CONNECTION,
     server::REGISTRATION,
     server::CONFIG,
     text::IDS,

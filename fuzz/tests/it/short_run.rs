@@ -51,6 +51,8 @@ short_runs! {
     edge_websocket
     edge_connection
     edge_tls
+    client_answer
+    client_connection
     server_registration
     server_config
     text_ids
