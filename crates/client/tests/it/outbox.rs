@@ -317,3 +317,22 @@ fn what_is_never_delivered_expires() {
     world.settle();
     assert_eq!(world.state(0, message), DeliveryState::Delivered, "it came late, but it came");
 }
+
+#[test]
+fn thousands_of_messages_without_an_answer_all_open() {
+    let mut world = World::new(2);
+    world.connect(0);
+    world.run();
+    let texts: Vec<String> = (0..3_200).map(|number| number.to_string()).collect();
+    for text in &texts {
+        world.send(0, 1, text);
+    }
+    world.pass(Millis::from_mins(1));
+    assert!(world.people[0].engine().view().is_outbox_empty().unwrap());
+    let opened = world.server.served_one_time.len();
+    assert!(opened <= 2, "new sessions after a long silence take no one-time keys");
+    world.settle();
+    assert_eq!(world.texts(1, 0), texts);
+    let events = world.print(1);
+    assert!(events.iter().all(|event| matches!(event, client::EventView::Message(_))), "no gap");
+}
