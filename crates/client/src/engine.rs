@@ -102,7 +102,11 @@ impl Engine {
 
     /// What can be asked.
     pub fn view(&self) -> View<'_> {
-        View { connection: &self.connection, draining: self.live.is_draining().then_some(self.live.batch) }
+        View {
+            connection: &self.connection,
+            draining: self.live.is_draining().then_some(self.live.batch),
+            clock: Some(self.live.clock),
+        }
     }
 
     // ---- getting an account

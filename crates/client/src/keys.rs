@@ -153,6 +153,8 @@ impl Turn<'_> {
     /// What is done by age: rotation, a fresh list, forgetting.
     fn upkeep(&mut self) -> Stored<()> {
         self.live.upkeep_at = Some(self.now + UPKEEP_INTERVAL);
+        // Readers in other processes know the time from here.
+        profile::set_clock(self.db, &self.live.clock)?;
         let now = self.server_now();
         let made_at = prekeys::newest_signed_made_at(self.db)?;
         if made_at.is_none_or(|made_at| now.since(made_at) >= ROTATE_AFTER) {

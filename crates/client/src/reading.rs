@@ -15,9 +15,9 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn new(db: &Connection, now: Timestamp) -> Stored<Self> {
+    pub(crate) fn new(db: &Connection, server_now: Timestamp) -> Stored<Self> {
         let me = profile::account(db)?;
-        Ok(Self { me, server_now: profile::clock(db)?.server_time(now) })
+        Ok(Self { me, server_now })
     }
 
     /// Reads the columns of [`COLUMNS`], which begin at `first`.
@@ -70,14 +70,14 @@ pub(crate) fn history(
     db: &Connection,
     chat: AccountId,
     limit: u32,
-    now: Timestamp,
+    server_now: Timestamp,
 ) -> Result<Vec<MessageView>, Fault> {
     let order = "message.stamp IS NULL DESC, message.stamp DESC, message.seq DESC";
     let mut messages = select(
         db,
         &format!("SELECT {COLUMNS} FROM {JOINED} WHERE message.chat = ?1 ORDER BY {order} LIMIT ?2"),
         params![chat.as_bytes(), limit],
-        now,
+        server_now,
     )?;
     messages.reverse();
     Ok(messages)
@@ -88,9 +88,9 @@ pub(crate) fn select(
     db: &Connection,
     sql: &str,
     params: &[&dyn ToSql],
-    now: Timestamp,
+    server_now: Timestamp,
 ) -> Result<Vec<MessageView>, Fault> {
-    let reading = Reading::new(db, now)?;
+    let reading = Reading::new(db, server_now)?;
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map(params, |row| reading.message(row, 0))?;
     Ok(rows.collect::<Result<_, _>>()?)

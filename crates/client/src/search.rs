@@ -12,7 +12,7 @@ pub(crate) fn search(
     db: &Connection,
     words: &str,
     limit: u32,
-    now: Timestamp,
+    server_now: Timestamp,
 ) -> Result<Vec<MessageView>, Fault> {
     let Some(query) = query_of(words) else { return Ok(Vec::new()) };
     let order = "message.stamp IS NULL DESC, message.stamp DESC, message.seq DESC";
@@ -20,7 +20,7 @@ pub(crate) fn search(
         "SELECT {COLUMNS} FROM {JOINED}
          WHERE message.seq IN (SELECT rowid FROM message_text WHERE message_text MATCH ?1) ORDER BY {order} LIMIT ?2"
     );
-    reading::select(db, &sql, params![query, limit], now)
+    reading::select(db, &sql, params![query, limit], server_now)
 }
 
 /// The words as the index's query language says "all of these, literally": each one quoted, so that operators,

@@ -14,10 +14,13 @@ pub(crate) struct Progress {
     pub(crate) read_at: Option<Timestamp>,
 }
 
-pub(crate) fn status(db: &Connection, id: MessageId, now: Timestamp) -> Result<Option<StatusView>, Fault> {
+pub(crate) fn status(
+    db: &Connection,
+    id: MessageId,
+    server_now: Timestamp,
+) -> Result<Option<StatusView>, Fault> {
     let me = profile::account(db)?;
     let Some(message) = messages::own(db, me, id)? else { return Ok(None) };
-    let server_now = profile::clock(db)?.server_time(now);
     let progress = progress(db, message.seq, message.chat)?;
     let state = state(message.stamp, message.failure.is_some(), progress, server_now);
     let at = match state {

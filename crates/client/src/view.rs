@@ -3,11 +3,14 @@
 use crate::{
     Chat, ChatKind, ChatName, Fault, LoggedEvent, MessageView, OpenError, Resolved, Safety, StatusView,
     Whoami, database, printing, reading, search, status,
-    store::{Columns, chats, contacts, device_lists, events::Batch, outbox, profile},
+    store::{Columns, contacts, device_lists, events::Batch, outbox, profile, profile::ClockRecord},
 };
 use rusqlite::Connection;
 use seal::{Body, ReceiptKind};
-use types::{AccountId, MessageId, PhoneNumber, Timestamp};
+use types::{AccountId, MessageId, Millis, PhoneNumber, Timestamp};
+
+/// Primaries sign a fresh list at least every 30 days, when they connect; half as long again is suspicious.
+const LIST_OLD_AFTER: Millis = Millis::from_days(45);
 
 /// A database opened for reading only, beside the process whose engine writes it.
 pub struct Reader {
@@ -23,7 +26,7 @@ impl Reader {
 
     /// What can be asked.
     pub fn view(&self) -> View<'_> {
-        View { connection: &self.connection, draining: None }
+        View { connection: &self.connection, draining: None, clock: None }
     }
 }
 
@@ -33,6 +36,8 @@ pub struct View<'a> {
     pub(crate) connection: &'a Connection,
     /// What the drain that goes on has brought is not printed yet.
     pub(crate) draining: Option<Batch>,
+    /// The server's clock as a running engine knows it; else what was written last counts.
+    pub(crate) clock: Option<ClockRecord>,
 }
 
 impl View<'_> {
@@ -97,17 +102,17 @@ impl View<'_> {
 
     /// The last `limit` messages of a chat, oldest first, queued ones last. `now` decides what has expired.
     pub fn history(&self, chat: AccountId, limit: u32, now: Timestamp) -> Result<Vec<MessageView>, Fault> {
-        reading::history(self.connection, chat, limit, now)
+        reading::history(self.connection, chat, limit, self.server_time(now)?)
     }
 
     /// Messages with all of these words, newest first. Words are plain: nothing in them is query syntax.
     pub fn search(&self, words: &str, limit: u32, now: Timestamp) -> Result<Vec<MessageView>, Fault> {
-        search::search(self.connection, words, limit, now)
+        search::search(self.connection, words, limit, self.server_time(now)?)
     }
 
     /// How far one of our own messages got; none if there is no such message of ours.
     pub fn status(&self, message: MessageId, now: Timestamp) -> Result<Option<StatusView>, Fault> {
-        status::status(self.connection, message, now)
+        status::status(self.connection, message, self.server_time(now)?)
     }
 
     /// The safety number with another account; none until its device list is known.
@@ -146,8 +151,20 @@ impl View<'_> {
         contacts::is_closed(self.connection, chat)
     }
 
-    /// How far the other side's devices have read this chat, at most.
-    pub fn read_by_other(&self, chat: AccountId) -> Result<Option<types::Stamp>, Fault> {
-        Ok(chats::peer_reads(self.connection, chat)?.into_iter().map(|(_, up_to, _)| up_to).max())
+    /// Whether the newest list that we know of an account is older than 45 days: it is still used, and the chat
+    /// should say so, because a device that was removed since would still be written to.
+    pub fn is_device_list_old(&self, chat: AccountId, now: Timestamp) -> Result<bool, Fault> {
+        let now = self.server_time(now)?;
+        let list = device_lists::get(self.connection, chat)?;
+        Ok(list.is_some_and(|list| now.since(list.issued_at()) >= LIST_OLD_AFTER))
+    }
+
+    /// Limits are measured by the server's time.
+    fn server_time(&self, now: Timestamp) -> Result<Timestamp, Fault> {
+        let clock = match self.clock {
+            Some(clock) => clock,
+            None => profile::clock(self.connection)?,
+        };
+        Ok(clock.server_time(now))
     }
 }

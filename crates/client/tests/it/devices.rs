@@ -317,3 +317,26 @@ fn stamps_of_others_cannot_be_raised_by_a_resend() {
     world.run();
     assert!(world.history(1, 0)[0].stamp.unwrap() < future);
 }
+
+#[test]
+fn a_list_of_long_ago_is_used_and_called_old() {
+    let mut world = World::new(2);
+    world.send(0, 1, "hello");
+    world.settle();
+    world.disconnect(1);
+    let other = world.account(1);
+    let is_old = |world: &mut World| {
+        let now = world.now;
+        world.people[0].engine().view().is_device_list_old(other, now).unwrap()
+    };
+    for _ in 0..44 {
+        world.pass(Millis::from_hours(24));
+    }
+    assert!(!is_old(&mut world));
+    world.pass(Millis::from_hours(23));
+    world.pass(Millis::from_hours(23));
+    assert!(is_old(&mut world));
+    let message = world.send(0, 1, "are you still there?");
+    world.run();
+    assert_eq!(world.state(0, message), client::DeliveryState::Accepted);
+}
