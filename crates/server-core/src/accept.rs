@@ -1,9 +1,10 @@
 //! Accepting a send: the one place where a message becomes the server's promise.
 //!
-//! Order matters. A send that is recorded is answered before anything else is asked, so that a retry
-//! is never refused for what has changed since. Then the lists are loaded, under an admission that a
-//! list change waits for; a pure decision says who gets a row; one append makes all rows durable; and
-//! only then is the send answered.
+//! Order matters. The lists are loaded, under an admission that a list change waits for; a pure
+//! decision says who gets a row; one append makes all rows durable; and only then is the send answered.
+//! A send that is recorded is answered with its stamp, so that a retry is never refused for what has
+//! changed since. The append itself knows what is recorded, so only a send that would be refused asks
+//! for its record: what is accepted at once, which is nearly everything, costs no read.
 
 use crate::{
     Core, acquaintance,
@@ -50,25 +51,33 @@ pub(crate) enum SendError {
     Full(Vec<DeviceRef>),
 }
 
-/// Accepts one send.
+/// Accepts one send, or says that it was accepted before.
 pub(crate) async fn send(core: &Core, caller: &Caller, send: Send) -> Result<Response, Rejection> {
     let digest = digest(&send);
-    if let Some(stamp) = recorded(core, caller, &send, digest).await? {
-        return Ok(accepted(stamp));
-    }
-    check_form(&send)?;
-    spend(core, caller, &send).await?;
+    let stamp = match accept(core, caller, &send, digest).await {
+        // A store that does not answer is not asked again: whether the rows are there is unknown.
+        Err(rejection) if rejection.store_error().is_none() => {
+            recorded(core, caller, &send, digest).await?.ok_or(rejection)?
+        }
+        outcome => outcome?,
+    };
+    Ok(accepted(stamp))
+}
+
+async fn accept(core: &Core, caller: &Caller, send: &Send, digest: [u8; 32]) -> Result<Stamp, Rejection> {
+    check_form(send)?;
+    spend(core, caller, send).await?;
 
     let admission = core.admissions.admit(caller.mailbox.account, send.recipient).await;
-    let view = View::load(core, caller, &send).await?;
-    let targets = view.decide(caller.mailbox, &send, core)?;
+    let view = View::load(core, caller, send).await?;
+    let targets = view.decide(caller.mailbox, send, core)?;
     let stamp = core.stamps.give(&*core.ports.mailboxes, view.now, send.highest_stamp).await?;
     let append = Append {
         sender: caller.mailbox,
         envelope_id: send.envelope_id,
         digest,
         stamp,
-        rows: targets.iter().map(|sealed| row(caller, &send, sealed, stamp, &view, core)).collect(),
+        rows: targets.iter().map(|sealed| row(caller, send, sealed, stamp, &view, core)).collect(),
         when_full: WhenFull::Refuse,
         now: view.now,
     };
@@ -79,7 +88,7 @@ pub(crate) async fn send(core: &Core, caller: &Caller, send: Send) -> Result<Res
     wake::hint(core, &committed.rows, &committed.placed, wakes).await;
     know_each_other(core, caller, &targets, send.recipient).await;
     metrics::counter!("waxwing_messages_accepted_total").increment(1);
-    Ok(accepted(committed.stamp))
+    Ok(committed.stamp)
 }
 
 /// Deletes delivered rows.
