@@ -14,6 +14,7 @@
 
 mod calls;
 mod entry;
+mod hints;
 mod sessions;
 mod sockets;
 
@@ -42,6 +43,7 @@ use std::{
 };
 use tokio::runtime::Handle;
 use types::{IncarnationId, Millis, Timestamp};
+use wire::Delivery;
 
 /// Bytes read from a socket at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -105,6 +107,8 @@ struct Buffers {
     received: Vec<Received>,
     effects: Vec<Effect>,
     letters: Vec<Letter>,
+    /// Rows that hints of this turn brought, for whom.
+    hinted: Vec<(Key, Delivery)>,
     due: Vec<Key>,
 }
 
@@ -164,6 +168,7 @@ impl Shard {
                 received: Vec::new(),
                 effects: Vec::new(),
                 letters: Vec::new(),
+                hinted: Vec::new(),
                 due: Vec::new(),
             },
         })
@@ -236,12 +241,13 @@ impl Shard {
         for letter in letters.drain(..) {
             match letter {
                 Letter::Accepted(accepted) => self.accept(accepted),
-                Letter::Signal(key, signal) => self.tell(key, Event::Signal(signal)),
+                Letter::Signal(key, signal) => self.signal(key, signal),
                 Letter::Stop { reconnect_within } => self.stop(reconnect_within),
                 Letter::Abort => self.abort(),
             }
         }
         self.buffers.letters = letters;
+        self.deliver_hinted();
     }
 
     fn timers(&mut self) {

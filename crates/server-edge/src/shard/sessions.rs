@@ -65,7 +65,7 @@ impl Shard {
     }
 
     /// Does what a session wants done.
-    fn effects(&mut self, key: Key) {
+    pub(super) fn effects(&mut self, key: Key) {
         let mut effects = mem::take(&mut self.buffers.effects);
         for effect in effects.drain(..) {
             self.effect(key, effect);
@@ -106,7 +106,7 @@ impl Shard {
         }
     }
 
-    fn write(&mut self, key: Key, frame: &ServerFrame) {
+    pub(super) fn write(&mut self, key: Key, frame: &ServerFrame) {
         self.meters.frame_out(frame);
         if matches!(frame, ServerFrame::Push(Push::Drained)) {
             self.meters.drains.increment(1);
