@@ -23,13 +23,14 @@ use args::{Cli, Command};
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use commands::{Job, Stop, local, receive, register, send, status, verify};
 use failure::{Failure, Reason};
-use lines::State;
+use lines::{Line, State};
 use output::{Output as _, Terminal};
 use profile::Profile;
 use rand::{TryRngCore as _, rngs::OsRng};
 use std::{
     ffi::OsString,
     io::{Read as _, Write as _},
+    panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     time::SystemTime,
 };
@@ -52,9 +53,12 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             return fail(&failure, json);
         }
     };
-    let code = match runtime.block_on(run(cli)) {
-        Ok(()) | Err(Stop::OutputClosed) => ExitCode::SUCCESS,
-        Err(Stop::Failed(failure)) => fail(&failure, json),
+    // A panic is a bug like any other: scripts get its exit code and its object.
+    let done = catch_unwind(AssertUnwindSafe(|| runtime.block_on(run(cli))));
+    let code = match done {
+        Ok(Ok(()) | Err(Stop::OutputClosed)) => ExitCode::SUCCESS,
+        Ok(Err(Stop::Failed(failure))) => fail(&failure, json),
+        Err(_) => fail(&Failure::bug("it panicked; the lines above say where"), json),
     };
     // A write that nobody takes must not keep the process.
     runtime.shutdown_background();
@@ -77,12 +81,25 @@ async fn run(cli: Cli) -> Result<(), Stop> {
         let lines = local::ask(&question, &profile, now())?;
         return Ok(terminal.print(output::Batch { lines, events: Vec::new() }).await?);
     }
+    if let Command::Status(status) = &cli.command
+        && let Some(line) = already_there(status, &profile)?
+    {
+        return Ok(terminal.print(line.into()).await?);
+    }
     match cli.command {
         Command::Register(register) => {
             register::perform(register, cli.no_input, &profile, &mut terminal).await
         }
         command => process::run(&profile, &job(command)?, &mut terminal).await,
     }
+}
+
+/// The answer to `status --wait`, if nothing has to be waited for.
+fn already_there(status: &args::Status, profile: &Profile) -> Result<Option<Line>, Failure> {
+    let question = local::Question::Status { message_id: status.message_id.clone() };
+    let line = local::ask(&question, profile, now())?.pop();
+    let wanted = status.wait.map_or(State::Queued, State::from);
+    Ok(line.filter(|line| matches!(line, Line::Status(status) if status.state >= wanted)))
 }
 
 /// The command as something that can be handed to another process.

@@ -92,7 +92,9 @@ async fn hold(
     let door = Door::open(profile, &mut lock, session.clone())
         .map_err(|error| terminal.remark(&format!("other wax commands have to wait for this one: {error}")))
         .ok();
-    driver.connect().await.map_err(|stopped| session.stopped(stopped))?;
+    if job.connects() {
+        session.connect().await?;
+    }
     let waiting = Waiting::new(&session, hurry);
     let patience = job.patience();
     let result = commands::perform(job, &session, waiting.clone(), terminal).await;
@@ -118,7 +120,7 @@ async fn settle(session: &Session, mut waiting: Waiting, patience: Duration) {
     let mut patience_ends = None;
     loop {
         let progress = waiting.progress();
-        if progress.settled || progress.ended.is_some() {
+        if progress.settled || progress.ended.is_some() || !progress.wanted {
             return;
         }
         // A word from the server meanwhile puts the end of our patience off.

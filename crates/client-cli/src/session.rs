@@ -44,6 +44,11 @@ impl Session {
         &self.driver
     }
 
+    /// Connects, if there is no connection; at once, if one is waited for.
+    pub async fn connect(&self) -> Result<(), Failure> {
+        self.driver.connect().await.map_err(|stopped| self.stopped(stopped))
+    }
+
     /// Asks the engine.
     pub async fn ask<R: Send + 'static>(
         &self,

@@ -254,6 +254,7 @@ impl Task {
             }
             Input::Connect if self.progress.borrow().ended.is_some() => {}
             Input::Connect => {
+                self.progress.send_modify(|progress| progress.wanted = true);
                 if matches!(self.connection, Connection::Unwanted | Connection::Waiting(_)) {
                     self.attempt()?;
                 }

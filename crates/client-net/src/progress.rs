@@ -10,6 +10,8 @@ use tokio::time::Instant;
 pub struct Progress {
     /// Whether there is a connection.
     pub link: Link,
+    /// Whether a connection was asked for.
+    pub wanted: bool,
     /// Connections on which the server knew us.
     pub connections: u64,
     /// Drains that came to their end.
@@ -53,6 +55,7 @@ impl Default for Progress {
     fn default() -> Self {
         Self {
             link: Link::Waiting,
+            wanted: false,
             connections: 0,
             drains: 0,
             drained: false,

@@ -60,6 +60,11 @@ impl Job {
         matches!(self, Self::Receive(_))
     }
 
+    /// Whether the command is about the server. The others connect when they find that they have to.
+    pub const fn connects(&self) -> bool {
+        !matches!(self, Self::Verify(_))
+    }
+
     /// How long the process that did this command waits for a silent server before it leaves.
     pub fn patience(&self) -> Duration {
         match self {
@@ -149,7 +154,10 @@ async fn resolve(
     let asked = name.clone();
     match (session.ask(move |engine, _| engine.view().resolve(&asked)).await?, name) {
         (Resolved::Known(account) | Resolved::Stranger(account), _) => Ok(account),
-        (Resolved::LookUp, ChatName::Phone(phone)) => look_up(phone, session, waiting, deadline).await,
+        (Resolved::LookUp, ChatName::Phone(phone)) => {
+            session.connect().await?;
+            look_up(phone, session, waiting, deadline).await
+        }
         (Resolved::LookUp, ChatName::Account(_)) => Err(unknown_recipient()),
     }
 }

@@ -30,8 +30,12 @@ pub async fn perform(
 ) -> Result<(), Stop> {
     let deadline = waiting.began() + PATIENCE;
     let chat = resolve(chat_name(&job.chat)?, session, &mut waiting, deadline).await?;
-    let asked = session.driver().call(move |engine, now, rng| engine.fetch_device_list(chat, now, rng)).await;
-    asked.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| trouble::fault(&fault))?;
+    if safety(chat, job.mark, session).await?.is_none() {
+        let asked =
+            session.driver().call(move |engine, now, rng| engine.fetch_device_list(chat, now, rng)).await;
+        asked.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| trouble::fault(&fault))?;
+        session.connect().await?;
+    }
     let safety = loop {
         let progress = waiting.progress();
         if let Some(safety) = safety(chat, job.mark, session).await? {

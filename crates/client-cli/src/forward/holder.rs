@@ -118,7 +118,7 @@ async fn serve(stream: UnixStream, session: Session, stage: watch::Receiver<Stag
         return;
     }
     // A new command always tries to connect at once.
-    if session.driver().connect().await.is_err() {
+    if request.job.connects() && session.connect().await.is_err() {
         return;
     }
     if let Some(last) = do_for(&caller, reader, request, session, stage).await {

@@ -10,7 +10,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::PathBuf,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 use tempfile::TempDir;
 use wire::Code;
@@ -296,7 +296,46 @@ fn registration_refuses_with_77_and_the_code_stays_good() {
 }
 
 #[test]
-fn a_profile_is_for_its_owner_only_and_damage_is_65() {
+fn what_is_known_needs_no_server() {
+    let c = Conversation::new();
+    let sent = c.one(ALICE, &["send", BOB, "hello"]);
+    c.one(ALICE, &["verify", BOB]);
+    c.office.set_mood(Mood::Refusing(Code::Revoked));
+    let id = sent["message_id"].as_str().unwrap();
+    assert_eq!(c.one(ALICE, &["status", id, "--wait", "accepted"])["state"], "accepted");
+    assert_eq!(c.one(ALICE, &["verify", BOB, "--mark"])["verified"], true);
+    let ran = c.run(ALICE, &["status", id, "--wait", "delivered"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (77, "revoked"));
+    assert!(
+        ran.stdout.contains(r#""state":"accepted""#),
+        "how far it has come is printed all the same: {ran:?}"
+    );
+}
+
+#[test]
+fn a_wait_that_is_over_prints_how_far_the_message_has_come() {
+    let c = Conversation::new();
+    let sent = c.one(ALICE, &["send", BOB, "hello"]);
+    let id = sent["message_id"].as_str().unwrap();
+    let ran = c.run(ALICE, &["status", id, "--wait", "read", "--timeout", "0.3"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (75, "not_yet"));
+    assert!(ran.stdout.contains(r#""state":"accepted""#), "{ran:?}");
+}
+
+#[test]
+fn a_server_that_lets_us_in_and_says_no_more_is_given_up() {
+    let c = Conversation::new();
+    c.one(ALICE, &["send", BOB, "hello"]);
+    c.office.set_mood(Mood::Deaf);
+    let ran = c.run(ALICE, &["send", BOB, "unheard", "--timeout", "0.5"]);
+    assert!(ran.exit == 0 && ran.stdout.contains("queued"), "{ran:?}");
+    let ran = c.run(BOB, &["receive"]);
+    assert_eq!((ran.exit, ran.stdout.as_str()), (0, ""), "it was connected, so this is no error: {ran:?}");
+    assert!(ran.stderr.contains("stopped answering"), "{ran:?}");
+}
+
+#[test]
+fn a_profile_is_for_its_owner_only() {
     let c = Conversation::new();
     let profile = c.profile(ALICE);
     assert_eq!(fs::metadata(&profile).unwrap().mode() & 0o777, 0o700);
@@ -304,14 +343,91 @@ fn a_profile_is_for_its_owner_only_and_damage_is_65() {
         let entry = entry.unwrap();
         assert_eq!(entry.metadata().unwrap().mode() & 0o077, 0, "{:?}", entry.file_name());
     }
-    fs::write(
-        profile.join("profile.db"),
-        b"This is not a database, but long enough to be read as one.".repeat(99),
-    )
-    .unwrap();
-    let _ = fs::remove_file(profile.join("profile.db-wal"));
-    for arguments in [&["whoami"][..], &["send", BOB, "hi"], &["receive"]] {
+}
+
+/// Changes bytes of Alice's database, which no process has open, and says what that makes of her commands.
+fn spoiled(change: impl FnOnce(&mut Vec<u8>)) -> (i32, String) {
+    let c = Conversation::new();
+    c.one(ALICE, &["send", BOB, &"a long text ".repeat(1_000)]);
+    let path = c.profile(ALICE).join("profile.db");
+    let mut bytes = fs::read(&path).unwrap();
+    change(&mut bytes);
+    fs::write(&path, &bytes).unwrap();
+    let codes = [&["whoami"][..], &["send", BOB, "hi"], &["receive"]].map(|arguments| {
         let ran = c.run(ALICE, arguments);
-        assert_eq!((ran.exit, ran.error_code().as_str()), (65, "damaged_profile"), "{arguments:?}: {ran:?}");
+        (ran.exit, ran.error_code())
+    });
+    assert!(codes.iter().all(|code| *code == codes[0]), "{codes:?}");
+    assert_eq!(fs::read(&path).unwrap(), bytes, "what cannot be read is not touched");
+    codes[0].clone()
+}
+
+#[test]
+fn a_damaged_foreign_or_newer_database_is_65_and_stays_as_it_is() {
+    let damaged = (65, "damaged_profile".to_owned());
+    assert_eq!(spoiled(|bytes| *bytes = b"Not a database, but long enough for one. ".repeat(200)), damaged);
+    assert_eq!(spoiled(|bytes| bytes.truncate(bytes.len() / 2)), damaged);
+    assert_eq!(spoiled(|bytes| bytes[20_000..40_000].fill(0xa5)), damaged);
+    // The application id and the format in the header of an SQLite file (sqlite.org/fileformat2.html).
+    assert_eq!(spoiled(|bytes| bytes[68..72].fill(7)), damaged);
+    let newer = (65, "newer_profile".to_owned());
+    assert_eq!(spoiled(|bytes| bytes[60..64].copy_from_slice(&99_u32.to_be_bytes())), newer);
+}
+
+/// A file system of a few megabytes, gone when dropped.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// None where this process may not mount one.
+    fn mount(size: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "waxwing-test"])
+            .arg(directory.path())
+            .stderr(Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(directory))
     }
+
+    fn grow(&self, size: &str) {
+        let options = format!("remount,size={size}");
+        assert!(Command::new("mount").args(["-o", &options]).arg(self.0.path()).status().unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_75_and_loses_nothing_that_was_stored() {
+    let Some(disk) = SmallDisk::mount("5m") else {
+        println!("skipped: this process may not mount a file system");
+        return;
+    };
+    let c = Conversation::new();
+    let (profile, phone) = (disk.0.path().join("profile"), "+15552000102");
+    c.office.register(&profile, phone);
+    let text = "x".repeat(60_000);
+    let mut sent = 0;
+    let full = loop {
+        assert!(sent < 200, "the disk is small");
+        let ran = run(&profile, ["--json", "send", BOB, &format!("{sent} {text}")]);
+        if ran.exit != 0 {
+            break ran;
+        }
+        sent += 1;
+    };
+    assert_eq!((full.exit, full.stdout.as_str(), full.error_code().as_str()), (75, "", "disk_full"));
+    assert_eq!(run(&profile, ["whoami"]).exit, 0, "reading goes on");
+    disk.grow("50m");
+    assert_eq!(run(&profile, ["--json", "send", BOB, "after"]).exit, 0);
+    let received = c.all(BOB, &["receive"]);
+    let numbers: Vec<&str> = texts(&received).iter().filter_map(|text| text.split(' ').next()).collect();
+    let stored: Vec<String> = (0..sent).map(|number| number.to_string()).collect();
+    let expected: Vec<&str> = stored.iter().map(String::as_str).chain(["after"]).collect();
+    assert_eq!(numbers, expected);
 }
