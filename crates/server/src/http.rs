@@ -1,6 +1,6 @@
 //! The HTTP interface: what happens without a session. JSON in, JSON out, problems as RFC 9457.
 //!
-//! Each route is one row of [`ROUTES`]; its description for people and programs is generated from the
+//! Each route is one row of a table; its description for people and programs is generated from the
 //! types here and served at `/v1/openapi.json`, and a test compares the two.
 
 use axum::{
@@ -48,7 +48,7 @@ pub(crate) fn router(service: Service) -> Router {
     router.fallback(unknown_route).with_state(service)
 }
 
-/// The description of [`ROUTES`].
+/// The description of the routes of the public listener.
 #[derive(OpenApi)]
 #[openapi(
     info(
