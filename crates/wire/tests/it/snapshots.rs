@@ -38,7 +38,12 @@ fn envelope() -> Envelope {
 
 #[test]
 fn an_envelope() {
-    check(envelope().encode(), expect!["0a10090909090909090909090909090909091210010101010101010101010101010101011801221002020202020202020202020202020202280130ac02380240024a0a0123456789ab0001000252067365616c6564"]);
+    check(
+        envelope().encode(),
+        expect![
+            "0a10090909090909090909090909090909091210010101010101010101010101010101011801221002020202020202020202020202020202280130ac02380240024a0a0123456789ab0001000252067365616c6564"
+        ],
+    );
 }
 
 #[test]
@@ -55,13 +60,21 @@ fn a_send() {
         }],
         highest_stamp: Some(stamp()),
     };
-    check(ClientFrame { id: 5, request: Request::Send(send) }.encode(), expect!["08051a550a100909090909090909090909090909090912100202020202020202020202020202020218022a210a1002020202020202020202020202020202100118ac0220012a067365616c6564320a0123456789ab00010002"]);
+    check(
+        ClientFrame { id: 5, request: Request::Send(send) }.encode(),
+        expect![
+            "08051a550a100909090909090909090909090909090912100202020202020202020202020202020218022a210a1002020202020202020202020202020202100118ac0220012a067365616c6564320a0123456789ab00010002"
+        ],
+    );
 }
 
 #[test]
 fn an_answer_and_a_refusal() {
     let accepted = Response::Accepted { stamp: stamp(), skipped: Vec::new() };
-    check(ServerFrame::Answer { id: 5, result: Ok(accepted) }.encode(), expect!["0805220c0a0a0123456789ab00010002"]);
+    check(
+        ServerFrame::Answer { id: 5, result: Ok(accepted) }.encode(),
+        expect!["0805220c0a0a0123456789ab00010002"],
+    );
     check(
         ServerFrame::Answer { id: 5, result: Err(Refusal::new(Code::BadStamp)) }.encode(),
         expect!["08055a02080f"],
@@ -72,8 +85,16 @@ fn an_answer_and_a_refusal() {
 fn a_delivery_and_its_ack() {
     let position = Position::from_u128(0x1_0000);
     let push = Push::Deliver(vec![Delivery { position, envelope: envelope().encode() }]);
-    check(ServerFrame::Push(push).encode(), expect!["82015e0a5c0a0301000012550a10090909090909090909090909090909091210010101010101010101010101010101011801221002020202020202020202020202020202280130ac02380240024a0a0123456789ab0001000252067365616c6564"]);
-    check(ClientFrame { id: 6, request: Request::Ack(vec![position]) }.encode(), expect!["080622050a03010000"]);
+    check(
+        ServerFrame::Push(push).encode(),
+        expect![
+            "82015e0a5c0a0301000012550a10090909090909090909090909090909091210010101010101010101010101010101011801221002020202020202020202020202020202280130ac02380240024a0a0123456789ab0001000252067365616c6564"
+        ],
+    );
+    check(
+        ClientFrame { id: 6, request: Request::Ack(vec![position]) }.encode(),
+        expect!["080622050a03010000"],
+    );
 }
 
 #[test]
