@@ -92,7 +92,7 @@ Examples:
 Without a terminal the first call asks the server to send a code and ends; the same call with --code
 finishes. Asking again makes the earlier code void.")]
 pub struct Register {
-    /// The server, as https://HOST[:PORT] (http:// only for this machine)
+    /// The server, as https://host, with a port where it needs one (http:// only for this machine)
     #[arg(long, value_name = "URL", value_parser = value_parser!(ServerUrl))]
     pub server: ServerUrl,
     /// Your number with country code
