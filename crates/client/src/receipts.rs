@@ -80,6 +80,11 @@ impl Turn<'_> {
     /// A device says what it has stored, or what its person has seen.
     pub(crate) fn receipt_came(&mut self, envelope: &Envelope, receipt: &Receipt) -> Stored<()> {
         let at = envelope.stamp.time();
+        // A point in another conversation says nothing about this one.
+        let direct = signed::direct_conversation(self.me.account(), envelope.from.account);
+        if receipt.conversation != direct {
+            return Ok(());
+        }
         match receipt.kind {
             ReceiptKind::Delivered => {
                 let mut ids = Vec::with_capacity(receipt.delivered.len());

@@ -15,7 +15,8 @@ use wire::{Delivery, Envelope, EnvelopeKind, Request, Urgency};
 /// Envelopes held of one account, and of all: what a hostile server can make us store.
 const HELD_OF_ACCOUNT_MAX: u64 = 500;
 const HELD_MAX: u64 = 5_000;
-/// Envelopes kept for a later version.
+/// Envelopes kept for a later version, of one account and of all: nobody fills the place of the others.
+const QUARANTINED_OF_ACCOUNT_MAX: u64 = 100;
 const QUARANTINED_MAX: u64 = 1_000;
 /// Gaps that one device can open.
 const GAPS_OF_DEVICE_MAX: u64 = 1_000;
@@ -103,6 +104,12 @@ impl Turn<'_> {
                 }
                 self.judge(envelope, &opened, chance)
             }
+            // The ratchet forgets what it opened sooner than a row may come again.
+            Err(DecryptError::Refused(_))
+                if messages::came_in(self.db, envelope.from, envelope.envelope_id)? =>
+            {
+                self.redelivered(envelope)
+            }
             Err(DecryptError::Refused(failure)) => self.failed(envelope, failure, chance),
             Err(DecryptError::Store(error)) => Err(store_failed(error)),
         }
@@ -182,12 +189,21 @@ impl Turn<'_> {
     fn look_again(&mut self, account: AccountId, chance: Chance) -> Stored<()> {
         for held in inbox::take_held(self.db, account)? {
             let Ok(envelope) = Envelope::decode(held.envelope) else { continue };
-            match held.opened {
+            let intake = match held.opened {
                 Some(opened) => self.judge(&envelope, &opened, chance)?,
                 None => self.open(&envelope, chance)?,
             };
+            self.keep(&envelope, intake)?;
         }
         Ok(())
+    }
+
+    /// What was acknowledged before is nowhere but here, so there is always room for it.
+    fn keep(&mut self, envelope: &Envelope, intake: Intake) -> Stored<()> {
+        match intake {
+            Intake::Done => Ok(()),
+            Intake::Later => inbox::hold(self.db, envelope, None, self.server_now()),
+        }
     }
 
     /// Looks again at what waited for a sender's failures to be forgotten.
@@ -205,10 +221,12 @@ impl Turn<'_> {
     /// Tries what an earlier version of this program put aside.
     pub(crate) fn retry_quarantined(&mut self) -> Stored<()> {
         for kept in inbox::take_quarantined_by_others(self.db)? {
-            match (Envelope::decode(kept.envelope.clone()), kept.opened) {
-                (Ok(envelope), Some(opened)) => self.judge(&envelope, &opened, Chance::First)?,
-                _ => self.take_in(&kept.envelope)?,
+            let Ok(envelope) = Envelope::decode(kept.envelope.clone()) else { continue };
+            let intake = match kept.opened {
+                Some(opened) => self.judge(&envelope, &opened, Chance::First)?,
+                None => self.take_in(&kept.envelope)?,
             };
+            self.keep(&envelope, intake)?;
         }
         Ok(())
     }
@@ -220,7 +238,8 @@ impl Turn<'_> {
         opened: Option<&Opened>,
         reason: &str,
     ) -> Stored<Intake> {
-        if inbox::quarantined(self.db)? < QUARANTINED_MAX {
+        let (of_account, all) = inbox::quarantined_counts(self.db, envelope.from.account)?;
+        if of_account < QUARANTINED_OF_ACCOUNT_MAX && all < QUARANTINED_MAX {
             inbox::quarantine(self.db, envelope, opened, reason, self.server_now())?;
         }
         Ok(Intake::Done)

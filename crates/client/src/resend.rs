@@ -42,9 +42,10 @@ impl Turn<'_> {
                 None => void.push(*counter),
             }
         }
-        if void.is_empty() {
+        if void.is_empty() || !self.may_answer(by)? {
             return Ok(());
         }
+        sent::count(self.db, Resend::Answered, by, self.server_now())?;
         let void = Void { conversation: Some(conversation), counters: void, envelope_id: None };
         self.send_silently(by.account, Body::Void(void))
     }

@@ -187,8 +187,12 @@ impl Turn<'_> {
             }
             Code::KeysRequired => {
                 self.upload_everything_again()?;
-                self.live.ready.insert(lane);
-                Ok(())
+                // A server that goes on like this is not given keys without end.
+                if row.tries == 0 {
+                    self.try_again(&row, Millis(0))
+                } else {
+                    self.back_off(&row, BACK_OFF_LONGEST)
+                }
             }
             Code::MailboxFull => self.back_off(&row, BACK_OFF_LONGEST_FULL),
             _ => self.back_off(&row, BACK_OFF_LONGEST),

@@ -143,9 +143,11 @@ pub(crate) fn quarantine(
     Ok(())
 }
 
-/// How many envelopes are kept, so that there is a bound.
-pub(crate) fn quarantined(db: &Connection) -> Stored<u64> {
-    Ok(db.query_row("SELECT count(*) FROM quarantine", [], |row| row.number(0))?)
+/// How many envelopes are kept, of one account and of all.
+pub(crate) fn quarantined_counts(db: &Connection, account: AccountId) -> Stored<(u64, u64)> {
+    let mut statement =
+        db.prepare_cached("SELECT count(*) FILTER (WHERE account = ?1), count(*) FROM quarantine")?;
+    Ok(statement.query_row([account.as_bytes()], |row| Ok((row.number(0)?, row.number(1)?)))?)
 }
 
 /// Takes what an earlier version of this program put aside.

@@ -107,6 +107,13 @@ pub(crate) fn lower_stamp(db: &Connection, seq: MessageSeq, stamp: Stamp) -> Sto
     Ok(statement.execute(params![seq.0, stamp.to_bytes()])? > 0)
 }
 
+/// Whether a message that this device sent came in this envelope.
+pub(crate) fn came_in(db: &Connection, from: DeviceAddress, envelope: EnvelopeId) -> Stored<bool> {
+    let mut statement =
+        db.prepare_cached("SELECT 1 FROM message WHERE envelope_id = ?1 AND sender = ?2 AND device = ?3")?;
+    Ok(statement.exists(params![envelope.as_bytes(), from.account.as_bytes(), from.device.get()])?)
+}
+
 /// A redelivery under a lower stamp: gives the received message that came in this envelope that stamp.
 pub(crate) fn lower_stamp_of_envelope(
     db: &Connection,

@@ -99,8 +99,9 @@ pub(crate) fn insert_kem(db: &Connection, prekey: &NewPrekey<seal::KemPrekey>, n
 
 /// Everything that was made and never uploaded, as much as one upload takes.
 pub(crate) fn to_upload(db: &Connection) -> Stored<Upload> {
-    let signed = newest(db, "kind = 'signed' AND uploaded_at IS NULL")?;
-    let last_resort = newest(db, "kind = 'kem' AND last_resort AND uploaded_at IS NULL")?;
+    let signed = newest(db, "kind = 'signed' AND uploaded_at IS NULL AND replaced_at IS NULL")?;
+    let last_resort =
+        newest(db, "kind = 'kem' AND last_resort AND uploaded_at IS NULL AND replaced_at IS NULL")?;
     let one_time = all(db, "kind = 'one_time' AND uploaded_at IS NULL")?;
     let one_time_kem = all(db, "kind = 'kem' AND NOT last_resort AND uploaded_at IS NULL")?;
     Ok(Upload {
@@ -160,9 +161,14 @@ pub(crate) fn set_last_resort_uploaded(db: &Connection, id: u32, now: Timestamp)
     replace(db, "kind = 'kem' AND last_resort", id, now)
 }
 
+/// Whatever was made before it is replaced, also what was never known to be uploaded: its upload may have
+/// arrived without an answer, and it must not take the place of a newer one.
 fn replace(db: &Connection, which: &str, id: u32, now: Timestamp) -> Stored<()> {
     db.execute(
-        &format!("UPDATE prekey SET replaced_at = ?2 WHERE {which} AND id <> ?1 AND replaced_at IS NULL AND uploaded_at IS NOT NULL"),
+        &format!(
+            "UPDATE prekey SET replaced_at = ?2 WHERE {which} AND id <> ?1 AND replaced_at IS NULL
+             AND made_at <= (SELECT made_at FROM prekey WHERE {which} AND id = ?1)"
+        ),
         params![id, millis(now)],
     )?;
     db.execute(

@@ -166,6 +166,57 @@ fn keys_that_a_server_asks_for_are_uploaded_and_the_send_goes_on() {
 }
 
 #[test]
+fn a_server_that_always_asks_for_keys_is_not_given_them_without_end() {
+    let mut world = World::new(2);
+    world.connect(0);
+    world.connect(1);
+    world.run();
+    for _ in 0..20 {
+        world.server.refusals.push_back(("send", Refusal::new(Code::KeysRequired)));
+    }
+    let message = world.send(0, 1, "hello");
+    world.run();
+    assert!(world.server.accounts[&world.account(0)].uploads <= 2, "twice at once, then with pauses");
+    world.pass(Millis::from_hours(1));
+    assert_eq!(world.state(0, message), DeliveryState::Delivered);
+}
+
+#[test]
+fn a_prekey_whose_upload_was_refused_does_not_come_back_later() {
+    let mut world = World::new(1);
+    let me = world.account(0);
+    world.pass(Millis::from_hours(25));
+    world.server.refusals.push_back(("upload_keys", Refusal::new(Code::Unavailable)));
+    world.connect(0);
+    world.run();
+    world.disconnect(0);
+    world.pass(Millis::from_hours(25));
+    world.connect(0);
+    world.run();
+    let given = (world.server.accounts[&me].signed.id, world.server.accounts[&me].last_resort.id);
+    let mut newest = (0, 0);
+    world.with_database(0, |database| {
+        let newest_of = |which: &str| {
+            let sql = format!("SELECT id FROM prekey WHERE {which} ORDER BY made_at DESC LIMIT 1");
+            database.query_row(&sql, [], |row| row.get(0)).unwrap()
+        };
+        newest = (newest_of("kind = 'signed'"), newest_of("kind = 'kem' AND last_resort"));
+    });
+    assert_eq!(given, newest, "the server gives out the newest ones");
+    for _ in 0..32 {
+        world.connect(0);
+        world.pass(Millis::from_hours(23));
+    }
+    world.connect(0);
+    world.run();
+    world.with_database(0, |database| {
+        let sql = "SELECT count(*) FROM prekey WHERE kind = 'signed' AND uploaded_at IS NULL";
+        let left: i64 = database.query_row(sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0, "its private half is forgotten as well");
+    });
+}
+
+#[test]
 fn a_low_pool_is_refilled_at_a_random_moment_and_at_once_on_the_way_out() {
     let mut world = World::new(1);
     world.connect(0);

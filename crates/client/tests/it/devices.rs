@@ -248,6 +248,32 @@ fn another_view_of_our_own_list_is_told() {
 }
 
 #[test]
+fn a_receipt_about_another_conversation_changes_nothing_in_this_one() {
+    let mut world = World::new(2);
+    let message = world.send(1, 0, "hello");
+    world.settle();
+    let mut ghost = Ghost::of(world.account(0), 2);
+    let list = list_with(&mut world, 0, &ghost, 2);
+    let account = world.account(0);
+    world.server.accounts.get_mut(&account).unwrap().list = list;
+    let direct = signed::direct_conversation(account, world.account(1));
+    let elsewhere = types::ConversationId::from_bytes([7; 16]);
+    for (conversation, state) in
+        [(elsewhere, client::DeliveryState::Delivered), (direct, client::DeliveryState::Read)]
+    {
+        let up_to = Some(world.server.next_stamp(None));
+        let receipt =
+            seal::Receipt { kind: seal::ReceiptKind::Read, delivered: Vec::new(), up_to, conversation };
+        ghost.write(&mut world, 1, "", |content| {
+            content.counter = 0;
+            content.body = Body::Receipt(receipt);
+        });
+        world.settle();
+        assert_eq!(world.state(1, message), state);
+    }
+}
+
+#[test]
 fn the_addresses_inside_the_seal_are_checked() {
     let mut world = World::new(3);
     let mut ghost = Ghost::of(world.account(0), 2);

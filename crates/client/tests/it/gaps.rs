@@ -262,6 +262,56 @@ fn delivered_twice_reordered_and_again_later_is_shown_once() {
 }
 
 #[test]
+fn a_row_that_comes_again_after_the_ratchet_forgot_it_is_no_gap() {
+    let mut world = talking();
+    world.disconnect(1);
+    world.send(0, 1, "two");
+    world.run();
+    let me = world.account(1);
+    let row = world.server.accounts[&me].mailbox.values().last().cloned().unwrap();
+    world.settle();
+    // A session remembers five chains of its peer.
+    for _ in 0..8 {
+        world.send(1, 0, "tick");
+        world.settle();
+        world.send(0, 1, "tock");
+        world.settle();
+    }
+    let (shown, sends) = (world.texts(1, 0), world.server.sends);
+    world.print(1);
+    world.server.inject(me, &Envelope::decode(row).unwrap());
+    world.settle();
+    assert_eq!(world.texts(1, 0), shown);
+    assert_eq!(world.print(1), [], "nothing is missing, and nothing is new");
+    assert_eq!(world.server.sends, sends, "and nothing is asked for");
+    assert!(world.server.accounts[&me].mailbox.is_empty(), "it is acknowledged");
+}
+
+#[test]
+fn requests_for_what_never_was_earn_a_bounded_number_of_answers() {
+    let mut world = talking();
+    let sends = world.server.sends;
+    // The receiver invents gaps again and again, as only a broken one would.
+    for round in 0..80 {
+        world.with_database(1, |database| {
+            let gap = "INSERT INTO gap (account, device, first, last, stamp, reason, ask_at, noticed_at)
+                       SELECT account, 1, ?1, ?1, zeroblob(10), 'missing', 0, ?2 FROM contact";
+            database.execute("DELETE FROM gap", []).unwrap();
+            database.execute("DELETE FROM resend_count", []).unwrap();
+            database.execute(gap, (1_000 + round, world_start())).unwrap();
+        });
+        world.connect(1);
+        world.pass(Millis::from_secs(5));
+    }
+    let answers = world.server.sends - sends - 80;
+    assert_eq!(answers, 50, "of 80 requests within an hour");
+}
+
+fn world_start() -> i64 {
+    i64::try_from(crate::world::START.as_millis()).unwrap()
+}
+
+#[test]
 fn a_redelivery_under_a_lower_stamp_lowers_it_on_both_sides() {
     let mut world = talking();
     world.disconnect(1);

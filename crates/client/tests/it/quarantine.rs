@@ -85,3 +85,19 @@ fn kinds_of_later_issues_are_kept() {
         assert_eq!(world.server.sends, 0);
     }
 }
+
+#[test]
+fn what_one_account_sends_does_not_take_the_place_of_the_others() {
+    let mut world = World::new(3);
+    for number in 0..150 {
+        let flood = envelope(&world, EnvelopeKind::Unknown, b"of a later version");
+        let flood = Envelope { envelope_id: EnvelopeId::from_bytes([number; 16]), ..flood };
+        world.server.inject(world.account(1), &flood);
+    }
+    let other = envelope(&world, EnvelopeKind::Unknown, b"of a later version");
+    let from = DeviceAddress::new(world.account(2), DeviceNumber::PRIMARY);
+    world.server.inject(world.account(1), &Envelope { from, ..other });
+    world.settle();
+    assert!(world.server.accounts[&world.account(1)].mailbox.is_empty());
+    assert_eq!(quarantined(&mut world, 1), 100 + 1);
+}
