@@ -1,10 +1,7 @@
-//! What a process used: CPU time and resident memory, from /proc (proc(5)).
+//! What a process used: CPU time and memory, from /proc (proc(5)).
 
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
-
-/// Kernel clock ticks a second: `USER_HZ`, 100 on every architecture that Linux has for servers.
-const TICKS_PER_SECOND: u64 = 100;
 
 /// CPU time of a process from a moment on.
 pub(crate) struct Meter {
@@ -40,24 +37,34 @@ impl Meter {
     }
 }
 
-/// User and system time of all threads.
+/// Time on a CPU of all threads that live, to the nanosecond; a drain is too short for the ticks of
+/// `/proc/PID/stat`.
 fn cpu(pid: u32) -> Result<Duration> {
-    let stat =
-        std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the measured process is gone")?;
-    // The command name may hold spaces; the fields after its closing parenthesis are numbers.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    Ok(Duration::from_millis((ticks(11) + ticks(12)) * 1_000 / TICKS_PER_SECOND))
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).context("the measured process is gone")? {
+        // A thread may end between the listing and here.
+        let Ok(statistics) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let on_cpu = statistics.split_whitespace().next().and_then(|field| field.parse::<u64>().ok());
+        nanoseconds += on_cpu.context("the kernel does not count the time of threads")?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// Resident memory in bytes.
+/// Resident memory of a process, in bytes.
 pub(crate) fn resident(pid: u32) -> Result<u64> {
     let status =
         std::fs::read_to_string(format!("/proc/{pid}/status")).context("the measured process is gone")?;
-    let kilobytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok())
-        .context("the kernel does not say how much memory the process has")?;
-    Ok(kilobytes * 1_024)
+    field(&status, "VmRSS:").context("the kernel does not say how much memory the process has")
+}
+
+/// Memory of the kernel's own objects on the whole machine, in bytes.
+pub(crate) fn kernel_objects() -> Result<u64> {
+    let memory = std::fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
+    field(&memory, "Slab:").context("the kernel does not say how much memory its objects have")
+}
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kilobytes: u64 = rest.trim().trim_end_matches(" kB").trim().parse().ok()?;
+    Some(kilobytes * 1_024)
 }

@@ -9,6 +9,7 @@ use rand::{Rng, RngCore, TryRngCore, rngs::OsRng};
 use serde_json::{Value, json};
 use signed::{AccountSecret, DeviceListDraft, DeviceSecret, IdentityKey, ListedDevice, SessionProof};
 use std::{
+    cell::Cell,
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixStream,
     path::PathBuf,
@@ -26,6 +27,9 @@ use wire::{
 pub(crate) struct Service {
     dialer: Dialer,
     data: PathBuf,
+    /// The server's process.
+    pub(crate) pid: u32,
+    numbers: Cell<u64>,
 }
 
 /// A registered device.
@@ -37,13 +41,14 @@ pub(crate) struct Device {
 }
 
 impl Service {
-    pub(crate) fn new(url: ServerUrl, pin: Option<CertificatePin>, data: PathBuf) -> Result<Self> {
-        Ok(Self { dialer: Dialer::new(url, pin)?, data })
+    pub(crate) fn new(url: ServerUrl, pin: Option<CertificatePin>, data: PathBuf, pid: u32) -> Result<Self> {
+        Ok(Self { dialer: Dialer::new(url, pin)?, data, pid, numbers: Cell::new(1_000_000) })
     }
 
-    /// Registers one account with one device.
-    pub(crate) async fn register(&self, index: usize) -> Result<Device> {
-        let phone: PhoneNumber = format!("+1555{:07}", 1_000_000 + index).parse()?;
+    /// Registers a new account with one device.
+    pub(crate) async fn register(&self) -> Result<Device> {
+        let number = self.numbers.replace(self.numbers.get() + 1);
+        let phone: PhoneNumber = format!("+1555{number:07}").parse()?;
         let begun = self.post("/v1/registrations", &json!({ "phone": phone.e164() })).await?;
         let session = begun["session"].as_str().context("no session")?;
         let code = self.code(&phone)?;

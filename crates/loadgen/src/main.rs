@@ -1,46 +1,45 @@
-//! `loadgen`: load for a running server, and what it cost.
+//! `loadgen`: load for a server, and what it cost.
 //!
-//! Owns: devices without ratchets (their ciphertexts are random bytes: a server cannot tell), the four
-//! scenarios of docs/benchmarks.md, and reading a process's CPU and memory from /proc.
+//! Owns: devices without ratchets (their ciphertexts are random bytes: a server cannot tell), the
+//! scenarios of docs/benchmarks.md, the bench that runs them all and writes its table, and reading a
+//! process's CPU and memory from /proc.
 //! Must not know: the server's insides. A run whose generator was busier than 80% of a core measures
 //! the generator, and says so.
 
+mod bench;
 mod cost;
 mod device;
+mod durability;
+mod machine;
+mod process;
 mod report;
 mod scenario;
+mod table;
+mod tally;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use client_net::{CertificatePin, ServerUrl};
 use device::Service;
 use report::Report;
 use std::path::PathBuf;
 
-/// Load for a running Waxwing server whose quotas are switched off.
+/// Load for a Waxwing server.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// The server's public address.
-    #[arg(long)]
-    server: ServerUrl,
-    /// SHA-256 of its certificate, for a self-signed one.
-    #[arg(long)]
-    server_pin: Option<CertificatePin>,
-    /// The server's data directory: its admin socket gives the one-time codes.
-    #[arg(long)]
-    data: PathBuf,
-    /// The server's process, whose CPU and memory are measured.
-    #[arg(long)]
-    pid: u32,
     #[command(subcommand)]
-    scenario: Scenario,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Scenario {
-    /// Durable one-to-one messages as fast as windows allow, accepted and delivered.
+enum Command {
+    /// Every scenario, against servers that this starts itself, as a table.
+    Bench(bench::Options),
+    /// Durable one-to-one messages as fast as windows allow, accepted, delivered and acknowledged.
     Throughput {
+        #[command(flatten)]
+        target: Target,
         /// Pairs of devices; each device sends and receives.
         #[arg(long, default_value_t = 50)]
         pairs: usize,
@@ -53,6 +52,8 @@ enum Scenario {
     },
     /// Sent-to-received latency at a fixed rate, open loop.
     Latency {
+        #[command(flatten)]
+        target: Target,
         /// Pairs of devices.
         #[arg(long, default_value_t = 20)]
         pairs: usize,
@@ -65,38 +66,67 @@ enum Scenario {
     },
     /// Memory of idle connections.
     Idle {
+        #[command(flatten)]
+        target: Target,
         /// Connections.
         #[arg(long, default_value_t = 10_000)]
         connections: usize,
     },
     /// A device comes back to a full mailbox.
     Drain {
+        #[command(flatten)]
+        target: Target,
         /// Waiting messages.
         #[arg(long, default_value_t = 10_000)]
         messages: usize,
     },
 }
 
+/// A running server whose quotas are switched off.
+#[derive(Debug, Args)]
+struct Target {
+    /// The server's public address.
+    #[arg(long)]
+    server: ServerUrl,
+    /// SHA-256 of its certificate, for a self-signed one.
+    #[arg(long)]
+    server_pin: Option<CertificatePin>,
+    /// The server's data directory: its admin socket gives the one-time codes.
+    #[arg(long)]
+    data: PathBuf,
+    /// The server's process, whose CPU and memory are measured.
+    #[arg(long)]
+    pid: u32,
+}
+
+impl Target {
+    fn service(self) -> Result<Service> {
+        Service::new(self.server, self.server_pin, self.data, self.pid).context("cannot reach the service")
+    }
+}
+
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(run(arguments))?;
-    println!("{}", report.to_json());
-    Ok(())
+    match arguments.command {
+        Command::Bench(options) => runtime.block_on(bench::run(&options)),
+        scenario => {
+            println!("{}", runtime.block_on(one(scenario))?.to_json());
+            Ok(())
+        }
+    }
 }
 
-async fn run(arguments: Arguments) -> Result<Report> {
-    let service = Service::new(arguments.server, arguments.server_pin, arguments.data)
-        .context("cannot reach the service")?;
-    let pid = arguments.pid;
-    match arguments.scenario {
-        Scenario::Throughput { pairs, seconds, window } => {
-            scenario::throughput(&service, pid, pairs, seconds, window).await
+async fn one(command: Command) -> Result<Report> {
+    match command {
+        Command::Throughput { target, pairs, seconds, window } => {
+            scenario::throughput(&target.service()?, pairs, seconds, window).await
         }
-        Scenario::Latency { pairs, rate, seconds } => {
-            scenario::latency(&service, pid, pairs, rate, seconds).await
+        Command::Latency { target, pairs, rate, seconds } => {
+            scenario::latency(&target.service()?, pairs, rate, seconds).await
         }
-        Scenario::Idle { connections } => scenario::idle(&service, pid, connections).await,
-        Scenario::Drain { messages } => scenario::drain(&service, pid, messages).await,
+        Command::Idle { target, connections } => scenario::idle(&target.service()?, connections).await,
+        Command::Drain { target, messages } => scenario::drain(&target.service()?, messages).await,
+        Command::Bench(_) => unreachable!("the bench is no single scenario"),
     }
 }

@@ -38,6 +38,20 @@ impl Report {
             .figure(&format!("{name}_max_ms"), round(histogram.max() as f64 / 1_000.0))
     }
 
+    pub(crate) fn scenario(&self) -> &str {
+        self.0.get("scenario").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// A figure by name.
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
+        self.0.get(name)?.as_f64()
+    }
+
+    /// Whether the generator kept out of the way.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.0.get("valid").and_then(Value::as_bool).unwrap_or(true)
+    }
+
     pub(crate) fn to_json(&self) -> String {
         Value::Object(self.0.clone()).to_string()
     }

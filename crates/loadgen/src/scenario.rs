@@ -1,18 +1,15 @@
 //! The scenarios of docs/benchmarks.md.
 
 use crate::{
-    cost::{Meter, resident},
+    cost::{Meter, kernel_objects, resident},
     device::{Connection, Device, Service, mark, send},
     report::{Report, round},
+    tally::Tally,
 };
-use anyhow::{Context, Result, bail};
-use hdrhistogram::Histogram;
+use anyhow::{Result, bail};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use rand::{SeedableRng, rngs::SmallRng};
-use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tokio::{task::LocalSet, time::sleep_until};
 use types::{MailboxId, Position};
 use wire::{Delivery, Push, Request, Response, ServerFrame};
@@ -20,55 +17,23 @@ use wire::{Delivery, Push, Request, Response, ServerFrame};
 /// How long the last deliveries may take after the last send.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Counters that the tasks of one run share.
-struct Tally {
-    started: Instant,
-    accepted: Cell<u64>,
-    delivered: Cell<u64>,
-    refused: Cell<u64>,
-    accept_latency: RefCell<Histogram<u64>>,
-    delivery_latency: RefCell<Histogram<u64>>,
+/// Between looks at whether a run has settled.
+const LOOK: Duration = Duration::from_millis(20);
+/// Registrations and logins under way at once: they share commits of the directory.
+const AT_ONCE: usize = 16;
+
+/// Registers devices of so many new accounts.
+pub(crate) async fn registered(service: &Service, count: usize) -> Result<Vec<Device>> {
+    stream::iter(0..count).map(|_| service.register()).buffered(AT_ONCE).try_collect().await
 }
 
-impl Tally {
-    fn new() -> Result<Rc<Self>> {
-        Ok(Rc::new(Self {
-            started: Instant::now(),
-            accepted: Cell::new(0),
-            delivered: Cell::new(0),
-            refused: Cell::new(0),
-            accept_latency: RefCell::new(Histogram::new_with_bounds(1, 60_000_000, 3)?),
-            delivery_latency: RefCell::new(Histogram::new_with_bounds(1, 60_000_000, 3)?),
-        }))
-    }
-
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    fn accepted_since(&self, sent_us: u64) {
-        self.accepted.set(self.accepted.get() + 1);
-        self.accept_latency.borrow_mut().saturating_record(self.now_us().saturating_sub(sent_us));
-    }
-
-    fn delivered_since(&self, sent_us: u64) {
-        self.delivered.set(self.delivered.get() + 1);
-        self.delivery_latency.borrow_mut().saturating_record(self.now_us().saturating_sub(sent_us));
-    }
+/// Opens a session of each device.
+async fn connected(service: &Service, devices: &mut [Device]) -> Result<Vec<Connection>> {
+    stream::iter(devices).map(|device| service.connect(device)).buffered(AT_ONCE).try_collect().await
 }
 
-async fn registered(service: &Service, count: usize) -> Result<Vec<Device>> {
-    let mut devices = Vec::with_capacity(count);
-    for index in 0..count {
-        if index > 0 && index % 1_000 == 0 {
-            eprintln!("registered {index} of {count} devices");
-        }
-        devices.push(service.register(index).await.with_context(|| format!("registering device {index}"))?);
-    }
-    Ok(devices)
-}
-
-async fn ack(connection: &mut Connection, rows: &[Delivery]) -> Result<()> {
+/// Acknowledges rows.
+pub(crate) async fn ack(connection: &mut Connection, rows: &[Delivery]) -> Result<()> {
     let positions: Vec<Position> = rows.iter().map(|row| row.position).collect();
     connection.ask(Request::Ack(positions)).await?;
     Ok(())
@@ -85,7 +50,7 @@ async fn receive(connection: &mut Connection, frame: ServerFrame, tally: &Tally)
         }
         ServerFrame::Push(Push::Closing(refusal)) => bail!("the server ended the session: {refusal}"),
         ServerFrame::Answer { result: Err(refusal), .. } => {
-            tally.refused.set(tally.refused.get() + 1);
+            tally.refuse();
             eprintln!("refused: {refusal}");
             Ok(())
         }
@@ -96,18 +61,14 @@ async fn receive(connection: &mut Connection, frame: ServerFrame, tally: &Tally)
 /// Both ends of each pair send with a window; what comes is acknowledged.
 pub(crate) async fn throughput(
     service: &Service,
-    pid: u32,
     pairs: usize,
     seconds: u64,
     window: usize,
 ) -> Result<Report> {
     let mut devices = registered(service, pairs * 2).await?;
-    let mut connections = Vec::new();
-    for device in &mut devices {
-        connections.push(service.connect(device).await?);
-    }
+    let connections = connected(service, &mut devices).await?;
     let tally = Tally::new()?;
-    let meter = Meter::start(pid)?;
+    let meter = Meter::start(service.pid)?;
     let end = Instant::now() + Duration::from_secs(seconds);
     let tasks = LocalSet::new();
     for (index, connection) in connections.into_iter().enumerate() {
@@ -123,7 +84,7 @@ pub(crate) async fn throughput(
     let used = meter.stop()?;
     let (accepted, delivered) = (tally.accepted.get(), tally.delivered.get());
     Ok(Report::new("throughput")
-        .figure("messages_per_second", round(accepted as f64 / seconds as f64))
+        .figure("messages_per_second", round(accepted as f64 / tally.accepting().as_secs_f64()))
         .figure("accepted", accepted)
         .figure("delivered", delivered)
         .figure("refused", tally.refused.get())
@@ -147,11 +108,14 @@ async fn windowed(
         while unanswered.len() < window && Instant::now() < end {
             let now = tally.now_us();
             unanswered.insert(connection.ask(send(peer, now, &mut rng)).await?, now);
+            tally.send();
         }
-        let frame = match tokio::time::timeout_at(stop.into(), connection.next()).await {
-            Ok(frame) => frame?,
-            Err(_) => return Ok(()),
-        };
+        let now = Instant::now();
+        if now >= stop || now >= end && tally.is_settled() {
+            return Ok(());
+        }
+        let Ok(frame) = tokio::time::timeout(LOOK, connection.next()).await else { continue };
+        let frame = frame?;
         match frame {
             ServerFrame::Answer { id, result: Ok(Response::Accepted { .. }) } => {
                 if let Some(sent) = unanswered.remove(&id) {
@@ -164,29 +128,16 @@ async fn windowed(
             }
             other => receive(&mut connection, other, tally).await?,
         }
-        let settled = unanswered.is_empty() && tally.delivered.get() >= tally.accepted.get();
-        if Instant::now() >= end && settled {
-            return Ok(());
-        }
     }
 }
 
 /// Sends leave at their appointed times, whatever the answers do; the mark is the appointed time, so that a
 /// stall counts for every message that it delayed.
-pub(crate) async fn latency(
-    service: &Service,
-    pid: u32,
-    pairs: usize,
-    rate: u64,
-    seconds: u64,
-) -> Result<Report> {
+pub(crate) async fn latency(service: &Service, pairs: usize, rate: u64, seconds: u64) -> Result<Report> {
     let mut devices = registered(service, pairs * 2).await?;
-    let mut connections = Vec::new();
-    for device in &mut devices {
-        connections.push(service.connect(device).await?);
-    }
+    let connections = connected(service, &mut devices).await?;
     let tally = Tally::new()?;
-    let meter = Meter::start(pid)?;
+    let meter = Meter::start(service.pid)?;
     let end = Instant::now() + Duration::from_secs(seconds);
     let tasks = LocalSet::new();
     let interval = Duration::from_micros(1_000_000 * pairs as u64 / rate.max(1));
@@ -246,6 +197,7 @@ async fn appointed(
                 let Some(interval) = interval.filter(|_| next < end) else { return Ok(()) };
                 let due = u64::try_from(next.duration_since(tally.started).as_micros()).unwrap_or(0);
                 unanswered.insert(connection.ask(send(peer, due, &mut rng)).await?, due);
+                tally.send();
                 next += interval;
             }
         }
@@ -253,31 +205,33 @@ async fn appointed(
 }
 
 /// Opens many sessions, lets them rest, and divides.
-pub(crate) async fn idle(service: &Service, pid: u32, connections: usize) -> Result<Report> {
+pub(crate) async fn idle(service: &Service, connections: usize) -> Result<Report> {
     let mut devices = registered(service, connections).await?;
     // One session first, so that what the server builds once is not counted for each.
     let mut open = vec![service.connect(&mut devices[0]).await?];
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = resident(pid)?;
-    let meter = Meter::start(pid)?;
-    for device in &mut devices[1..] {
-        open.push(service.connect(device).await?);
-    }
+    let (before, objects_before) = (resident(service.pid)?, kernel_objects()?);
+    let meter = Meter::start(service.pid)?;
+    open.extend(connected(service, &mut devices[1..]).await?);
     let used = meter.stop()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let after = resident(pid)?;
+    let (after, objects_after) = (resident(service.pid)?, kernel_objects()?);
     let opened = (open.len() - 1) as u64;
     Ok(Report::new("idle")
         .figure("connections", opened)
-        .figure("resident_before_bytes", before)
-        .figure("resident_after_bytes", after)
+        .figure("resident_before_mb", round(before as f64 / 1e6))
+        .figure("resident_after_mb", round(after as f64 / 1e6))
         .figure("resident_bytes_per_connection", after.saturating_sub(before) / opened.max(1))
+        .figure(
+            "kernel_bytes_per_connection_both_ends",
+            objects_after.saturating_sub(objects_before) / opened.max(1),
+        )
         .figure("login_cpu_us", round(used.cpu.as_secs_f64() * 1e6 / opened.max(1) as f64))
         .figure("valid", true))
 }
 
 /// Fills one mailbox while its device is away, then measures until `Drained`.
-pub(crate) async fn drain(service: &Service, pid: u32, messages: usize) -> Result<Report> {
+pub(crate) async fn drain(service: &Service, messages: usize) -> Result<Report> {
     let mut devices = registered(service, 2).await?;
     let peer = devices[1].mailbox;
     let tally = Tally::new()?;
@@ -295,7 +249,7 @@ pub(crate) async fn drain(service: &Service, pid: u32, messages: usize) -> Resul
             _ => {}
         }
     }
-    let meter = Meter::start(pid)?;
+    let meter = Meter::start(service.pid)?;
     let started = Instant::now();
     let mut receiver = service.connect(&mut devices[1]).await?;
     let mut received = 0_u64;
