@@ -163,7 +163,7 @@ fn output_error(error: std::io::Error) -> OutputError {
     }
 }
 
-/// Whether a person sits at standard input.
+/// Whether a person can be asked: sees the question on standard error and can answer it.
 pub fn has_terminal() -> bool {
-    std::io::stdin().is_terminal()
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }

@@ -139,6 +139,8 @@ async fn do_for(
     let progress = session.driver().progress();
     let waiting = Waiting::new(&session, hurry_out);
     let mut output = CallerOutput { caller: caller.clone(), printed: printed_out };
+    // What has no end of its own would only keep the holder.
+    let last_words = if request.job.prints_events() { Duration::ZERO } else { LAST_WORDS };
     let performed = commands::perform(request.job, &session, waiting, &mut output);
     let listened = listen(reader, printed, hurry);
     let mut heartbeat = interval(HEARTBEAT);
@@ -157,7 +159,7 @@ async fn do_for(
     }
     tokio::select! {
         biased;
-        result = timeout(LAST_WORDS, &mut performed) => result.map_or(Some(Reply::Leaving), last_reply),
+        result = timeout(last_words, &mut performed) => result.map_or(Some(Reply::Leaving), last_reply),
         () = &mut listened => None,
     }
 }

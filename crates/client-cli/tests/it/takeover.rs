@@ -13,7 +13,7 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::{net::UnixStream, process::ExitStatusExt},
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -125,8 +125,12 @@ pub struct Follower {
 
 impl Follower {
     pub fn start(profile: &Path) -> Self {
-        let mut child =
-            wax(profile, ["--json", "receive", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
+        Self::of(&mut wax(profile, ["--json", "receive", "--follow"]))
+    }
+
+    /// One that is started otherwise.
+    fn of(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let (sender, lines) = std::sync::mpsc::sync_channel(1_000);
         let stdout = BufReader::new(child.stdout.take().unwrap());
         thread::spawn(move || {
@@ -233,6 +237,29 @@ fn a_holder_that_has_finished_hands_back_what_others_wait_for() {
     while waiting.next()["event"] != "message" {}
     assert_eq!(holder(&c.profile(BOB)), Some(waiting.pid()));
     waiting.interrupt();
+}
+
+#[test]
+fn processes_find_each_other_without_a_runtime_directory_and_under_long_paths() {
+    let c = Conversation::new();
+    let link = c.profile("+short");
+    let long = link.with_file_name("p".repeat(150));
+    fs::rename(c.profile(ALICE), &long).unwrap();
+    std::os::unix::fs::symlink(&long, &link).unwrap();
+    let without = |profile: &Path, arguments: &[&str]| {
+        let mut command = wax(profile, arguments);
+        command.env_remove("XDG_RUNTIME_DIR");
+        command
+    };
+    let follower = Follower::of(&mut without(&long, &["--json", "receive", "--follow"]));
+    follower.drained();
+    let connections = c.office.connections();
+    // One caller has another runtime directory than the holder, the other one another name for the profile.
+    assert_eq!(wax(&long, ["send", BOB, "one"]).output().unwrap().status.code(), Some(0));
+    assert_eq!(without(&link, &["send", BOB, "two"]).output().unwrap().status.code(), Some(0));
+    assert_eq!(c.office.connections(), connections, "both used the holder's connection");
+    assert_eq!(texts(&c.all(BOB, &["receive"])), ["one", "two"]);
+    follower.interrupt();
 }
 
 #[test]
