@@ -24,7 +24,7 @@ use types::{AccountId, DeviceAddress, MailboxId, Millis, Position, Stamp, Timest
 use wire::{DeviceRef, Envelope, EnvelopeKind, Response, SealedFor, Send, Stale, Urgency};
 
 /// How soon a sender tries again when the recipient has yet to upload its list after a restore.
-const RETRY_NOT_READY: Millis = Millis::from_mins(1);
+pub(crate) const RETRY_NOT_READY: Millis = Millis::from_mins(1);
 
 /// Why a send was refused. Nothing of it was stored.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,9 @@
 //! can empty a pool.
 
 use crate::{
-    Core, acquaintance,
+    Core,
+    accept::{RETRY_NOT_READY, SendError},
+    acquaintance,
     quota::{self, Count},
     refusal::Rejection,
 };
@@ -133,6 +135,10 @@ async fn keys_of(
     let Some(found) = core.ports.directory.account(account).await? else { return Ok(none) };
     if found.closed {
         return Ok(AccountKeys { closed: true, ..none });
+    }
+    if found.list_version == 0 {
+        // An answer without a list would read as "no such account", which ends what waits for it.
+        return Err(SendError::RecipientNotReady { retry_after: RETRY_NOT_READY }.into());
     }
     acquaintance::meet(core, caller.mailbox.account, account).await?;
     let mut bundles = Vec::with_capacity(found.devices.len());

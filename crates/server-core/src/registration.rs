@@ -268,7 +268,6 @@ impl Core {
     async fn spend_code(&self, phone: &PhoneNumber, from: IpAddr) -> Result<(), RegistrationError> {
         let quotas = &self.config.quotas;
         let (address, prefix) = (address_bytes(from), phone::prefix(phone));
-        // The number's own count comes last: a flood from elsewhere must not use it up.
         let counts = [
             Count { quota: "codes", subject: &[], allowance: quotas.codes },
             Count {
@@ -283,6 +282,12 @@ impl Core {
                 allowance: quotas.codes_per_number,
             },
         ];
+        // Nothing is spent on a code that is not sent: who is refused for one count must not use up the others.
+        for count in counts {
+            if let Some(wait) = quota::exhausted(self, count).await.map_err(RegistrationError::of_quota)? {
+                return Err(RegistrationError::RetryAfter(wait));
+            }
+        }
         for count in counts {
             quota::spend(self, count, 1).await.map_err(RegistrationError::of_quota)?;
         }

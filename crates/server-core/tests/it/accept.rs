@@ -471,6 +471,8 @@ fn after_a_restore_a_device_uploads_its_list_first_and_its_peers_wait() {
     assert_eq!(admitted.device_list_version, 0, "asks for an upload");
     assert_eq!(refused(world.send(&bob, bob.message(&alice, 1))), Code::KeysRequired);
     assert_eq!(refused(world.send(&alice, alice.message(&bob, 2))), Code::RetryAfter);
+    let fetch = wire::FetchKeys { accounts: vec![bob.id()], reset: false, device: None };
+    assert_eq!(refused(world.ask(&alice.caller(), Request::FetchKeys(fetch))), Code::RetryAfter);
     world.ask(&bob.caller(), bob.put_list(4, &[1])).unwrap();
     assert!(world.send(&bob, bob.message(&alice, 1)).is_ok());
     assert!(world.send(&alice, alice.message(&bob, 2)).is_ok());

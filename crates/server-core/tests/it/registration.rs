@@ -256,6 +256,26 @@ fn codes_are_limited_by_number_address_prefix_and_in_all() {
 }
 
 #[test]
+fn one_address_cannot_use_up_the_codes_of_all() {
+    let from = |host: u8| std::net::IpAddr::from([198, 51, 100, host]);
+    let world = World::with(|config| {
+        config.quotas.codes_per_address.limit = 2;
+        config.quotas.codes_per_prefix.limit = 4;
+        config.quotas.codes.limit = 4;
+    });
+    let begin = |phone: &str, host| world.run(world.core.registration_begin(phone, from(host)));
+    for number in 0..20 {
+        let answer = begin(&format!("+155520001{number:02}"), 1);
+        assert_eq!(answer.is_ok(), number < 2, "{answer:?}");
+    }
+    assert!(begin("+15552000150", 2).is_ok(), "the same prefix, another address");
+    for host in 3..20 {
+        let _ = begin("+15552000150", host);
+    }
+    assert!(matches!(begin("+41446681800", 40), Err(RegistrationError::RetryAfter(_))), "the brake on all");
+}
+
+#[test]
 fn one_address_registers_ten_accounts_a_day() {
     let world = World::new();
     for number in 1..=10 {

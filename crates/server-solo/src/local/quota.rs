@@ -2,6 +2,9 @@
 //!
 //! A window is cut into [`SLICES`] slices. What was spent counts until its whole slice is a window old,
 //! so no window of that length ever holds more than the limit, and a counter has a fixed size.
+//!
+//! Each quota has a table of its own: whoever fills the memory of one (with numbers looked up, say) makes
+//! this node forget nothing of the others.
 
 use server_ports::exchange::{Spend, SpendOutcome};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,18 +12,29 @@ use types::{Millis, Timestamp};
 
 /// Slices of a window: a quota that was spent at once is free again after at most a sixteenth more.
 const SLICES: u64 = 16;
-/// Counters kept, about 200 bytes each. Beyond it the one that would end first is forgotten, which
-/// allows its subject one window's worth again.
+/// Counters kept of each quota, about 200 bytes each. Beyond it the one that would end first is forgotten,
+/// which allows its subject one window's worth again.
 const COUNTERS_MAX: usize = 100_000;
 
-type Key = (&'static str, [u8; 32]);
+/// Whose counter it is, as a hash.
+type Subject = [u8; 32];
 
-/// Every counter.
+/// Every counter, by the name of its quota.
 #[derive(Debug, Default)]
-pub(super) struct Quotas {
-    counters: BTreeMap<Key, Counter>,
+pub(super) struct Quotas(BTreeMap<&'static str, Counters>);
+
+impl Quotas {
+    pub(super) fn spend(&mut self, spend: &Spend) -> SpendOutcome {
+        self.0.entry(spend.quota).or_default().spend(spend)
+    }
+}
+
+/// The counters of one quota.
+#[derive(Debug, Default)]
+struct Counters {
+    counters: BTreeMap<Subject, Counter>,
     /// When nothing of a counter counts any more.
-    ends: BTreeSet<(Timestamp, Key)>,
+    ends: BTreeSet<(Timestamp, Subject)>,
 }
 
 #[derive(Debug, Default)]
@@ -32,10 +46,10 @@ struct Counter {
     ends: Timestamp,
 }
 
-impl Quotas {
-    pub(super) fn spend(&mut self, spend: &Spend) -> SpendOutcome {
+impl Counters {
+    fn spend(&mut self, spend: &Spend) -> SpendOutcome {
         self.forget_ended(spend.now);
-        let key = (spend.quota, spend.subject);
+        let key = spend.subject;
         let counter = self.counters.entry(key).or_default();
         let before = counter.ends;
         let outcome = counter.spend(spend);
@@ -114,7 +128,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_and_what_ends_first_is_forgotten() {
-        let mut quotas = Quotas::default();
+        let mut quotas = Counters::default();
         for subject in 0..COUNTERS_MAX as u64 + 10 {
             let now = NOW + Millis(subject / 10);
             assert_eq!(quotas.spend(&spend(subject, now)), SpendOutcome::Allowed);
@@ -126,8 +140,19 @@ mod tests {
     }
 
     #[test]
-    fn counters_that_ended_are_forgotten() {
+    fn what_fills_one_quota_opens_no_other() {
         let mut quotas = Quotas::default();
+        assert_eq!(quotas.spend(&spend(0, NOW)), SpendOutcome::Allowed);
+        for subject in 0..COUNTERS_MAX as u64 + 10 {
+            let window = Millis::from_days(30);
+            quotas.spend(&Spend { quota: "known_numbers", window, ..spend(subject, NOW) });
+        }
+        assert!(matches!(quotas.spend(&spend(0, NOW)), SpendOutcome::RetryAfter(_)));
+    }
+
+    #[test]
+    fn counters_that_ended_are_forgotten() {
+        let mut quotas = Counters::default();
         for subject in 0..1_000 {
             quotas.spend(&spend(subject, NOW));
         }
@@ -141,7 +166,7 @@ mod tests {
 
     #[test]
     fn asking_keeps_nothing() {
-        let mut quotas = Quotas::default();
+        let mut quotas = Counters::default();
         for subject in 0..1_000 {
             quotas.spend(&Spend { amount: 0, ..spend(subject, NOW) });
         }
