@@ -1,19 +1,23 @@
 //! Mistakes planted on purpose: a checker that does not find them proves nothing.
 
+use client::testing::Bugs as ClientBugs;
+use server_core::testing::Bugs as CoreBugs;
 use server_edge::drain::DrainLimits;
-use server_ports::fake::{Bug as PortBug, Bugs};
-use testkit::check::Invariant;
+use server_ports::fake::{Bug as PortBug, Bugs as PortBugs};
+use testkit::check::Invariant::{self, *};
 use types::Millis;
 
 /// The mistakes of one run; none by default.
 #[derive(Clone, Debug, Default)]
 pub struct Planted {
     /// In the stores.
-    pub ports: server_ports::fake::Bugs,
+    pub ports: PortBugs,
     /// In the server's roles.
-    pub core: server_core::testing::Bugs,
+    pub core: CoreBugs,
     /// In the drain of sessions.
     pub drain: DrainLimits,
+    /// In the clients' engines.
+    pub client: ClientBugs,
 }
 
 /// A mistake with a name.
@@ -22,8 +26,8 @@ pub struct Bug {
     pub name: &'static str,
     /// What goes wrong.
     pub what: &'static str,
-    /// Which invariants may find it.
-    pub found_by: &'static [Invariant],
+    /// The invariant that must find it, sooner or later.
+    pub found_by: Invariant,
     plant: fn(&mut Planted),
 }
 
@@ -41,21 +45,186 @@ pub fn named(name: &str) -> Option<&'static Bug> {
     ALL.iter().find(|bug| bug.name == name)
 }
 
-/// Every bug that a run can have.
+const fn bug(name: &'static str, found_by: Invariant, plant: fn(&mut Planted), what: &'static str) -> Bug {
+    Bug { name, what, found_by, plant }
+}
+
+/// Every bug that a run can have: in the stores, in the sessions, in the roles, in the engines.
 pub const ALL: &[Bug] = &[
-    Bug {
-        name: "cursor-skips-late-row",
-        what: "a fleet's read answers a cursor beyond rows that are not visible yet",
-        found_by: &[Invariant::Settles],
-        plant: |planted| planted.ports = Bugs::of([PortBug::CursorSkipsLateRow]),
-    },
-    Bug {
-        name: "hints-lost-for-good",
-        what: "no hint arrives, and sessions do not read by themselves",
-        found_by: &[Invariant::Settles],
-        plant: |planted| {
+    bug(
+        "cursor-skips-late-row",
+        Settles,
+        |planted| planted.ports = PortBugs::of([PortBug::CursorSkipsLateRow]),
+        "a fleet's read answers a cursor beyond rows that are not visible yet",
+    ),
+    bug(
+        "position-reused",
+        Settles,
+        |planted| planted.ports = PortBugs::of([PortBug::PositionReused]),
+        "a mailbox that was emptied starts again at its first position",
+    ),
+    bug(
+        "record-forgotten",
+        ResendIsOne,
+        |planted| planted.ports = PortBugs::of([PortBug::RecordForgotten]),
+        "a store does not remember its recent sends",
+    ),
+    bug(
+        "all-or-none-broken",
+        Accounting,
+        |planted| planted.ports = PortBugs::of([PortBug::AllOrNoneBroken]),
+        "only the first row of a send is written",
+    ),
+    bug(
+        "append-not-synced",
+        AcceptedArrives,
+        |planted| planted.ports = PortBugs::of([PortBug::AppendNotSynced]),
+        "an append is answered before it is on disk",
+    ),
+    bug(
+        "ack-deletes-below",
+        DeletedAfterCommit,
+        |planted| planted.ports = PortBugs::of([PortBug::AckDeletesBelow]),
+        "an ack deletes every row up to the highest position named",
+    ),
+    bug(
+        "early-expiry",
+        Expiry,
+        |planted| planted.ports = PortBugs::of([PortBug::EarlyExpiry]),
+        "rows are gone after half of their life",
+    ),
+    bug(
+        "immortal-row",
+        Expiry,
+        |planted| planted.ports = PortBugs::of([PortBug::ImmortalRow]),
+        "rows never expire",
+    ),
+    bug(
+        "one-time-key-twice",
+        OneTimeKeyOnce,
+        |planted| planted.ports = PortBugs::of([PortBug::OneTimeKeyTwice]),
+        "a one-time key stays in the pool after it was given away",
+    ),
+    bug(
+        "bundle-mixed-up",
+        BundleUploaded,
+        |planted| planted.ports = PortBugs::of([PortBug::BundleMixedUp]),
+        "a bundle carries another device's signed prekey",
+    ),
+    bug(
+        "signal-misrouted",
+        NothingUnsent,
+        |planted| planted.ports = PortBugs::of([PortBug::SignalMisrouted]),
+        "a hint reaches another device of the node",
+    ),
+    bug(
+        "hint-overtakes-drain",
+        Settles,
+        |planted| planted.drain.bugs.hint_overtakes = true,
+        "an envelope that came with a hint is sent whatever was sent before",
+    ),
+    bug(
+        "hints-lost-for-good",
+        Settles,
+        |planted| {
             planted.core.drop_hints = true;
             planted.drain.reread = Millis::from_days(1);
         },
-    },
+        "no hint arrives, and sessions do not read by themselves",
+    ),
+    bug(
+        "sends-forgotten",
+        ResendIsOne,
+        |planted| planted.core.forget_sends = true,
+        "a retry is a second send",
+    ),
+    bug(
+        "staleness-skipped",
+        AcceptedArrives,
+        |planted| planted.core.skip_staleness = true,
+        "whatever devices a send names are taken for the listed ones",
+    ),
+    bug(
+        "accepted-before-append",
+        AcceptedArrives,
+        |planted| planted.core.accept_without_append = true,
+        "a send is answered, and never stored",
+    ),
+    bug(
+        "presented-stamp-ignored",
+        Order,
+        |planted| planted.core.ignore_presented_stamp = true,
+        "a stamp is the wall clock's alone",
+    ),
+    bug(
+        "stamps-repeated",
+        Order,
+        |planted| planted.core.repeat_stamps = true,
+        "the same stamp is given again",
+    ),
+    bug(
+        "acknowledges-everything-before",
+        DeletedAfterCommit,
+        |planted| planted.core.acknowledge_everything_before = true,
+        "an acknowledgement deletes every row before it",
+    ),
+    bug("short-life", Expiry, |planted| planted.core.expire_early = true, "rows live one minute"),
+    bug(
+        "keys-handed-out-twice",
+        OneTimeKeyOnce,
+        |planted| planted.core.hand_out_keys_twice = true,
+        "a bundle goes to the next requester once more",
+    ),
+    bug(
+        "connection-number-skipped",
+        NoRatchetReuse,
+        |planted| {
+            planted.core.skip_connection_number = true;
+            planted.ports = PortBugs::of([PortBug::ConnectionNumberNotCompared]);
+        },
+        "a copied database goes unnoticed",
+    ),
+    bug(
+        "ack-before-commit",
+        DeletedAfterCommit,
+        |planted| planted.client.ack_before_commit = true,
+        "rows are acknowledged before they are stored",
+    ),
+    bug(
+        "ratchet-saved-late",
+        NoRatchetReuse,
+        |planted| planted.client.save_ratchet_late = true,
+        "a ratchet's step is on disk only after its ciphertext left",
+    ),
+    bug(
+        "sealed-again-on-retry",
+        NoRatchetReuse,
+        |planted| planted.client.seal_again_on_retry = true,
+        "a retry encrypts again under the same envelope id",
+    ),
+    bug(
+        "new-envelope-on-retry",
+        ResendIsOne,
+        |planted| planted.client.new_envelope_on_retry = true,
+        "a retry is another envelope",
+    ),
+    bug(
+        "redelivered-shown",
+        NoDuplicate,
+        |planted| planted.client.show_redelivered = true,
+        "what was delivered a second time is shown a second time",
+    ),
+    bug(
+        "order-by-arrival",
+        Order,
+        |planted| planted.client.order_by_arrival = true,
+        "a message takes its place by arrival",
+    ),
+    bug("receipts-lost", Settles, |planted| planted.client.lose_receipts = true, "receipts are forgotten"),
+    bug(
+        "outbox-overtaken",
+        Order,
+        |planted| planted.client.overtake_outbox = true,
+        "the newest message of a chat leaves first",
+    ),
 ];

@@ -13,9 +13,9 @@ use crate::{
     watch::{record_bundle, record_upload},
 };
 use bytes::Bytes;
+use client::testing::Bugs;
 use client::{
-    Closed, DeliveryState, Effect, Engine, Event, EventView, Fault, HttpAnswer, LoggedEvent, ReceiptKind,
-    SendText,
+    Closed, DeliveryState, Effect, Engine, Event, EventView, Fault, LoggedEvent, ReceiptKind, SendText,
 };
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use server_ports::{Clock as _, fake::FakeClock};
@@ -67,6 +67,12 @@ pub struct Device {
     rng: ChaCha20Rng,
     /// Survives crashes.
     pub disk: Disk,
+    /// A copy of the disk, made a while ago.
+    copy: Option<Disk>,
+    /// The number of the last connection that the server admitted.
+    admitted: u64,
+    /// A restored copy dials so many times more.
+    dials_left: Option<u64>,
     engine: Option<Engine>,
     mailbox: Option<MailboxId>,
     link: Option<LinkId>,
@@ -86,8 +92,7 @@ pub struct Device {
     wishes: Vec<(PhoneNumber, MessageId, String)>,
     last_sent: Option<SendText>,
     failed: BTreeSet<EnvelopeId>,
-    /// What a server answered over HTTP.
-    pub answer: Option<HttpAnswer>,
+    bugs: Bugs,
 }
 
 impl Device {
@@ -98,6 +103,7 @@ impl Device {
         clock: FakeClock,
         chronicle: Chronicle,
         seed: u64,
+        bugs: Bugs,
     ) -> Result<Self, Fault> {
         let now = clock.true_now();
         let mut chance = Chance::new(seed, 1_000 + person.0 as u64);
@@ -111,6 +117,9 @@ impl Device {
             chance,
             rng: ChaCha20Rng::from_seed(key),
             disk: Disk::new(),
+            copy: None,
+            admitted: 0,
+            dials_left: None,
             engine: None,
             mailbox: None,
             link: None,
@@ -126,7 +135,7 @@ impl Device {
             wishes: Vec::new(),
             last_sent: None,
             failed: BTreeSet::new(),
-            answer: None,
+            bugs,
         };
         device.start()?;
         Ok(device)
@@ -248,6 +257,25 @@ impl Device {
         self.dies_in = Some(turns);
     }
 
+    /// Copies the disk. The next time, the process dies and the copy takes the disk's place, if the
+    /// server has admitted a later connection since: until then a copy cannot be told from its original.
+    ///
+    /// A copy that dials often enough without hearing the answer would pass the original's number; its
+    /// owner gives up before.
+    pub fn restore(&mut self, outside: &mut Outside<'_>) {
+        let Some(copy) = self.copy.take() else {
+            self.copy = Some(self.disk.copy());
+            return;
+        };
+        let behind = self.admitted.saturating_sub(copy.connection_number());
+        if behind > 0 {
+            self.die(outside);
+            self.disk = copy;
+            self.last_sent = None;
+            self.dials_left = Some(behind);
+        }
+    }
+
     /// Writes down what the device shows.
     pub fn show_views(&self) -> Result<(), Fault> {
         let (Some(engine), Some(mailbox)) = (&self.engine, self.mailbox) else { return Ok(()) };
@@ -342,7 +370,7 @@ impl Device {
         self.restart_at = None;
         if self.engine.is_none() {
             let engine = Engine::open(self.disk.connect()).expect("a disk that an engine left can be opened");
-            self.engine = Some(engine);
+            self.engine = Some(engine.with_bugs(self.bugs));
             // What the process before had stored and not shown.
             self.print_events()?;
         }
@@ -370,6 +398,11 @@ impl Device {
         if self.ended.is_some() || self.link.is_some() || self.mailbox.is_none() {
             return Ok(());
         }
+        if self.dials_left == Some(0) {
+            self.ended = Some(Closed::Cloned);
+            return Ok(());
+        }
+        self.dials_left = self.dials_left.map(|dials| dials - 1);
         engine.dial()?;
         // Mostly the nearest node; after a failure, any.
         let anywhere = self.failures > 0 && self.chance.per_mille(500);
@@ -484,6 +517,7 @@ impl Device {
             Effect::Close(closed) => self.close(closed, outside),
             Effect::Authenticated => {
                 self.failures = 0;
+                self.admitted = self.disk.connection_number();
                 Ok(())
             }
             Effect::Drained | Effect::EventsLogged => self.print_events(),

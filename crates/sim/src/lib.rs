@@ -15,6 +15,7 @@ pub mod chronicle;
 pub mod device;
 pub mod disk;
 pub mod executor;
+pub mod guest;
 pub mod network;
 pub mod node;
 pub mod plan;

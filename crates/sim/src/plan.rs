@@ -124,7 +124,7 @@ fn pause(chance: &mut Chance) -> Option<Millis> {
     match chance.below(20) {
         0 | 1 => Some(Millis::from_mins(10)),
         2 => Some(Millis::from_days(29)),
-        3 => Some(Millis::from_days(31)),
+        3 => Some(Millis::from_days(33)),
         _ => None,
     }
 }

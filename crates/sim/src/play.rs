@@ -3,11 +3,16 @@
 
 use crate::{
     bugs::Planted,
+    guest::{Ask, Guest},
     plan::{self, Plan},
+    registration,
+    watch::record_upload,
     world::{World, phone},
 };
 use client::{Fault, HttpRequest, NewAccount, RegistrationError};
+use server_core::Core;
 use server_ports::fake::Mode;
+use std::sync::Arc;
 use testkit::{
     check::{self, Report, Terms},
     event::{Event, Person},
@@ -31,6 +36,13 @@ const SETTLING: Millis = Millis::from_secs(35);
 /// While everybody is away for days, nodes do their duties this often.
 const IDLE_DUTIES: Millis = Millis::from_mins(10);
 
+/// A change of a device list waits for the sends that were admitted before it.
+const RELINK_WITHIN: Millis = Millis::from_secs(30);
+/// So many texts in a thousand go to the guest.
+const GUEST_PER_MILLE: u32 = 100;
+/// The guest's number comes after all people's.
+const GUEST: Person = Person(99);
+
 /// What became of a run.
 #[derive(Debug)]
 pub struct Outcome {
@@ -46,7 +58,8 @@ pub struct Outcome {
 
 /// Plays one seed. An engine that fails is a failure of the run.
 pub fn play(seed: u64, planted: &Planted) -> Result<Outcome, Fault> {
-    let mut play = Play { world: World::new(Plan::of(seed), planted.clone())?, texts: 0 };
+    let guest = Guest::new(seed);
+    let mut play = Play { world: World::new(Plan::of(seed), planted.clone())?, guest, texts: 0 };
     play.from_first_to_last()?;
     let terms = Terms {
         race_within: match play.world.plan.mode {
@@ -63,6 +76,7 @@ pub fn play(seed: u64, planted: &Planted) -> Result<Outcome, Fault> {
 
 struct Play {
     world: World,
+    guest: Guest,
     texts: u64,
 }
 
@@ -77,6 +91,7 @@ impl Play {
                 self.pause()?;
             }
             self.happen(event)?;
+            self.shut_out_register_again()?;
             let between = self.world.chance.below(BETWEEN_EVENTS_MS);
             self.world.run_for(Millis(between))?;
         }
@@ -86,6 +101,8 @@ impl Play {
     }
 
     fn everybody_registers(&mut self) -> Result<(), Fault> {
+        self.world.run_for(Millis::from_secs(1))?;
+        self.guest_registers()?;
         for person in self.world.plan.people() {
             self.register(person)?;
             self.world.with_device(person, |device, outside| device.go_online(outside))?;
@@ -113,6 +130,7 @@ impl Play {
         self.world.end_faults();
         self.everybody_connects()?;
         self.world.run_for(AFTERMATH)?;
+        self.shut_out_register_again()?;
         self.world.chronicle.record(Fact::FaultsEnded);
         self.everybody_connects()?;
         self.world.run_for(SETTLING)
@@ -133,6 +151,7 @@ impl Play {
             for to in people.iter().filter(|to| *to != from) {
                 self.send(*from, *to)?;
             }
+            self.send_to_guest(*from)?;
         }
         self.world.run_for(SETTLING)
     }
@@ -153,6 +172,11 @@ impl Play {
             }
             Event::Wait(length) => self.world.run_for(length),
             Event::Reregister(person) => self.reregister(person),
+            Event::Relink(_) => self.guest_relinks(),
+            Event::Restore(person) => {
+                self.world.with_device(person, |device, outside| device.restore(outside));
+                Ok(())
+            }
             calm => {
                 self.break_something(calm);
                 Ok(())
@@ -187,10 +211,57 @@ impl Play {
     }
 
     fn send(&mut self, from: Person, to: Person) -> Result<(), Fault> {
+        if self.world.chance.per_mille(GUEST_PER_MILLE) {
+            return self.send_to_guest(from);
+        }
+        let text = self.text(from);
+        self.world.with_device(from, |device, outside| device.write(&phone(to), text, outside))
+    }
+
+    fn send_to_guest(&mut self, from: Person) -> Result<(), Fault> {
+        let (text, guest) = (self.text(from), self.guest.account());
+        self.world.with_device(from, |device, outside| device.write_to(guest, text, outside))
+    }
+
+    /// A text that nobody wrote before; sometimes a long one.
+    fn text(&mut self, from: Person) -> String {
         self.texts += 1;
         let long = if self.world.chance.per_mille(30) { 3_000 } else { 0 };
-        let text = format!("Text {} of {} to {}.{}", self.texts, from.0, to.0, " And so on.".repeat(long));
-        self.world.with_device(from, |device, outside| device.write(&phone(to), text, outside))
+        format!("Text {}, by {}.{}", self.texts, from.0, " And so on.".repeat(long))
+    }
+
+    /// Who may not connect any more begins anew, as the client tells people to do.
+    fn shut_out_register_again(&mut self) -> Result<(), Fault> {
+        let is_out = |person: &Person| self.world.devices[person.0].ended().is_some();
+        let out: Vec<_> = self.world.plan.people().filter(is_out).collect();
+        out.into_iter().try_for_each(|person| self.reregister(person))
+    }
+
+    fn guest_registers(&mut self) -> Result<(), Fault> {
+        let number = phone(GUEST);
+        let asked = |core| Ask::begin(core, number.clone());
+        let session = self.world.wait_for(CALL_WITHIN, asked)?.flatten().expect("nothing breaks yet");
+        let code = self.world.texter.newest_code(&number).expect("nothing breaks yet");
+        let (ask, token) = (self.guest.registration(self.world.now()), self.guest.token());
+        let done = self.world.wait_for(CALL_WITHIN, |core| ask.register(core, session, code, token))?;
+        assert_eq!(done, Some(true), "nothing breaks yet");
+        Ok(())
+    }
+
+    fn guest_relinks(&mut self) -> Result<(), Fault> {
+        let former = self.guest.second();
+        let ask = self.guest.relink(self.world.now());
+        record_upload(&self.world.chronicle, ask.of(), ask.keys());
+        for _ in 0..CALLS_MAX {
+            let asked = ask.clone();
+            if self.world.wait_for(RELINK_WITHIN, |core| asked.apply(core))? == Some(true) {
+                let (opened, closed) = (self.guest.second(), former);
+                opened.into_iter().for_each(|mailbox| self.world.chronicle.record(Fact::Opened { mailbox }));
+                closed.into_iter().for_each(|mailbox| self.world.chronicle.record(Fact::Closed { mailbox }));
+                return Ok(());
+            }
+        }
+        panic!("the guest cannot change its devices");
     }
 
     fn take_keys(&mut self, from: Person, of: Person) {
@@ -230,13 +301,13 @@ impl Play {
     /// False if something did not answer, and the person begins again.
     fn try_to_register(&mut self, person: Person, account: &NewAccount) -> Result<bool, Fault> {
         let begin = self.with_engine(person, |engine, now, rng| engine.begin_registration(account, now, rng));
-        let Some(answer) = self.call_until_answered(person, begin)? else { return Ok(false) };
+        let Some(answer) = self.call_until_answered(begin)? else { return Ok(false) };
         if self.with_engine(person, |engine, _, _| engine.code_sent(&answer)).is_err() {
             return Ok(false);
         }
         let Some(code) = self.world.texter.newest_code(&account.phone) else { return Ok(false) };
         let finish = self.with_engine(person, |engine, _, _| engine.finish_registration(&code, true));
-        let Some(answer) = self.call_until_answered(person, finish)? else { return Ok(false) };
+        let Some(answer) = self.call_until_answered(finish)? else { return Ok(false) };
         let Ok(registered) = self.with_engine(person, |engine, _, _| engine.registered(&answer)) else {
             return Ok(false);
         };
@@ -261,16 +332,17 @@ impl Play {
 
     fn call_until_answered(
         &mut self,
-        person: Person,
         request: Result<HttpRequest, RegistrationError>,
     ) -> Result<Option<client::HttpAnswer>, Fault> {
         let request = match request {
             Ok(request) => request,
             Err(RegistrationError::Fault(fault)) => return Err(fault),
-            Err(error) => panic!("{person:?} cannot ask: {error}"),
+            Err(error) => panic!("nobody can ask: {error}"),
         };
         for _ in 0..CALLS_MAX {
-            let answer = self.world.call(person, request.clone(), CALL_WITHIN)?;
+            let request = request.clone();
+            let asked = |core: Arc<Core>| async move { registration::answer(&core, &request).await };
+            let answer = self.world.wait_for(CALL_WITHIN, asked)?;
             if let Some(answer) = answer.filter(|answer| answer.status < 500) {
                 return Ok(Some(answer));
             }

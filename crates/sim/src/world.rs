@@ -14,7 +14,7 @@ use crate::{
     plan::{self, Plan},
     watch::{WatchedDirectory, WatchedMailboxes},
 };
-use client::{Fault, HttpAnswer};
+use client::Fault;
 use server_core::{Config, Core, Ports};
 use server_edge::session::SessionLimits;
 use server_ports::fake::{
@@ -82,7 +82,6 @@ struct Done(Mutex<VecDeque<Handed>>);
 enum Handed {
     Started(usize, Box<Core>, Arc<FakeEntropy>),
     NotStarted(usize),
-    Answered(Person, HttpAnswer),
 }
 
 impl Done {
@@ -150,7 +149,14 @@ impl World {
         self.lives += 1;
         let clock = self.clock.skewed(self.plan.device_skews_ms[person.0]);
         let seed = self.plan.seed.wrapping_add(self.lives << 32);
-        Device::new(person, self.plan.homes[person.0], clock, self.chronicle.clone(), seed)
+        Device::new(
+            person,
+            self.plan.homes[person.0],
+            clock,
+            self.chronicle.clone(),
+            seed,
+            self.planted.client,
+        )
     }
 
     /// Lets everything run for so long.
@@ -311,24 +317,31 @@ impl World {
         Ok(())
     }
 
-    // ---- HTTP
+    // ---- what needs no session
 
-    /// Lets a node answer a request, and waits for it; `None` if no node does.
-    pub fn call(
+    /// Lets a node do something, and everything run until it is done; `None` if it is not done in time.
+    pub fn wait_for<T, F>(
         &mut self,
-        person: Person,
-        request: client::HttpRequest,
         within: Millis,
-    ) -> Result<Option<HttpAnswer>, Fault> {
-        let done = self.done.clone();
-        self.ask(|core| async move {
-            let answer = crate::registration::answer(&core, &request).await;
-            done.put(Handed::Answered(person, answer));
+        ask: impl FnOnce(Arc<Core>) -> F,
+    ) -> Result<Option<T>, Fault>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let answer = Arc::new(Mutex::new(None));
+        let slot = answer.clone();
+        self.ask(|core| {
+            let asked = ask(core);
+            async move {
+                let done = asked.await;
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+            }
         });
         let until = self.now() + within;
-        let has_answer = |world: &Self| world.devices[person.0].answer.is_some();
-        self.run_until(until, has_answer)?;
-        Ok(self.devices[person.0].answer.take())
+        let is_there = || answer.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        self.run_until(until, |_| is_there())?;
+        Ok(answer.lock().unwrap_or_else(PoisonError::into_inner).take())
     }
 
     // ---- turns
@@ -400,7 +413,6 @@ impl World {
                 Handed::NotStarted(at) => {
                     self.restarts.insert(at, self.now() + Millis(200));
                 }
-                Handed::Answered(person, answer) => self.devices[person.0].answer = Some(answer),
             }
         }
         busy

@@ -44,6 +44,8 @@ pub enum Event {
     Thaw(Person),
     /// A device's process dies at its next commit and comes back with what it had committed.
     CrashDevice(Person),
+    /// A copy of a device's disk is made; the next time, the copy takes the disk's place.
+    Restore(Person),
     /// A node dies; it comes back after a while.
     CrashNode(Node),
     /// The machine of the stores loses power.
@@ -89,6 +91,8 @@ pub struct Weights {
     pub freeze: u32,
     /// [`Event::CrashDevice`].
     pub crash_device: u32,
+    /// [`Event::Restore`].
+    pub restore: u32,
     /// [`Event::CrashNode`].
     pub crash_node: u32,
     /// [`Event::CrashStores`].
@@ -119,6 +123,7 @@ impl Weights {
         cut: 0,
         freeze: 0,
         crash_device: 0,
+        restore: 0,
         crash_node: 0,
         crash_stores: 0,
         lose_soft_state: 0,
@@ -134,6 +139,7 @@ impl Weights {
         cut: 12,
         freeze: 6,
         crash_device: 12,
+        restore: 2,
         crash_node: 4,
         crash_stores: 1,
         lose_soft_state: 1,
@@ -177,7 +183,7 @@ struct Draw<'a, R> {
 impl<R: RngCore> Draw<'_, R> {
     fn event(&mut self, weights: Weights) -> Event {
         type Make<R> = fn(&mut Draw<'_, R>) -> Event;
-        let table: [(u32, Make<R>); 16] = [
+        let table: [(u32, Make<R>); 17] = [
             (weights.send, |draw| draw.send()),
             (weights.send_again, |draw| Event::SendAgain(draw.person())),
             (weights.read, |draw| Event::Read(draw.person())),
@@ -185,6 +191,7 @@ impl<R: RngCore> Draw<'_, R> {
             (weights.cut, |draw| Event::Cut(draw.person())),
             (weights.freeze, |draw| draw.freeze()),
             (weights.crash_device, |draw| Event::CrashDevice(draw.person())),
+            (weights.restore, |draw| Event::Restore(draw.person())),
             (weights.crash_node, |draw| Event::CrashNode(draw.node())),
             (weights.crash_stores, |_| Event::CrashStores),
             (weights.lose_soft_state, |_| Event::LoseSoftState),
@@ -283,7 +290,7 @@ mod tests {
             .iter()
             .map(|event| format!("{event:?}").split([' ', '(', '{']).next().unwrap_or_default().to_owned())
             .collect();
-        assert_eq!(kinds.len(), 17, "{kinds:?}");
+        assert_eq!(kinds.len(), 18, "{kinds:?}");
         let to_oneself = |event: &Event| match event {
             Event::Send { from, to, .. } => from == to,
             Event::TakeKeys { from, of } => from == of,

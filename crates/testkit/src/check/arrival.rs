@@ -3,7 +3,7 @@
 use super::{
     Invariant::AcceptedArrives,
     Report,
-    ledger::{Accepted, Ledger},
+    ledger::{Accepted, Ledger, Moment},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use types::{DeviceAddress, EnvelopeId, MailboxId, MessageId, Millis, limits::ENVELOPE_LIFE};
@@ -11,6 +11,7 @@ use types::{DeviceAddress, EnvelopeId, MailboxId, MessageId, Millis, limits::ENV
 pub fn check(ledger: &Ledger, report: &mut Report) {
     envelopes(ledger, report);
     messages(ledger, report);
+    every_device(ledger, report);
     gaps(ledger, report);
 }
 
@@ -51,6 +52,26 @@ fn messages(ledger: &Ledger, report: &mut Report) {
             let holds = outlived || is_gone(ledger, accepted.sender) || seen.contains(&(device, message));
             report.judge(AcceptedArrives, accepted.when.at, holds, || {
                 format!("message {message} from {} was accepted and never shown at {device}", accepted.sender)
+            });
+        }
+    }
+}
+
+/// A send names every device that its recipient had when the send first left.
+fn every_device(ledger: &Ledger, report: &mut Report) {
+    let first_sealed = ledger.first_sealed();
+    for accepted in ledger.accepted.iter().filter(|accepted| !accepted.resend) {
+        let (Some(message), Some(envelope)) = (accepted.message, accepted.envelope) else { continue };
+        let Some(left) = first_sealed.get(&(accepted.sender, envelope)) else { continue };
+        let Some(composed) = ledger.composed.get(&message) else { continue };
+        let was_there = |(mailbox, opened): &(&MailboxId, &Moment)| {
+            mailbox.account == composed.to
+                && *opened < left
+                && ledger.closed.get(*mailbox).is_none_or(|closed| *closed > accepted.when)
+        };
+        for (mailbox, _) in ledger.opened.iter().filter(was_there) {
+            report.judge(AcceptedArrives, accepted.when.at, accepted.to.contains(mailbox), || {
+                format!("message {message} was accepted without a row for {mailbox:?}")
             });
         }
     }

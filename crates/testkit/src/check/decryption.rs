@@ -12,7 +12,7 @@ use types::{DeviceAddress, EnvelopeId, MessageId};
 const ROUND_TRIPS_MAX: usize = 2;
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
-    let first_sealed = first_sealed(ledger);
+    let first_sealed = ledger.first_sealed();
     for failure in &ledger.failures {
         had_a_cause(ledger, report, failure);
         healed(ledger, report, failure, &first_sealed);
@@ -101,12 +101,4 @@ fn failed_messages_arrive(ledger: &Ledger, report: &mut Report) {
             format!("message {message} could not be opened at {} and was never shown there", failure.device)
         });
     }
-}
-
-fn first_sealed(ledger: &Ledger) -> BTreeMap<(DeviceAddress, EnvelopeId), Moment> {
-    let mut first = BTreeMap::new();
-    for sealed in &ledger.sealed {
-        first.entry((sealed.sender, sealed.envelope)).or_insert(sealed.when);
-    }
-    first
 }

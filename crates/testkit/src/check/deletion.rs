@@ -8,10 +8,13 @@ use super::{
 };
 use crate::history::Deletion;
 use std::collections::BTreeMap;
-use types::{EnvelopeId, MailboxId, Position};
+use types::{EnvelopeId, MailboxId, Position, limits::ENVELOPE_LIFE};
 
 /// A row may outlive its end by this much: expiry works by the day.
 const EXPIRY_WITHIN_MS: u64 = 2 * 24 * 60 * 60 * 1_000;
+
+/// A row is seen this much after the send was accepted for it: slow stores.
+const WRITTEN_WITHIN_MS: u64 = 60 * 1_000;
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     let rows: BTreeMap<_, _> = ledger.rows.iter().map(|row| ((row.mailbox, row.position), row)).collect();
@@ -24,6 +27,7 @@ pub fn check(ledger: &Ledger, report: &mut Report) {
             Deletion::Closed => after_close(ledger, report, *when, row),
         }
     }
+    full_life(ledger, report);
     no_immortal_row(ledger, report);
 }
 
@@ -68,6 +72,20 @@ fn acked_after_commit(ledger: &Ledger, report: &mut Report) {
 
 fn is_stored(ledger: &Ledger, mailbox: MailboxId, envelope: EnvelopeId, before: Moment) -> bool {
     ledger.stored.get(&(mailbox, envelope)).is_some_and(|stored| *stored < before)
+}
+
+/// A row is written with its full life before it. (No content of today asks for a shorter one.)
+fn full_life(ledger: &Ledger, report: &mut Report) {
+    for row in &ledger.rows {
+        let least = row.when.at.0 + ENVELOPE_LIFE.0;
+        let allowance = WRITTEN_WITHIN_MS + ledger.terms.clock_skew.0;
+        report.judge(Expiry, row.when.at, row.expires_at.0 + allowance >= least, || {
+            format!(
+                "the row of envelope {} in {:?} ends at {} ms",
+                row.envelope, row.mailbox, row.expires_at.0
+            )
+        });
+    }
 }
 
 fn no_immortal_row(ledger: &Ledger, report: &mut Report) {

@@ -220,6 +220,15 @@ impl Ledger {
         (due <= self.end).then_some(due)
     }
 
+    /// When each envelope first left its sender.
+    pub fn first_sealed(&self) -> BTreeMap<(DeviceAddress, EnvelopeId), Moment> {
+        let mut first = BTreeMap::new();
+        for sealed in &self.sealed {
+            first.entry((sealed.sender, sealed.envelope)).or_insert(sealed.when);
+        }
+        first
+    }
+
     /// How many envelopes from an account to a device ended in its mailbox, their time over.
     pub fn expired(&self, from: AccountId, to: DeviceAddress) -> usize {
         let ended = |row: &&Row| row.mailbox.address() == to && self.has_ended(row);

@@ -149,6 +149,16 @@ fn a_gap_that_stays_is_a_loss() {
         .violates(&[AcceptedArrives]);
 }
 
+#[test]
+fn a_send_that_leaves_out_a_device_is_found_unless_it_was_linked_later() {
+    let second = device(2).account;
+    let second = types::DeviceAddress::new(second, types::DeviceNumber::new(2).unwrap());
+    let opened = Fact::Opened { mailbox: second.mailbox(types::RegistrationId::new(9).unwrap()) };
+    let opens_before = Scene::good().after(|fact| matches!(fact, Fact::Opened { .. }), opened.clone());
+    opens_before.violates(&[AcceptedArrives]);
+    Scene::good().after(is_sealed(1), opened).violates(&[]);
+}
+
 // ---- 2
 
 #[test]
@@ -292,6 +302,17 @@ fn an_early_expiry_is_found() {
         .with(is_deleted(1), |fact| {
             if let Fact::Deleted { cause, .. } = fact {
                 *cause = Deletion::Expired;
+            }
+        })
+        .violates(&[Expiry]);
+}
+
+#[test]
+fn a_row_with_a_short_life_is_found() {
+    Scene::good()
+        .with(is_row(1), |fact| {
+            if let Fact::Row { expires_at_ms, .. } = fact {
+                *expires_at_ms = MONTH_MS - 120_000;
             }
         })
         .violates(&[Expiry]);

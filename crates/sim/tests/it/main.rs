@@ -1,0 +1,5 @@
+//! The simulator's own tests: seeds are clean and replay exactly, planted bugs are found.
+#![allow(clippy::unwrap_used)]
+
+mod planted;
+mod seeds;
