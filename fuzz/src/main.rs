@@ -29,8 +29,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// List the targets.
-    List,
+    /// List the targets, each with the longest input in bytes.
+    List {
+        /// Only this target.
+        target: Option<String>,
+    },
     /// Change the corpus at random and run what comes of it.
     Run {
         /// One target; all of them, one after another, without it.
@@ -58,8 +61,10 @@ enum Task {
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
-        Task::List => {
-            targets::ALL.iter().for_each(|target| println!("{}", target.name));
+        Task::List { target } => {
+            for target in chosen(target.as_deref())? {
+                println!("{} {}", target.name, target.input_bytes_max);
+            }
             Ok(ExitCode::SUCCESS)
         }
         Task::Run { target, seconds, seed } => {

@@ -43,17 +43,15 @@ const HEX_BYTES_MAX: usize = 8 * 1024;
 
 /// Runs the targets one after another; every one of them runs, whatever happened to the ones before.
 pub fn run(repository: &Repository, options: &Options) -> Result<ExitCode> {
+    let targets = targets(repository, options)?;
     let Some(program) = build_guided(repository)? else {
-        println!(
-            "libFuzzer cannot be built here (it needs a C++ compiler); running the built-in mutator instead, which \
-             does not follow the coverage"
-        );
+        println!("\nRunning the built-in mutator instead, which does not follow the coverage.");
         return run_built_in(repository, options);
     };
     let mut failed = Vec::new();
-    for target in targets(repository, options)? {
+    for target in targets {
         if !run_guided(repository, &program, &target, options.seconds)? {
-            failed.push(target);
+            failed.push(target.name);
         }
     }
     if failed.is_empty() {
@@ -74,32 +72,45 @@ fn build_guided(repository: &Repository) -> Result<Option<PathBuf>> {
     let mut build = cargo(repository, &arguments);
     build.args(["--target", &host, "--target-dir"]).arg(&folder);
     build.env("RUSTFLAGS", INSTRUMENTED).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if !command::exists("c++") {
+        println!("libFuzzer cannot be built here: there is no C++ compiler.");
+        return Ok(None);
+    }
     let built = command::succeeds(&mut build)?;
+    if !built {
+        println!("The targets cannot be built with libFuzzer and the coverage pass; the reason is above.");
+    }
     Ok(built.then(|| folder.join(host).join("release/fuzz-guided")))
 }
 
-fn run_guided(repository: &Repository, program: &Path, target: &str, seconds: u64) -> Result<bool> {
-    println!("\n==> {target}");
-    let learned = folder(repository).join("learned").join(target);
-    let failures = folder(repository).join("failures").join(target);
+fn run_guided(repository: &Repository, program: &Path, target: &Target, seconds: u64) -> Result<bool> {
+    let name = &target.name;
+    println!("\n==> {name}");
+    let learned = folder(repository).join("learned").join(name);
+    let failures = folder(repository).join("failures").join(name);
     for folder in [&learned, &failures] {
         fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
     }
     let mut command = Command::new(program);
-    command.env("WAXWING_FUZZ_TARGET", target).current_dir(repository.root());
+    command.env("WAXWING_FUZZ_TARGET", name).current_dir(repository.root());
     command.arg(format!("-max_total_time={seconds}")).arg(format!("-timeout={INPUT_SECONDS_MAX}"));
-    command.arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}")).args(["-print_final_stats=1", "-verbosity=0"]);
+    command.arg(format!("-max_len={}", target.input_bytes_max));
+    command.arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}")).args([
+        "-use_value_profile=1",
+        "-print_final_stats=1",
+        "-verbosity=0",
+    ]);
     command.arg(format!("-artifact_prefix={}/", failures.display()));
     // What is new goes to the first folder; the committed corpus is only read.
     command.arg(&learned);
-    let committed = repository.root().join("fuzz/corpus").join(target);
+    let committed = repository.root().join("fuzz/corpus").join(name);
     if committed.is_dir() {
         command.arg(committed);
     }
     let before = files(&failures)?;
     let passed = command::succeeds(&mut command)?;
     for failure in files(&failures)?.iter().filter(|file| !before.contains(file)) {
-        report(target, failure)?;
+        report(name, failure)?;
     }
     Ok(passed)
 }
@@ -126,19 +137,23 @@ fn run_built_in(repository: &Repository, options: &Options) -> Result<ExitCode> 
     Ok(if command::succeeds(&mut command)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The names of the targets to run.
-fn targets(repository: &Repository, options: &Options) -> Result<Vec<String>> {
-    if let Some(target) = &options.target {
-        return Ok(vec![target.clone()]);
-    }
-    let list = ["run", "--release", "--locked", "--quiet", "-p", "fuzz", "--", "list"];
-    let output = cargo(repository, &list).output().context("cargo cannot be started")?;
-    ensure!(
-        output.status.success(),
-        "the targets cannot be listed: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+/// One target to run.
+struct Target {
+    name: String,
+    input_bytes_max: String,
+}
+
+/// The targets to run, as the `fuzz` package lists them: a name and the longest input on each line.
+fn targets(repository: &Repository, options: &Options) -> Result<Vec<Target>> {
+    let mut list =
+        cargo(repository, &["run", "--release", "--locked", "--quiet", "-p", "fuzz", "--", "list"]);
+    let output = list.args(&options.target).output().context("cargo cannot be started")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let targets = text.lines().filter_map(|line| line.split_once(' '));
+    Ok(targets
+        .map(|(name, bytes)| Target { name: name.to_owned(), input_bytes_max: bytes.to_owned() })
+        .collect())
 }
 
 /// The platform that this toolchain builds for by itself.

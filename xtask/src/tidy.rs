@@ -9,6 +9,7 @@ pub mod heads;
 pub mod length;
 pub mod limits;
 pub mod links;
+pub mod paths;
 pub mod server_tree;
 pub mod signal_library;
 pub mod words;
@@ -36,6 +37,7 @@ pub fn check(repository: &Repository) -> Result<Vec<Finding>> {
     findings.extend(bans::check_repository(repository)?);
     findings.extend(documents::check(&members, &files));
     findings.extend(links::check(repository.root(), &files));
+    findings.extend(paths::check(&files));
     findings.extend(heads::check(&sources));
     findings.extend(length::check(&sources));
     findings.extend(words::check(&files));

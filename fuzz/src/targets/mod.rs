@@ -45,11 +45,15 @@ pub static ALL: &[Target] = &[
 pub static PLANTED: Target = Target {
     name: "planted",
     run: |bytes| {
-        let Some(rest) = bytes.strip_prefix(b"wax") else { return Outcome::Refused("not wax".to_owned()) };
-        let Some((length, rest)) = rest.split_first() else {
-            return Outcome::Refused("no length".to_owned());
-        };
-        assert!(usize::from(*length) <= rest.len() || *length < 0x80, "the planted fault");
+        for (at, letter) in b"wax".iter().enumerate() {
+            if bytes.get(at) != Some(letter) {
+                return Outcome::Refused(format!("byte {at} is wrong"));
+            }
+            // Each step is a place of its own; the compiler would make one comparison of all of them.
+            std::hint::black_box(at);
+        }
+        let length = bytes.get(3).copied().unwrap_or_default();
+        assert!(usize::from(length) <= bytes.len() || length < 0x80, "the planted fault");
         Outcome::Accepted
     },
     samples: || vec![Sample::new("valid", *b"wax\x02hi")],

@@ -162,7 +162,9 @@ fn inspect(bytes: &[u8]) -> Outcome {
             kind == SealKind::Prekey,
             "only a prekey message opens a session"
         );
-        guard::check_public_key(&header.ratchet_key).expect("the guard lets no weak key through");
+        if let Some(prekey) = &header.prekey {
+            guard::check_public_key(&prekey.base_key).expect("no session is named by a weak key");
+        }
     }
     Outcome::of(&header)
 }

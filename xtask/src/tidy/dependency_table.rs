@@ -4,29 +4,17 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
-use serde::Deserialize;
+use anyhow::Result;
 
-use crate::finding::Finding;
+use crate::{finding::Finding, lock_file::LockFile};
 
 const DOCUMENT: &str = "SECURITY.md";
 
-#[derive(Deserialize)]
-struct LockFile {
-    package: Vec<LockedPackage>,
-}
-
-#[derive(Deserialize)]
-struct LockedPackage {
-    name: String,
-    version: String,
-}
-
 /// Compares the table, given the text of SECURITY.md, with the text of `Cargo.lock`.
 pub fn check(document: &str, lock_file: &str) -> Result<Vec<Finding>> {
-    let lock_file: LockFile = toml::from_str(lock_file).context("Cargo.lock is not a lock file")?;
+    let lock_file = LockFile::parse(lock_file)?;
     let mut locked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for package in &lock_file.package {
+    for package in &lock_file.packages {
         locked.entry(&package.name).or_default().push(&package.version);
     }
     let rows: Vec<(&str, &str)> = document.lines().filter_map(row).collect();

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
-use serde::Deserialize;
+use anyhow::Result;
 
 use crate::{
     finding::Finding,
+    lock_file::{LockFile, LockedPackage},
     workspace::{Dependency, Member},
 };
 
@@ -25,21 +25,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("spqr-syft", "75560ac751ef99924e096c8cf86e488b54dffc0bd9fdf76114c8dd89133df166"),
 ];
 
-#[derive(Deserialize)]
-struct LockFile {
-    package: Vec<LockedPackage>,
-}
-
-#[derive(Deserialize)]
-struct LockedPackage {
-    name: String,
-    version: String,
-    checksum: Option<String>,
-}
-
 /// Checks who uses the library, and which bytes of it, given the text of `Cargo.lock`.
 pub fn check(members: &BTreeMap<String, Member>, lock_file: &str) -> Result<Vec<Finding>> {
-    let lock_file: LockFile = toml::from_str(lock_file).context("Cargo.lock is not a lock file")?;
+    let lock_file = LockFile::parse(lock_file)?;
     let mut findings: Vec<Finding> = members.values().flat_map(check_use).collect();
     findings.extend(PACKAGES.iter().flat_map(|(name, checksum)| check_bytes(&lock_file, name, checksum)));
     Ok(findings)
@@ -69,7 +57,7 @@ fn check_use(member: &Member) -> Vec<Finding> {
 
 fn check_bytes(lock_file: &LockFile, name: &str, checksum: &str) -> Vec<Finding> {
     let locked: Vec<&LockedPackage> =
-        lock_file.package.iter().filter(|package| package.name == name).collect();
+        lock_file.packages.iter().filter(|package| package.name == name).collect();
     if locked.is_empty() {
         return vec![Finding::error(
             "Cargo.lock",

@@ -11,6 +11,7 @@ mod documents;
 mod files;
 mod limits;
 mod links;
+mod paths;
 mod real_tree;
 mod server_tree;
 mod signal_library;

@@ -122,12 +122,13 @@ impl Header {
             8 => u64::from(u16::MAX) + 1,
             _ => 0,
         };
-        if length.is_some_and(|length| length < shortest) {
-            return Err(Violation::LengthForm);
-        }
-        // A control frame that needs a longer length field is wrong whatever the length says.
+        // A control frame that needs a longer length field is wrong whatever the length says. This comes before the
+        // rule that needs the length, so that a header in pieces is refused as the whole one is.
         if opcode.is_control() && (length_bytes > 0 || first & FIN == 0) {
             return Err(Violation::Control);
+        }
+        if length.is_some_and(|length| length < shortest) {
+            return Err(Violation::LengthForm);
         }
         let length = length.map(usize::try_from).transpose().map_err(|_| Violation::TooLarge)?;
         Ok(Some(Self { fin: first & FIN != 0, opcode, length, length_end: 2 + length_bytes }))
