@@ -82,7 +82,8 @@ impl Turn<'_> {
         self.notice_incarnation(incarnation)?;
         self.live.ready = outbox::lanes(self.db)?.into_iter().collect();
         self.live.postponed.clear();
-        self.live.lists_wanted = device_lists::wanted(self.db)?.into_iter().collect();
+        // Beside those that somebody asked for while there was no connection.
+        self.live.lists_wanted.extend(device_lists::wanted(self.db)?);
         self.live.has_claims = true;
         self.live.gaps_at = gaps::next_ask_at(self.db)?;
         self.live.upkeep_at = Some(self.now);

@@ -160,6 +160,7 @@ impl Live {
                 Asked::LookUp(phone) => {
                     self.lookups.insert(phone);
                 }
+                Asked::Lists(accounts) => self.lists_wanted.extend(accounts),
                 _ => {}
             }
         }

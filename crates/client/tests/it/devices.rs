@@ -225,6 +225,24 @@ fn a_rolled_back_or_forked_list_is_refused_and_told() {
 }
 
 #[test]
+fn a_list_that_was_asked_for_comes_with_the_next_connection() {
+    let mut world = World::new(2);
+    let account = world.account(1);
+    world.disconnect(0);
+    let now = world.now;
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    world.people[0].engine().fetch_device_list(account, now, &mut rng).unwrap();
+    world.connect(0);
+    // Twice up: the proof, and the question. Its answer is lost with the connection.
+    while world.step_up(0) {}
+    world.disconnect(0);
+    assert!(world.people[0].engine().view().safety(account).unwrap().is_none());
+    world.connect(0);
+    world.run();
+    assert!(world.people[0].engine().view().safety(account).unwrap().is_some());
+}
+
+#[test]
 fn another_view_of_our_own_list_is_told() {
     let mut world = World::new(2);
     world.send(0, 1, "hello");
