@@ -10,6 +10,7 @@ pub mod command;
 pub mod demo;
 pub mod finding;
 pub mod fuzz;
+pub mod lock_file;
 pub mod packages;
 pub mod repository;
 pub mod supply;

@@ -15,8 +15,11 @@ const HISTORY: &str = "CHANGELOG.md";
 pub fn check(files: &[SourceFile]) -> Vec<Finding> {
     let tree = Tree::new(files);
     let documents = files.iter().filter(|file| file.path.ends_with(".md") && file.path != HISTORY);
-    let named = documents.flat_map(|document| names(&document.text).map(|name| (document.path.as_str(), name)));
-    named.filter_map(|(document, name)| tree.fault(name).map(|fault| Finding::error(document, fault))).collect()
+    let named =
+        documents.flat_map(|document| names(&document.text).map(|name| (document.path.as_str(), name)));
+    named
+        .filter_map(|(document, name)| tree.fault(name).map(|fault| Finding::error(document, fault)))
+        .collect()
 }
 
 /// What stands between backquotes, outside of code blocks.
@@ -32,14 +35,17 @@ struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     fn new(files: &'a [SourceFile]) -> Self {
-        let folders = files.iter().flat_map(|file| file.path.match_indices('/').map(|(end, _)| &file.path[..end]));
+        let folders =
+            files.iter().flat_map(|file| file.path.match_indices('/').map(|(end, _)| &file.path[..end]));
         let texts = files.iter().map(|file| (file.path.as_str(), file.text.as_str()));
         Self { folders: folders.collect(), files: texts.collect() }
     }
 
     /// What is wrong with a name, if it is meant to be a path of ours.
     fn fault(&self, name: &str) -> Option<String> {
-        let (path, test) = name.split_once(".rs::").map_or((name, None), |(stem, test)| (&name[..stem.len() + 3], Some(test)));
+        let (path, test) = name
+            .split_once(".rs::")
+            .map_or((name, None), |(stem, test)| (&name[..stem.len() + 3], Some(test)));
         if path.contains(|c: char| c.is_whitespace() || "*{<$".contains(c)) {
             return None;
         }

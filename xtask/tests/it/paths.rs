@@ -30,7 +30,10 @@ fn what_is_not_a_path_of_ours_is_left_alone() {
 
 #[test]
 fn what_is_gone_is_found() {
-    assert_one(&document("ARCHITECTURE.md", "see `types/src/gone.rs`"), "ARCHITECTURE.md: names `types/src/gone.rs`");
+    assert_one(
+        &document("ARCHITECTURE.md", "see `types/src/gone.rs`"),
+        "ARCHITECTURE.md: names `types/src/gone.rs`",
+    );
     assert_one(&document("README.md", "```\ncode\n```\nsee `proto/gone/`"), "names `proto/gone/`");
     assert_one(&document("ARCHITECTURE.md", "see `id.rs`"), "names `id.rs` without its folder");
     assert_one(
