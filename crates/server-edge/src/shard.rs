@@ -188,9 +188,11 @@ impl Shard {
             self.sleep(&mut events)?;
             self.now = self.time.now();
             self.sockets(&events);
-            self.letters();
             self.timers();
+            // A send that is accepted hints to its recipient, often on this shard: letters come after
+            // outcomes, so that both leave with the same turn.
             self.outcomes();
+            self.letters();
             self.flush_all();
         }
         Ok(())

@@ -15,7 +15,7 @@ const SHARED_BODY_BYTES_MIN: usize = 128;
 
 /// Forgotten sends of one sender that wait to be deleted: enough to share pages, few enough to be
 /// deleted between two commits.
-const FORGOTTEN_SENDS_MAX: u64 = 64;
+const FORGOTTEN_SENDS_MAX: u64 = 128;
 
 /// What becomes of one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

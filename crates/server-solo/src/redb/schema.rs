@@ -191,6 +191,11 @@ impl StoredSend {
         bytes
     }
 
+    /// Only the number of an encoded send.
+    pub(super) fn number_of(bytes: &[u8]) -> Option<u64> {
+        bytes.first_chunk().map(|number| u64::from_le_bytes(*number))
+    }
+
     /// `None` for bytes that are no send, which only damage can bring.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (number, bytes) = bytes.split_first_chunk()?;

@@ -161,17 +161,13 @@ impl<'txn> Tables<'txn> {
     pub(super) fn delete_sends(&mut self, sender: &[u8; keys::MAILBOX], up_to: u64) -> Result<()> {
         let first = keys::send(sender, EnvelopeId::from_bytes([0; 16]));
         let last = keys::send(sender, EnvelopeId::from_bytes([0xff; 16]));
-        let mut dying = Vec::new();
-        for entry in self.sends.range::<&[u8; keys::SEND]>(&first..=&last)? {
-            let (key, send) = entry?;
-            if StoredSend::decode(send.value()).ok_or_else(|| damaged("a send"))?.number <= up_to {
-                dying.push(*key.value());
-            }
-        }
-        for key in &dying {
-            self.sends.remove(key)?;
-        }
-        Ok(())
+        let mut damage = false;
+        self.sends.retain_in::<&[u8; keys::SEND], _>(&first..=&last, |_, send| {
+            let number = StoredSend::number_of(send);
+            damage |= number.is_none();
+            number.is_none_or(|number| number > up_to)
+        })?;
+        if damage { Err(damaged("a send")) } else { Ok(()) }
     }
 
     /// Sees to it that rows of this mailbox that expire on this day will be found.
