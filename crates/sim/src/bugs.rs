@@ -177,7 +177,7 @@ pub const ALL: &[Bug] = &[
     ),
     bug(
         "connection-number-skipped",
-        NoRatchetReuse,
+        Decryptable,
         |planted| {
             planted.core.skip_connection_number = true;
             planted.ports = PortBugs::of([PortBug::ConnectionNumberNotCompared]);

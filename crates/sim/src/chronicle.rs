@@ -65,11 +65,6 @@ impl Chronicle {
         }
     }
 
-    /// True time.
-    pub fn now(&self) -> Timestamp {
-        self.clock.true_now()
-    }
-
     /// A point in time as the history counts it; times before the start count as the start.
     pub const fn since_start(&self, at: Timestamp) -> Millis {
         at.since(self.start)

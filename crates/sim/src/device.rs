@@ -281,6 +281,10 @@ impl Device {
         let (Some(engine), Some(mailbox)) = (&self.engine, self.mailbox) else { return Ok(()) };
         for chat in engine.view().chats()? {
             let history = engine.view().history(chat.chat, u32::MAX >> 1, self.clock.now())?;
+            for message in history.iter().filter(|message| message.state == DeliveryState::Failed) {
+                // A process that died may have been told, and nobody after it.
+                self.chronicle.record(Fact::Refused { message: message.message_id });
+            }
             let lines = history.into_iter().map(|one| Line { message: one.message_id, stamp: one.stamp });
             self.chronicle.record(Fact::View {
                 device: mailbox.address(),
@@ -595,6 +599,7 @@ impl Device {
                 for sealed in &send.sealed {
                     self.chronicle.record(Fact::Sealed {
                         envelope: send.envelope_id,
+                        message: posted.message.filter(|_| !posted.resend),
                         sender: mailbox.address(),
                         to: sealed.to,
                         step: ratchet::step(sealed.kind, &sealed.ciphertext),
@@ -653,7 +658,7 @@ impl Device {
         self.chronicle.record(Fact::Accepted {
             envelope: Some(envelope),
             message: post.posted.message,
-            resend: post.posted.resend,
+            resend: post.posted.resend && post.posted.message.is_some(),
             sender: mailbox.address(),
             to: post.to.clone(),
             stamp,

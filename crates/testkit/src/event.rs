@@ -139,7 +139,7 @@ impl Weights {
         cut: 12,
         freeze: 6,
         crash_device: 12,
-        restore: 2,
+        restore: 6,
         crash_node: 4,
         crash_stores: 1,
         lose_soft_state: 1,

@@ -16,6 +16,7 @@ pub fn check(ledger: &Ledger, report: &mut Report) {
     shown_once(ledger, report);
     listed_once(ledger, report);
     one_envelope_for_a_message(ledger, report);
+    one_stored_envelope_for_a_message(ledger, report);
     one_row_for_an_envelope(ledger, report);
 }
 
@@ -92,6 +93,20 @@ fn one_envelope_for_a_message(ledger: &Ledger, report: &mut Report) {
         known.insert(envelope);
         report.judge(ResendIsOne, accepted.when.at, known.len() == 1, || {
             format!("message {message} was accepted under the envelope ids {known:?}")
+        });
+    }
+}
+
+/// A message is sealed under another envelope id only if nothing was stored under the one before.
+fn one_stored_envelope_for_a_message(ledger: &Ledger, report: &mut Report) {
+    let messages: BTreeMap<_, _> =
+        ledger.sealed.iter().filter_map(|sealed| Some((sealed.envelope, sealed.message?))).collect();
+    let mut stored = BTreeMap::new();
+    for row in &ledger.rows {
+        let Some(message) = messages.get(&row.envelope) else { continue };
+        let first = *stored.entry(*message).or_insert(row.envelope);
+        report.judge(ResendIsOne, row.when.at, first == row.envelope, || {
+            format!("message {message} is stored in envelopes {first} and {}", row.envelope)
         });
     }
 }

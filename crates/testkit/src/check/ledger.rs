@@ -39,6 +39,7 @@ pub struct Row {
 
 pub struct Sealed {
     pub when: Moment,
+    pub message: Option<MessageId>,
     pub envelope: EnvelopeId,
     pub sender: DeviceAddress,
     pub to: MailboxId,
@@ -146,8 +147,8 @@ impl Ledger {
                 self.composed.entry(message).or_insert(Composed { when, sender, to, body });
             }
             Fact::Refused { message } => { self.refused.insert(message); }
-            Fact::Sealed { envelope, sender, to, step, ciphertext } =>
-                self.sealed.push(Sealed { when, envelope, sender, to, step, ciphertext }),
+            Fact::Sealed { envelope, message, sender, to, step, ciphertext } =>
+                self.sealed.push(Sealed { when, message, envelope, sender, to, step, ciphertext }),
             Fact::Accepted { envelope, message, resend, sender, to, stamp } =>
                 self.accepted.push(Accepted { when, envelope, message, resend, sender, to, stamp }),
             Fact::Row { envelope, mailbox, position, stamp: _, expires_at_ms } =>

@@ -74,6 +74,10 @@ pub enum Fact {
         /// The send that it belongs to.
         #[serde(with = "text")]
         envelope: EnvelopeId,
+        /// The message in it; none for receipts and the like, and for a message that is sent again because
+        /// the other side asked for it.
+        #[serde(with = "text::option", default)]
+        message: Option<MessageId>,
         /// From which device.
         #[serde(with = "text")]
         sender: DeviceAddress,

@@ -400,6 +400,19 @@ fn a_message_accepted_under_two_envelope_ids_is_found_unless_it_was_asked_for() 
 }
 
 #[test]
+fn a_message_stored_in_two_envelopes_is_found_though_one_answer_was_lost() {
+    let envelopes_of_message_1 = |fact: &mut Fact| {
+        if let Fact::Sealed { message: named, .. } = fact {
+            *named = Some(message(1));
+        }
+    };
+    Scene::good().with(is_sealed(1), envelopes_of_message_1).violates(&[]);
+    Scene::good()
+        .with(|fact| is_sealed(1)(fact) || is_sealed(12)(fact), envelopes_of_message_1)
+        .violates(&[ResendIsOne]);
+}
+
+#[test]
 fn one_text_under_two_ids_is_found() {
     let twin = Fact::Composed { message: message(3), sender: device(1), to: account(2), body: body(1) };
     let refused = Fact::Refused { message: message(3) };
@@ -522,6 +535,7 @@ fn an_envelope_sealed_again_is_found_and_one_sent_again_is_not() {
     Scene::good().after(is_sealed(1), sealed(1, 1, 2)).violates(&[]);
     let again = Fact::Sealed {
         envelope: envelope_id(1),
+        message: None,
         sender: device(1),
         to: mailbox(2),
         step: None,

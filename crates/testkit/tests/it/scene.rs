@@ -27,6 +27,7 @@ pub fn ciphertext(number: u8) -> u128 {
 pub fn sealed(number: u8, from: u8, to: u8) -> Fact {
     Fact::Sealed {
         envelope: envelope_id(number),
+        message: None,
         sender: device(from),
         to: mailbox(to),
         step: Some(0x57e9_0000 + u128::from(number)),
