@@ -22,7 +22,13 @@ pub struct Person {
     driver: Driver,
     witness: Witness,
     sent: Arc<Mutex<Vec<(MessageId, AccountId)>>>,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
+}
+
+/// What must stay on a device, and the token, which does not.
+pub struct Secrets {
+    pub keys: Vec<Vec<u8>>,
+    pub token: Vec<u8>,
 }
 
 fn now() -> Timestamp {
@@ -49,7 +55,22 @@ impl Person {
         let sent = Arc::default();
         tokio::spawn(watch(driver.clone(), address, witness.clone()));
         witness.note(Fact::Online { device: address });
-        Self { phone, address, driver, witness: witness.clone(), sent, _profile: profile }
+        Self { phone, address, driver, witness: witness.clone(), sent, profile }
+    }
+
+    /// The private keys of this device, and the token that only its server shall see.
+    pub fn secrets(&self) -> Secrets {
+        let database = client::database::open_read_only(&self.profile.path().join("profile.sqlite")).unwrap();
+        let column = |name: &str| -> Vec<u8> {
+            database.query_row(&format!("SELECT {name} FROM profile"), [], |row| row.get(0)).unwrap()
+        };
+        // The private half of the pair stands at its end.
+        let identity = column("identity");
+        let private = identity[identity.len() - 32..].to_vec();
+        Secrets {
+            keys: vec![column("account_secret"), column("device_secret"), private],
+            token: column("token"),
+        }
     }
 
     /// Writes to somebody; the message is stored when this returns, whatever the network does.

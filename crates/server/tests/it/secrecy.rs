@@ -1,11 +1,12 @@
-//! No byte that the server received or stored holds a text, a number in clear on the socket, or a private key.
+//! No byte that the server received or stored holds a text or a private key, and no line of its log a number.
 
 use crate::{
     node::Node,
     person::{Person, settle},
-    proxy::Proxy,
+    proxy::{Carried, Proxy},
     witness::Witness,
 };
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use std::path::Path;
 use testkit::{canary::Canaries, history::Fact};
 
@@ -28,9 +29,23 @@ async fn no_plaintext_reaches_the_server() {
         people[line % 2].write(&people[1 - line % 2], &text).await;
     }
     settle(&people, &witness).await;
+    let mut tokens = Canaries::default();
+    for (number, person) in people.iter().enumerate() {
+        let secrets = person.secrets();
+        for key in &secrets.keys {
+            assert_eq!(key.len(), 32);
+            canaries.add(format!("a key of person {number}"), key);
+            canaries.add(format!("a key of person {number}"), BASE64.encode(key).as_bytes());
+        }
+        tokens.add(format!("token {number}"), &secrets.token);
+    }
 
-    // The control: the search finds what is there.
+    // The controls: the search finds what is there, also inside the masked frames of clients.
     assert_eq!(canaries.find_in(b"..canary 3: the magpie sings at 3 past noon.."), ["text 3"]);
+    let carried: Vec<Vec<u8>> = proxy.carried().iter().map(Carried::said).collect();
+    for token in ["token 0", "token 1"] {
+        assert!(carried.iter().any(|said| tokens.find_in(said).contains(&token)), "{token} was not seen");
+    }
     let mut bytes = 0;
     let mut search = |place: &str, content: &[u8]| {
         bytes += content.len() as u64;
@@ -38,7 +53,9 @@ async fn no_plaintext_reaches_the_server() {
             witness.note(Fact::CanaryFound { canary: canary.to_owned(), place: place.to_owned() });
         }
     };
-    search("the socket", &proxy.carried());
+    for said in &carried {
+        search("a connection", said);
+    }
     each_file(node.data(), &mut search);
     let ended = {
         node.signal(rustix::process::Signal::TERM);
