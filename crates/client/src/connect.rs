@@ -71,8 +71,7 @@ impl Turn<'_> {
         let own = self.list(self.me.account())?.map_or(0, |list| list.version());
         if answer.device_list_version > own {
             // Only this device can sign a list, so an older copy of this database is at work here.
-            self.close(Closed::Cloned);
-            return Ok(());
+            return self.refused_as_copy();
         }
         self.live.phase = Phase::Open;
         self.live.drained = false;
@@ -98,12 +97,14 @@ impl Turn<'_> {
     }
 
     /// The server ends the session, or refuses to begin one.
-    pub(crate) fn closing(&mut self, refusal: &Refusal) {
+    pub(crate) fn closing(&mut self, refusal: &Refusal) -> Stored<()> {
+        if refusal.code == Code::Cloned {
+            return self.refused_as_copy();
+        }
         self.close(match refusal.code {
             Code::VersionUnsupported => Closed::VersionUnsupported,
             Code::Unauthenticated => Closed::Unauthenticated,
             Code::Revoked => Closed::Revoked,
-            Code::Cloned => Closed::Cloned,
             Code::Replaced => Closed::Replaced,
             Code::RetryAfter => match refusal.retry_after {
                 Some(after) => Closed::Reconnect { after },
@@ -112,6 +113,17 @@ impl Turn<'_> {
             Code::Idle | Code::Unavailable => Closed::Idle,
             _ => Closed::Protocol,
         });
+        Ok(())
+    }
+
+    /// Another copy of this database is ahead. The number that was refused is taken back: if a copy went on
+    /// counting, its next number would be accepted, and it would use keys that the other one has used.
+    fn refused_as_copy(&mut self) -> Stored<()> {
+        if self.live.phase != Phase::Offline {
+            profile::take_back_connection_number(self.db)?;
+        }
+        self.close(Closed::Cloned);
+        Ok(())
     }
 
     /// Ends the connection from our side.

@@ -347,7 +347,7 @@ impl Turn<'_> {
     fn pushed(&mut self, push: Push) -> Stored<()> {
         match push {
             Push::Hello(hello) => return self.greeted(&hello),
-            Push::Closing(refusal) => self.closing(&refusal),
+            Push::Closing(refusal) => return self.closing(&refusal),
             Push::Reconnect { after } => self.close(Closed::Reconnect { after }),
             Push::Ephemeral(_) | Push::Unknown => {}
             _ if !self.live.is_open() => self.close(Closed::Protocol),
@@ -371,10 +371,7 @@ impl Turn<'_> {
     fn answered(&mut self, asked: Asked, result: Result<Response, Refusal>) -> Stored<()> {
         match (asked, result) {
             (Asked::Authenticate, Ok(Response::Authenticated(answer))) => self.authenticated(answer),
-            (Asked::Authenticate, Err(refusal)) => {
-                self.closing(&refusal);
-                Ok(())
-            }
+            (Asked::Authenticate, Err(refusal)) => self.closing(&refusal),
             (Asked::Send { row, lane }, Ok(Response::Accepted { stamp, .. })) => {
                 self.accepted(row, lane, stamp)
             }

@@ -138,6 +138,15 @@ pub(crate) fn next_connection_number(db: &Connection) -> Stored<u64> {
     Ok(next)
 }
 
+/// Takes the last connection number back, as if it had not been used.
+pub(crate) fn take_back_connection_number(db: &Connection) -> Stored<()> {
+    db.execute(
+        "UPDATE profile SET connection_number = connection_number - 1 WHERE connection_number > 0",
+        [],
+    )?;
+    Ok(())
+}
+
 /// The first of `count` prekey ids that were never used.
 pub(crate) fn take_prekey_ids(db: &Connection, count: u32) -> Stored<u32> {
     // Prekey ids fit 24 bits, as in every implementation of the Signal protocol.

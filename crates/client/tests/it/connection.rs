@@ -94,9 +94,11 @@ fn a_copy_of_the_database_is_refused() {
     world.run();
     let copy = rusqlite::Connection::open(&path).unwrap();
     let original = std::mem::replace(world.people[0].engine(), Engine::open(copy).unwrap());
-    world.connect(0);
-    world.run();
-    assert_eq!(world.people[0].closed, Some(Closed::Cloned));
+    for _ in 0..3 {
+        world.connect(0);
+        world.run();
+        assert_eq!(world.people[0].closed, Some(Closed::Cloned), "however often it tries");
+    }
     *world.people[0].engine() = original;
     world.connect(0);
     world.run();
