@@ -135,12 +135,16 @@ impl Turn<'_> {
     }
 
     fn message_accepted(&mut self, message: MessageSeq, chat: AccountId, stamp: Stamp) -> Stored<()> {
-        if messages::lower_stamp(self.db, message, stamp)? {
-            let id = messages::own_by_seq(self.db, message)?.id;
-            self.effect(Effect::StateChanged(id));
+        let lowered = messages::lower_stamp(self.db, message, stamp)?;
+        let own = messages::own_by_seq(self.db, message)?;
+        if lowered {
+            self.effect(Effect::StateChanged(own.id));
         }
         for (device, up_to, at) in chats::peer_reads(self.db, chat)? {
-            self.read_by(types::DeviceAddress::new(chat, device), up_to, at)?;
+            let by = types::DeviceAddress::new(chat, device);
+            if own.stamp <= Some(up_to) && messages::set_read(self.db, message, by, at)? {
+                self.log_receipt(crate::ReceiptKind::Read, vec![own.id], chat, at)?;
+            }
         }
         Ok(())
     }
@@ -224,10 +228,11 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Ends everything that waits for an account.
+    /// Ends everything that waits for an account. What was sealed may have been accepted, and has an answer of its own.
     pub(crate) fn fail_recipient(&mut self, recipient: AccountId, code: Code) -> Stored<()> {
         for class in [LaneClass::Messages, LaneClass::Silent] {
-            while let Some(row) = outbox::head(self.db, Lane { recipient, class })? {
+            let head = |db| outbox::head(db, Lane { recipient, class });
+            while let Some(row) = head(self.db)?.filter(|row| row.envelope_id.is_none()) {
                 self.fail(&row, code)?;
             }
         }

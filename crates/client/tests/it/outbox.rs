@@ -289,6 +289,33 @@ fn a_text_has_at_most_65536_bytes() {
 }
 
 #[test]
+fn what_may_have_been_accepted_does_not_fail_with_what_was_never_sent() {
+    let mut world = World::new(2);
+    world.send(0, 1, "one");
+    world.settle();
+    world.send(1, 0, "uno");
+    world.settle();
+    world.disconnect(1);
+    world.server.lies.push_back(("send", Refusal::new(Code::Unavailable)));
+    let accepted = world.send(0, 1, "two");
+    world.run();
+    assert_eq!(world.state(0, accepted), DeliveryState::Queued, "the outcome is unknown");
+    // A receipt needs a new session, and the server loses sight of the account for a while.
+    world.with_database(0, |database| {
+        database.execute("DELETE FROM ratchet", []).unwrap();
+    });
+    let bob = world.account(1);
+    let record = world.server.accounts.remove(&bob).unwrap();
+    world.server.refusals.push_back(("send", Refusal::new(Code::Unavailable)));
+    world.connect(0);
+    world.mark_read(0, 1);
+    world.run();
+    world.server.accounts.insert(bob, record);
+    world.pass(Millis::from_mins(2));
+    assert_eq!(world.state(0, accepted), DeliveryState::Accepted);
+}
+
+#[test]
 fn no_such_account_fails() {
     let mut world = connected();
     let chat = "00112233445566778899aabbccddeeff".parse().unwrap();
