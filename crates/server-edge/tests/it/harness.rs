@@ -59,6 +59,8 @@ pub struct Core {
     pub reads: AtomicUsize,
     /// While set, sends wait for permits.
     pub gate: Mutex<Option<Arc<Semaphore>>>,
+    /// What a send does beside being answered, on the shard's own thread.
+    pub on_send: Mutex<Option<Box<dyn FnOnce() + core::marker::Send>>>,
     /// While set, claims of a route wait for permits.
     pub claim_gate: Mutex<Option<Arc<Semaphore>>>,
     /// What happened to routes, in order.
@@ -114,6 +116,10 @@ impl Commands for Core {
                 let gate = self.gate.lock().unwrap().clone();
                 if let Some(gate) = gate {
                     gate.acquire().await.unwrap().forget();
+                }
+                let also = self.on_send.lock().unwrap().take();
+                if let Some(also) = also {
+                    also();
                 }
                 let stamp = Stamp::new(self.next.fetch_add(1, Ordering::SeqCst), NodeId(1));
                 Ok(Response::Accepted { stamp, skipped: Vec::new() })

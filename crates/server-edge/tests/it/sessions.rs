@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use bytes::Bytes;
-use server_ports::Signal;
+use server_ports::{NodeInbox as _, Signal};
 use std::sync::{Arc, atomic::Ordering};
 use tokio::sync::Semaphore;
 use types::{Millis, limits};
@@ -58,6 +58,30 @@ async fn a_hint_is_delivered_without_a_read_of_the_store() {
         assert_eq!(client.deliveries().await[0].envelope, text);
     }
     assert_eq!(node.core.reads.load(Ordering::SeqCst), reads);
+}
+
+#[tokio::test]
+async fn hints_of_one_turn_share_frames_up_to_the_limits_of_a_frame() {
+    let node = Node::plain(patient());
+    let mut client = node.session(1, 1).await;
+    assert_eq!(client.drained().await, []);
+    let large = vec![1; limits::DELIVER_BYTES_MAX / 2 + 1];
+    let small = (0..limits::DELIVER_ENVELOPES_MAX as u32 + 5).map(|n| n.to_be_bytes().to_vec());
+    let rows: Vec<Vec<u8>> = small.chain([large.clone(), large]).collect();
+    let hints: Vec<Signal> = rows.iter().map(|row| node.core.append(mailbox(1), row.clone())).collect();
+    let registry = node.registry.clone();
+    // What a call does on the shard's thread is seen in the same turn.
+    *node.core.on_send.lock().unwrap() = Some(Box::new(move || {
+        for hint in hints {
+            registry.deliver(mailbox(1), 1, hint);
+        }
+    }));
+    client.request(send()).await;
+    assert!(client.answer().await.1.is_ok());
+    let frames = [client.deliveries().await, client.deliveries().await, client.deliveries().await];
+    assert_eq!(frames.each_ref().map(Vec::len), [limits::DELIVER_ENVELOPES_MAX, 6, 1]);
+    let received = frames.concat().into_iter().map(|row| row.envelope.to_vec()).collect::<Vec<_>>();
+    assert_eq!(received, rows, "each row once, in order");
 }
 
 #[tokio::test]
