@@ -16,7 +16,7 @@ use crate::{
 use server_ports::{
     Caller, Signal,
     directory::{Account, ListedDevice},
-    mailboxes::{Append, NewRow, WhenFull},
+    mailboxes::{Append, Appended, NewRow, Placed, WhenFull},
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -87,7 +87,6 @@ async fn accept(core: &Core, caller: &Caller, send: &Send, digest: [u8; 32]) -> 
     let wakes = matches!(send.urgency, Urgency::Urgent | Urgency::Normal).then_some(send.recipient);
     wake::hint(core, &committed.rows, &committed.placed, wakes).await;
     know_each_other(core, caller, &targets, send.recipient).await;
-    metrics::counter!("waxwing_messages_accepted_total").increment(1);
     Ok(committed.stamp)
 }
 
@@ -267,7 +266,7 @@ fn row(caller: &Caller, send: &Send, sealed: &SealedFor, stamp: Stamp, view: &Vi
 struct Committed {
     stamp: Stamp,
     rows: Vec<NewRow>,
-    placed: Vec<server_ports::mailboxes::Placed>,
+    placed: Vec<Placed>,
 }
 
 async fn commit(core: &Core, mut append: Append) -> Result<Committed, Rejection> {
@@ -286,8 +285,19 @@ async fn commit(core: &Core, mut append: Append) -> Result<Committed, Rejection>
     let appended = core.ports.mailboxes.append(append).await.inspect_err(|_| {
         tracing::debug!(envelope = %core.log_name(envelope_id), "an append was refused or has an unknown outcome");
     })?;
-    metrics::counter!("waxwing_rows_appended_total").increment(rows.len() as u64);
+    count(&appended);
     Ok(Committed { stamp: appended.stamp, rows, placed: appended.placed })
+}
+
+/// A repeat is no second send, and only rows that were written now are rows.
+fn count(appended: &Appended) {
+    if appended.repeat {
+        metrics::counter!("waxwing_sends_repeated_total").increment(1);
+    } else {
+        metrics::counter!("waxwing_sends_accepted_total").increment(1);
+    }
+    let written = appended.placed.iter().filter(|placed| matches!(placed, Placed::At { .. })).count();
+    metrics::counter!("waxwing_rows_appended_total").increment(written as u64);
 }
 
 /// Who was written to may answer: it is no stranger to them any more.
