@@ -292,6 +292,34 @@ fn a_receipt_about_another_conversation_changes_nothing_in_this_one() {
 }
 
 #[test]
+fn a_tick_is_made_by_a_listed_device_and_by_nobody_else() {
+    let mut world = World::new(2);
+    world.disconnect(0);
+    let message = world.send(1, 0, "hello");
+    world.connect(1);
+    world.run();
+    assert_eq!(world.state(1, message), client::DeliveryState::Accepted);
+    let stamp = world.history(1, 0)[0].stamp.unwrap();
+    let conversation = signed::direct_conversation(world.account(0), world.account(1));
+    // The server has both account ids, the stamp and, say, the message's id, but no listed device's key.
+    for device in [1, 2] {
+        for kind in [seal::ReceiptKind::Delivered, seal::ReceiptKind::Read] {
+            let delivered = vec![seal::DeliveredMessage { message_id: message, stamp }];
+            let receipt = seal::Receipt { kind, delivered, up_to: Some(stamp), conversation };
+            Ghost::of(world.account(0), device).write(&mut world, 1, "", |content| {
+                content.counter = 0;
+                content.body = Body::Receipt(receipt);
+            });
+        }
+    }
+    world.connect(1);
+    world.run();
+    assert_eq!(world.state(1, message), client::DeliveryState::Accepted, "nobody has it");
+    world.settle();
+    assert_eq!(world.state(1, message), client::DeliveryState::Delivered, "its device says so itself");
+}
+
+#[test]
 fn the_addresses_inside_the_seal_are_checked() {
     let mut world = World::new(3);
     let mut ghost = Ghost::of(world.account(0), 2);
