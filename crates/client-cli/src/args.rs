@@ -22,7 +22,7 @@ pub struct Cli {
     pub profile: Option<PathBuf>,
 
     /// One JSON object a line on standard output; errors as JSON on the last line of standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, overrides_with = "json")]
     pub json: bool,
 
     /// Never ask anything on the terminal

@@ -3,6 +3,7 @@
 
 use client::{DeliveryState, EventView, MessageView, SenderView, StatusView};
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 
 /// One line on standard output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,13 +46,28 @@ impl Line {
             Self::Verification(line) => serde_json::to_string(line),
             Self::Identity(line) => serde_json::to_string(line),
         };
-        json.expect("lines are structs of strings, numbers and lists")
+        escape_breaks(&json.expect("lines are structs of strings, numbers and lists"))
     }
 
     /// Whether this is a message that `receive --count` counts.
     pub const fn is_received_message(&self) -> bool {
         matches!(self, Self::Event(Event::Message(_)))
     }
+}
+
+/// JSON may hold these characters as they are, but some readers of lines break at them, and terminals obey
+/// the C1 controls. All of them stand inside strings, because everything else is ASCII.
+fn escape_breaks(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(escaped, "\\u{:04x}", u32::from(character));
+            }
+            _ => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 /// The server has sent a code.

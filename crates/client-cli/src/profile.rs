@@ -57,7 +57,10 @@ impl Profile {
     /// Takes the lock if no process holds it. The database file exists afterwards, readable by this user only.
     pub fn try_lock(&self) -> Result<Option<ProfileLock>, Failure> {
         let path = self.directory.join("lock");
-        let file = private_file(&path).map_err(|error| self.io_failure("opened", &error))?;
+        let file = private_file(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => not_registered(),
+            _ => self.io_failure("opened", &error),
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -96,7 +99,6 @@ impl Profile {
         let path = self.directory.display();
         match error.kind() {
             io::ErrorKind::StorageFull => disk_full(),
-            io::ErrorKind::NotFound => not_registered(),
             _ => Failure::new(
                 Reason::Io,
                 format!("the profile in {path} could not be {done}: {error}"),

@@ -116,7 +116,8 @@ pub async fn perform(
 
 /// Reads how a chat was named on the command line.
 pub fn chat_name(text: &str) -> Result<ChatName, Failure> {
-    text.parse().map_err(|_| match text.starts_with('+') {
+    let is_meant_as_number = text.starts_with('+') || text.chars().all(|c| c.is_ascii_digit() || c == ' ');
+    text.parse().map_err(|_| match is_meant_as_number {
         true => bad_number(),
         false => Failure::new(
             Reason::UnknownChat,
@@ -142,6 +143,11 @@ pub fn unknown_recipient() -> Failure {
         "nobody with this number or account id is registered at your server",
         "check the number, or invite them",
     )
+}
+
+/// A profile writes to others only.
+fn oneself() -> Failure {
+    Failure::new(Reason::UnknownRecipient, "this is your own account", "name somebody else")
 }
 
 /// The account that a name leads to; a number that this profile does not know is looked up on the server.

@@ -110,9 +110,7 @@ async fn store(text: SendText, session: &Session) -> Result<(), Failure> {
             "this message id belongs to another message",
             "repeat a send with the same chat and text, or leave --message-id out",
         )),
-        Err(SendError::ToOneself) => {
-            Err(Failure::new(Reason::UnknownRecipient, "this is your own account", "write to somebody else"))
-        }
+        Err(SendError::ToOneself) => Err(super::oneself()),
         Err(SendError::Fault(fault)) => Err(trouble::fault(&fault)),
     }
 }

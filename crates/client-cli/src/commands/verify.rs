@@ -30,6 +30,9 @@ pub async fn perform(
 ) -> Result<(), Stop> {
     let deadline = waiting.began() + PATIENCE;
     let chat = resolve(chat_name(&job.chat)?, session, &mut waiting, deadline).await?;
+    if session.ask(|engine, _| engine.view().whoami()).await?.is_some_and(|me| me.account == chat) {
+        return Err(super::oneself().into());
+    }
     if safety(chat, job.mark, session).await?.is_none() {
         let asked =
             session.driver().call(move |engine, now, rng| engine.fetch_device_list(chat, now, rng)).await;
@@ -38,14 +41,15 @@ pub async fn perform(
     }
     let safety = loop {
         let progress = waiting.progress();
+        let answered = session.ask(|engine, _| Ok(engine.is_settled())).await?;
         if let Some(safety) = safety(chat, job.mark, session).await? {
             break safety;
         }
         if let Some(ended) = &progress.ended {
             return Err(trouble::ended(ended).into());
         }
-        if waiting.until(Some(deadline)).await != Woken::Changed {
-            return Err(unknown_keys(&mut waiting).into());
+        if answered || waiting.until(Some(deadline)).await != Woken::Changed {
+            return Err(unknown_keys(answered, &mut waiting).into());
         }
     };
     let line = Verification { safety_number: safety.safety_number, verified: safety.verified };
@@ -64,11 +68,12 @@ async fn safety(chat: AccountId, mark: bool, session: &Session) -> Result<Option
         .await
 }
 
-fn unknown_keys(waiting: &mut Waiting) -> Failure {
-    let progress = waiting.progress();
-    if progress.settled {
+/// The server said everything that it will and gave no keys, or it did not answer.
+fn unknown_keys(answered: bool, waiting: &mut Waiting) -> Failure {
+    if answered {
         return super::unknown_recipient();
     }
+    let progress = waiting.progress();
     Failure::new(
         Reason::Unavailable,
         format!(

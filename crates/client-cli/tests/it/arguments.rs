@@ -60,7 +60,7 @@ fn bad_data_is_65_before_anything_else_is_looked_at() {
         (&["send", "+1555", "hi"][..], "bad_number"),
         (&["send", "+155520001000000000", "hi"], "bad_number"),
         (&["send", "+05552000100", "hi"], "bad_number"),
-        (&["send", "15552000100", "hi"], "unknown_chat"),
+        (&["send", "15552000100", "hi"], "bad_number"),
         (&["send", "Alice", "hi"], "unknown_chat"),
         (&["send", "+15552000100", ""], "bad_text"),
         (&["send", "+15552000100", &too_long], "bad_text"),

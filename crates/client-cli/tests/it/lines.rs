@@ -30,6 +30,15 @@ fn text(phone: Option<&str>, text: &str) -> Text {
 }
 
 #[test]
+fn a_line_is_one_line_for_every_reader() {
+    let written = "\u{85}\u{2028}\u{2029}\u{9b}31m\u{7f}\n\u{a0}é";
+    let json = Line::Event(Event::Message(text(None, written))).json();
+    assert!(json.contains(r#"{"text":"\u0085\u2028\u2029\u009b31m\u007f\n"#), "{json}");
+    let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(read["body"]["text"], written);
+}
+
+#[test]
 fn registration() {
     check(
         &Line::CodeSent(CodeSent { state: "code_sent".into(), expires_in: 600 }),
