@@ -1,4 +1,4 @@
-//! The directory in one SQLite database (its tables: [`schema`]).
+//! The directory in one SQLite database (its tables: `schema.rs`).
 //!
 //! Owns: the file, the connection that writes it, the connections that read it, a memory of accounts.
 //!
