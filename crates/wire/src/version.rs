@@ -1,7 +1,5 @@
 //! Protocol versions: each side names a range, the client picks the highest that both speak.
 
-/// The name that enters every session proof.
-pub const PROTOCOL_NAME: &str = "waxwing";
 /// The version that this code speaks.
 pub const CURRENT: u32 = 1;
 /// The oldest version that this code speaks: the current one and the two before it.
