@@ -6,7 +6,7 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{ConnectInfo, Path, State},
+    extract::{ConnectInfo, Path, State, rejection::BytesRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post},
@@ -45,7 +45,7 @@ pub(crate) fn router(service: Service) -> Router {
     for (_, path, handler) in ROUTES {
         router = router.route(path, handler());
     }
-    router.fallback(unknown_route).with_state(service)
+    router.fallback(unknown_route).method_not_allowed_fallback(wrong_method).with_state(service)
 }
 
 /// The description of the routes of the public listener.
@@ -143,9 +143,9 @@ pub struct Problem {
 async fn begin(
     State(service): State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Begun>), Problem> {
-    let begin: Begin = parse(&body)?;
+    let begin: Begin = parse(&body?)?;
     let sent = service.core.registration_begin(&begin.phone, peer.ip()).await?;
     let begun = Begun { session: hex::encode(sent.session), expires_in: sent.expires_in.0 / 1_000 };
     Ok((StatusCode::CREATED, Json(begun)))
@@ -160,9 +160,9 @@ async fn finish(
     State(service): State<Service>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     Path(session): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Made>), Problem> {
-    let finish = read_finish(&session, &body)?;
+    let finish = read_finish(&session, &body?)?;
     let registered = service.core.registration_finish(finish, peer.ip()).await?;
     service.texter.forget(&registered.phone);
     let made = Made {
@@ -194,6 +194,11 @@ async fn openapi() -> Response {
 
 async fn unknown_route() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "not_found", "there is nothing at this path; see /v1/openapi.json")
+}
+
+async fn wrong_method() -> Problem {
+    let detail = "this path takes another method; see /v1/openapi.json";
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", detail)
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
@@ -250,6 +255,20 @@ impl Problem {
 
     fn after(self, wait: Millis) -> Self {
         Self { retry_after: Some(wait.0.div_ceil(1_000).max(1)), ..self }
+    }
+}
+
+/// A body that is longer than the limit, or that did not come whole.
+impl From<BytesRejection> for Problem {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                "the body is longer than this path takes",
+            ),
+            _ => Self::new(StatusCode::BAD_REQUEST, "malformed", "the body did not come whole"),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an operator types, and what comes back.
 
-use crate::node::{Node, http_get, waxwing};
+use crate::node::{Node, http, http_get, waxwing};
 use rustix::process::Signal;
 use std::process::Output;
 
@@ -44,6 +44,24 @@ fn the_admin_listener_shows_health_readiness_and_metrics() {
     assert!(http_get(node.public(), "/v1/server").contains(r#""protocol":{"min":1,"max":1}"#));
     assert!(http_get(node.public(), "/v1/openapi.json").contains("/v1/registrations"));
     assert!(node.admin().ip().is_loopback());
+}
+
+#[test]
+fn every_refusal_of_the_public_listener_is_a_problem() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path());
+    let long = format!(r#"{{"phone":"{}"}}"#, "+".repeat(3_000_000));
+    for (method, path, body, status, code) in [
+        ("GET", "/nowhere", "", 404, "not_found"),
+        ("GET", "/v1/registrations", "", 405, "wrong_method"),
+        ("POST", "/v1/registrations", "{", 400, "malformed"),
+        ("POST", "/v1/registrations", &long, 413, "too_large"),
+    ] {
+        let answer = http(node.public(), method, path, body);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{method} {path}: {answer}");
+        assert!(answer.contains("application/problem+json"), "{method} {path}: {answer}");
+        assert!(answer.contains(&format!(r#""code":"{code}""#)), "{method} {path}: {answer}");
+    }
 }
 
 #[test]
