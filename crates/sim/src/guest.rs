@@ -85,13 +85,7 @@ impl Guest {
     fn ask(&mut self, of: MailboxId, now: Timestamp) -> Ask {
         let listed = |number, device: &DeviceSecrets| {
             let key = DeviceSecret::from_bytes(device.device_key_seed.expose());
-            ListedDevice::sign(
-                self.account(),
-                number,
-                device.registration,
-                device.identity.public().clone(),
-                &key,
-            )
+            ListedDevice::sign(self.account(), number, device.registration, *device.identity.public(), &key)
         };
         let primary = listed(DeviceNumber::PRIMARY, &self.primary);
         let linked = self.second.as_ref().map(|device| listed(second(), device));

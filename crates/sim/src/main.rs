@@ -1,5 +1,10 @@
 //! Plays seeds until stopped, or one, or so many; prints how to play a failing one again.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the program around the simulation says how fast it is, and draws a first seed"
+)]
+
 use clap::Parser;
 use sim::{bugs, play};
 use std::{

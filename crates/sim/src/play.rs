@@ -60,7 +60,7 @@ pub struct Outcome {
 pub fn play(seed: u64, planted: &Planted) -> Result<Outcome, Fault> {
     let guest = Guest::new(seed);
     let mut play = Play { world: World::new(Plan::of(seed), planted.clone())?, guest, texts: 0 };
-    play.from_first_to_last()?;
+    play.run()?;
     let terms = Terms {
         race_within: match play.world.plan.mode {
             Mode::Solo => Millis(0),
@@ -81,7 +81,7 @@ struct Play {
 }
 
 impl Play {
-    fn from_first_to_last(&mut self) -> Result<(), Fault> {
+    fn run(&mut self) -> Result<(), Fault> {
         self.everybody_registers()?;
         self.world.begin_faults();
         let script = std::mem::take(&mut self.world.plan.script);

@@ -4,8 +4,8 @@ use sim::{bugs::Planted, play};
 use std::panic;
 use testkit::check::Invariant;
 
-/// Some twenty seconds of one core.
-const SEEDS: u64 = 60;
+/// Less than a minute of one core.
+const SEEDS: u64 = 240;
 
 /// One thread plays every second seed, the other the rest.
 fn play_clean(first: u64, step: usize) -> Vec<(Invariant, u64)> {

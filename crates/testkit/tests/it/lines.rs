@@ -20,7 +20,7 @@ fn a_line_reads_well() {
     let history = Scene::good().history();
     let text = String::from_utf8(lines(&history)).unwrap();
     let row = text.lines().find(|line| line.contains("\"row\"")).unwrap();
-    expect_test::expect![[r#"{"at_ms":10000,"fact":"row","envelope":"01010101010101010101010101010101","mailbox":"02020202020202020202020202020202.1.2","position":"00000000000000000000000000000001","stamp":"019b76daa80100000001","expires_at_ms":2592000000}"#]]
+    expect_test::expect![[r#"{"at_ms":10000,"fact":"row","envelope":"01010101010101010101010101010101","mailbox":"02020202020202020202020202020202.1.2","position":"00000000000000000000000000000001","stamp":"019b76daa80100000001","expires_at_ms":2599200000}"#]]
     .assert_eq(row);
 }
 

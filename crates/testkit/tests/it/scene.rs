@@ -11,6 +11,8 @@ use types::{Millis, Position};
 /// Envelopes 1 and 2 carry messages; 11 and 12 the receipts for them.
 pub const RECEIPT_OF: u8 = 10;
 pub const MONTH_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// When rows end: a month after the last of them, at least.
+const ENDS_MS: u64 = MONTH_MS + 2 * 60 * 60 * 1_000;
 
 pub fn position(number: u8) -> Position {
     Position::from_u128(number.into())
@@ -52,7 +54,7 @@ pub fn row(number: u8, to: u8) -> Fact {
         mailbox: mailbox(to),
         position: position(number),
         stamp: stamp(number.into()),
-        expires_at_ms: MONTH_MS,
+        expires_at_ms: ENDS_MS,
     }
 }
 
