@@ -50,7 +50,10 @@ fn commit() -> String {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let Some(commit) = git(&["rev-parse", "--short=10", "HEAD"]) else { return "unknown".to_owned() };
-    match git(&["status", "--porcelain", "--untracked-files=no"]) {
+    // Only what the server is built from.
+    let built_from =
+        ["Cargo.lock", "crates/server*", "crates/wire", "crates/types", "crates/signed", "proto"];
+    match git(&[&["status", "--porcelain", "--untracked-files=no", "--"][..], &built_from].concat()) {
         Some(changes) if changes.is_empty() => commit,
         _ => format!("{commit} with changes"),
     }
