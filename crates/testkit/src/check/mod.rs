@@ -1,6 +1,6 @@
 //! The history checker: one file for each group of invariants.
 //!
-//! Every check is a pure function of the [`Ledger`], an index of the history, and reports violations
+//! Every check is a pure function of the ledger, an index of the history, and reports violations
 //! with the time and the ids that a person needs to find the cause. It also counts how many facts it
 //! judged: a run in which an invariant judged nothing has not tested it.
 

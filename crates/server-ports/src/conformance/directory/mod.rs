@@ -1,4 +1,4 @@
-//! What every adapter of [`Directory`](crate::Directory) does.
+//! What every adapter of [`Directory`] does.
 
 mod accounts;
 mod creation;

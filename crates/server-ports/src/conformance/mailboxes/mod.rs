@@ -1,4 +1,4 @@
-//! What every adapter of [`Mailboxes`](crate::Mailboxes) does.
+//! What every adapter of [`Mailboxes`] does.
 
 mod bounds;
 mod expiry;
