@@ -23,6 +23,9 @@ use wire::{Code, Refusal, Request, Send, Urgency};
 const BACK_OFF_FIRST: Millis = Millis::from_secs(1);
 /// For passing troubles: a node that restarts, a store that is slow.
 const BACK_OFF_LONGEST: Millis = Millis::from_secs(60);
+/// The longest wait for a node whose clock is behind the stamp that we present: twice the 10 s by which honest nodes
+/// run ahead. A stamp further ahead is nothing that an honest node gave.
+const STAMP_CATCH_UP_MAX: Millis = Millis::from_secs(20);
 /// For troubles that take the other side: a full mailbox, a list that does not fit.
 const BACK_OFF_LONGEST_FULL: Millis = Millis::from_hours(1);
 
@@ -181,14 +184,19 @@ impl Turn<'_> {
                 self.live.ready.insert(lane);
                 Ok(())
             }
-            Code::BadStamp => {
-                profile::forget_highest_stamp(self.db)?;
-                if row.tries == 0 {
-                    self.try_again(&row, Millis(0))
-                } else {
-                    self.back_off(&row, BACK_OFF_LONGEST)
+            Code::BadStamp => match refusal.retry_after {
+                // A node that was started again stamps some seconds ahead; by then every node has caught up,
+                // and the order holds.
+                Some(after) if after <= STAMP_CATCH_UP_MAX => self.try_again(&row, after),
+                _ => {
+                    profile::forget_highest_stamp(self.db)?;
+                    if row.tries == 0 {
+                        self.try_again(&row, Millis(0))
+                    } else {
+                        self.back_off(&row, BACK_OFF_LONGEST)
+                    }
                 }
-            }
+            },
             Code::KeysRequired => {
                 self.upload_everything_again()?;
                 // A server that goes on like this is not given keys without end.

@@ -12,6 +12,11 @@ use types::{Millis, NodeId, Stamp, Timestamp, limits};
 /// How far ahead of need stamps are reserved: one write every few seconds instead of one a stamp.
 const RESERVED_AHEAD: Millis = Millis::from_secs(10);
 
+/// What is reserved above the next stamp, however far that is ahead of the wall clock: 6 million stamps on
+/// the counter. So little, because a node starts at its reservation: restarts in a row must not carry it
+/// further and further ahead, or other nodes would refuse what it stamped.
+const RESERVED_ABOVE: Millis = Millis(100);
+
 /// A reservation is renewed when less than this is left of it, so that no send has to wait for it.
 const RENEWED_BELOW: Millis = Millis::from_secs(5);
 
@@ -68,7 +73,7 @@ impl Stamps {
             let given = self.clock().give(wall, presented)?;
             match given {
                 Given::Stamp(stamp) => return Ok(stamp),
-                Given::NeedsReserve(next) => self.reserve(mailboxes, next, next).await?,
+                Given::NeedsReserve(next) => self.reserve(mailboxes, wall, next, next).await?,
             }
         }
     }
@@ -76,7 +81,8 @@ impl Stamps {
     /// Renews the reservation if little is left of it.
     pub(crate) async fn renew(&self, mailboxes: &dyn Mailboxes, wall: Timestamp) -> Result<(), StoreError> {
         let next = self.clock().next(wall, 0);
-        self.reserve(mailboxes, next, next.saturating_add(RENEWED_BELOW.0 << COUNTER_BITS)).await
+        let enough = clock_of(wall + RENEWED_BELOW).max(above(next, Millis(RESERVED_ABOVE.0 / 2)));
+        self.reserve(mailboxes, wall, next, enough).await
     }
 
     /// How far the stamps are ahead of the wall clock.
@@ -84,8 +90,15 @@ impl Stamps {
         Millis(self.clock().last.saturating_sub(clock_of(wall)) >> COUNTER_BITS)
     }
 
-    /// Reserves [`RESERVED_AHEAD`] of `next`, unless everything below `enough` is reserved already.
-    async fn reserve(&self, mailboxes: &dyn Mailboxes, next: u64, enough: u64) -> Result<(), StoreError> {
+    /// Reserves [`RESERVED_AHEAD`] of the wall clock and [`RESERVED_ABOVE`] the next stamp, unless everything
+    /// below `enough` is reserved already.
+    async fn reserve(
+        &self,
+        mailboxes: &dyn Mailboxes,
+        wall: Timestamp,
+        next: u64,
+        enough: u64,
+    ) -> Result<(), StoreError> {
         if self.clock().reserved >= enough {
             return Ok(());
         }
@@ -93,7 +106,8 @@ impl Stamps {
         if self.clock().reserved >= enough {
             return Ok(());
         }
-        let (node, ahead) = (self.clock().node, next.saturating_add(RESERVED_AHEAD.0 << COUNTER_BITS));
+        let node = self.clock().node;
+        let ahead = clock_of(wall + RESERVED_AHEAD).max(above(next, RESERVED_ABOVE));
         mailboxes.reserve_stamps(node, ahead).await?;
         let mut clock = self.clock();
         clock.reserved = clock.reserved.max(ahead);
@@ -146,6 +160,10 @@ impl HybridClock {
     fn next(&self, wall: Timestamp, presented: u64) -> u64 {
         clock_of(wall).max(self.last.saturating_add(1)).max(presented.saturating_add(1))
     }
+}
+
+fn above(clock: u64, length: Millis) -> u64 {
+    clock.saturating_add(length.0 << COUNTER_BITS)
 }
 
 /// The milliseconds of a wall clock in a stamp's 48 bits.

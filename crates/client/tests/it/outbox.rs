@@ -202,6 +202,35 @@ fn a_stamp_that_the_server_calls_too_high_is_forgotten() {
 }
 
 #[test]
+fn a_node_that_will_catch_up_is_waited_for_and_told_the_same_stamp() {
+    let mut world = connected();
+    world.send(1, 0, "hello");
+    world.settle();
+    let wait = Refusal { retry_after: Some(Millis::from_secs(8)), ..Refusal::new(Code::BadStamp) };
+    world.server.refusals.push_back(("send", wait));
+    let message = world.send(0, 1, "hello");
+    world.run();
+    assert_eq!(world.state(0, message), DeliveryState::Queued);
+    world.pass(Millis::from_secs(9));
+    assert!(world.state(0, message) >= DeliveryState::Accepted);
+    let of_0 = |recorded: &&crate::server::Recorded| recorded.send.urgency == wire::Urgency::Normal;
+    let sent = world.server.record.values().filter(of_0).max_by_key(|recorded| recorded.stamp).unwrap();
+    assert!(sent.send.highest_stamp.is_some());
+}
+
+#[test]
+fn a_node_that_will_not_catch_up_soon_is_not_waited_for() {
+    let mut world = connected();
+    world.send(1, 0, "hello");
+    world.settle();
+    let wait = Refusal { retry_after: Some(Millis::from_mins(1)), ..Refusal::new(Code::BadStamp) };
+    world.server.refusals.push_back(("send", wait));
+    let message = world.send(0, 1, "hello");
+    world.run();
+    assert!(world.state(0, message) >= DeliveryState::Accepted);
+}
+
+#[test]
 fn an_answer_sorts_after_what_it_answers() {
     let mut world = connected();
     world.send(1, 0, "question");

@@ -228,6 +228,17 @@ fn a_stamp_is_above_the_presented_one_on_every_node() {
 }
 
 #[test]
+fn restarts_in_a_row_carry_stamps_no_further_ahead_than_one() {
+    let (world, alice, bob) = pair();
+    for id in 1..=30 {
+        let node = world.node(1, 0);
+        accepted(world.run(node.handle(&alice.caller(), Request::Send(alice.message(&bob, id))))).unwrap();
+        let ahead = node.health().stamps_ahead;
+        assert!(ahead <= Millis::from_secs(14), "{ahead:?} after {id} restarts");
+    }
+}
+
+#[test]
 fn stamps_rise_across_a_restart_with_a_clock_set_back() {
     let (world, alice, bob) = pair();
     let first = world.send(&alice, alice.message(&bob, 1)).unwrap();
