@@ -70,8 +70,8 @@ impl Turn<'_> {
             return Ok(Intake::Done);
         }
         profile::raise_highest_stamp(self.db, envelope.stamp)?;
-        if inbox::is_held(self.db, envelope.from, envelope.envelope_id)? {
-            return Ok(Intake::Done);
+        if let Some(held) = inbox::held(self.db, envelope.from, envelope.envelope_id)? {
+            return self.held_again(&envelope, held);
         }
         match envelope.kind {
             EnvelopeKind::Prekey | EnvelopeKind::Ratchet => self.open(&envelope, Chance::First),
@@ -169,6 +169,15 @@ impl Turn<'_> {
             return Ok(Intake::Later);
         }
         inbox::hold(self.db, envelope, opened, self.server_now())?;
+        Ok(Intake::Done)
+    }
+
+    /// The same envelope again while it is held, perhaps under another stamp: the lowest one wins.
+    fn held_again(&mut self, envelope: &Envelope, held: Bytes) -> Stored<Intake> {
+        let held = Envelope::decode(held).map_err(|_| crate::Fault::Damaged)?;
+        if envelope.stamp < held.stamp {
+            inbox::restamp_held(self.db, &Envelope { stamp: envelope.stamp, ..held })?;
+        }
         Ok(Intake::Done)
     }
 

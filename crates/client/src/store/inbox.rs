@@ -83,10 +83,25 @@ pub(crate) fn hold(
     Ok(())
 }
 
-pub(crate) fn is_held(db: &Connection, from: DeviceAddress, envelope: EnvelopeId) -> Stored<bool> {
-    let mut statement =
-        db.prepare_cached("SELECT 1 FROM held WHERE account = ?1 AND device = ?2 AND envelope_id = ?3")?;
-    Ok(statement.exists(params![from.account.as_bytes(), from.device.get(), envelope.as_bytes()])?)
+/// The bytes of an envelope that is held.
+pub(crate) fn held(db: &Connection, from: DeviceAddress, envelope: EnvelopeId) -> Stored<Option<Bytes>> {
+    let mut statement = db.prepare_cached(
+        "SELECT envelope FROM held WHERE account = ?1 AND device = ?2 AND envelope_id = ?3",
+    )?;
+    let key = params![from.account.as_bytes(), from.device.get(), envelope.as_bytes()];
+    Ok(statement.query_row(key, |row| row.get::<_, Vec<u8>>(0)).optional()?.map(Bytes::from))
+}
+
+/// Keeps an envelope that is held under another stamp.
+pub(crate) fn restamp_held(db: &Connection, envelope: &wire::Envelope) -> Stored<()> {
+    let sql = "UPDATE held SET envelope = ?4 WHERE account = ?1 AND device = ?2 AND envelope_id = ?3";
+    db.prepare_cached(sql)?.execute(params![
+        envelope.from.account.as_bytes(),
+        envelope.from.device.get(),
+        envelope.envelope_id.as_bytes(),
+        envelope.encode().as_ref()
+    ])?;
+    Ok(())
 }
 
 /// Takes everything that is held of an account, in the order in which it came.

@@ -332,6 +332,26 @@ fn a_redelivery_under_a_lower_stamp_lowers_it_on_both_sides() {
 }
 
 #[test]
+fn a_redelivery_under_a_lower_stamp_lowers_what_is_held_too() {
+    let mut world = World::new(2);
+    world.settle();
+    world.disconnect(1);
+    let message = world.send(0, 1, "the first of a stranger");
+    world.run();
+    let me = world.account(1);
+    let delivered = world.server.accounts[&me].mailbox.values().last().cloned().unwrap();
+    let first = Envelope::decode(delivered).unwrap();
+    let lower = types::Stamp::new(first.stamp.clock() - 5, types::NodeId(0));
+    world.server.inject(me, &Envelope { stamp: lower, ..first });
+    // Both come in one delivery, before the stranger's list.
+    world.settle();
+    assert_eq!(world.history(1, 0).last().unwrap().stamp, Some(lower));
+    let now: Timestamp = world.now;
+    let status = world.people[0].engine().view().status(message, now).unwrap().unwrap();
+    assert_eq!(status.stamp, Some(lower), "the receipt named it, and the sender adopted it");
+}
+
+#[test]
 fn a_resend_that_the_server_refuses_blocks_no_message() {
     let mut world = talking();
     world.server.swallow = 1;
