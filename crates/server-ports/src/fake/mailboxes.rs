@@ -309,7 +309,11 @@ impl Store {
         let sends = self.senders.entry(sender).or_default();
         match sends.records.get(&envelope) {
             // Two nodes wrote the same send: the lowest stamp is the one that everybody ends up with.
-            Some(earlier) => record.send.stamp = record.send.stamp.min(earlier.send.stamp),
+            Some(earlier) => {
+                record.send.stamp = record.send.stamp.min(earlier.send.stamp);
+                // What the first has written is visible when it would have been without the second.
+                record.visible_at = record.visible_at.min(earlier.visible_at);
+            }
             None => sends.order.push_back(envelope),
         }
         sends.records.insert(envelope, record);
