@@ -3,6 +3,7 @@
 
 use crate::{
     EventView,
+    keys::FETCH_AGAIN_AFTER,
     live::Asked,
     store::{Stored, contacts, device_lists, events},
     turn::Turn,
@@ -11,7 +12,7 @@ use seal::ListView;
 use signed::{DeviceList, Succession, SuccessionError};
 use std::sync::Arc;
 use types::{AccountId, limits::FETCH_KEYS_ACCOUNTS_MAX};
-use wire::{AccountList, Request};
+use wire::{AccountList, Refusal, Request};
 
 /// What came of a list that the server gave.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,6 +73,14 @@ impl Turn<'_> {
             .is_asked(|asked| matches!(asked, Asked::Lists(accounts) if accounts.contains(&account)));
         if !is_asked {
             self.live.lists_wanted.insert(account);
+        }
+    }
+
+    /// The server could not answer: what is held for these lists is looked at again in a while.
+    pub(crate) fn lists_refused(&mut self, accounts: Vec<AccountId>, refusal: &Refusal) {
+        let at = self.now + refusal.retry_after.unwrap_or(FETCH_AGAIN_AFTER);
+        for account in accounts {
+            self.live.retry_at.entry(account).or_insert(at);
         }
     }
 

@@ -384,8 +384,10 @@ impl Turn<'_> {
                 Ok(())
             }
             (Asked::Lists(accounts), Ok(Response::DeviceLists(lists))) => self.lists_came(&accounts, &lists),
-            // What is held stays held, and its list is asked for with the next connection.
-            (Asked::Lists(_), Err(_)) => Ok(()),
+            (Asked::Lists(accounts), Err(refusal)) => {
+                self.lists_refused(accounts, &refusal);
+                Ok(())
+            }
             (Asked::PutList, Ok(Response::Done) | Err(_)) => {
                 self.list_put();
                 Ok(())

@@ -28,7 +28,7 @@ const UPKEEP_INTERVAL: Millis = Millis::from_hours(1);
 /// A pool is refilled within this time, so that nobody can tell by the moment who emptied it.
 const REFILL_WITHIN: Millis = Millis::from_secs(30);
 /// A recipient whose keys the server could not give is tried again after this.
-const FETCH_AGAIN_AFTER: Millis = Millis::from_secs(5);
+pub(crate) const FETCH_AGAIN_AFTER: Millis = Millis::from_secs(5);
 /// The longest pause for keys that do not lead to a session.
 const BACK_OFF_LONGEST: Millis = Millis::from_mins(10);
 

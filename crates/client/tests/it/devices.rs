@@ -174,6 +174,18 @@ fn content_under_a_newer_list_is_held_until_the_list_is_here() {
 }
 
 #[test]
+fn a_list_that_the_server_could_not_give_is_asked_for_again_on_the_same_connection() {
+    let mut world = World::new(2);
+    world.settle();
+    world.server.refusals.push_back(("get_device_lists", Refusal::new(Code::Unavailable)));
+    world.send(0, 1, "hello");
+    world.run();
+    assert_eq!(shown(&mut world, 1), 0, "held");
+    world.pass(Millis::from_secs(6));
+    assert_eq!(world.texts(1, 0), ["hello"]);
+}
+
+#[test]
 fn everything_goes_to_the_listed_devices_and_only_to_them() {
     let mut world = World::new(2);
     world.settle();
