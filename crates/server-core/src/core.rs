@@ -78,6 +78,12 @@ impl Core {
             Request::SendGroup(_)
             | Request::ApplyGroup { .. }
             | Request::GetGroup { .. }
+            | Request::GetLink(_)
+            | Request::InviteLink { .. }
+            | Request::RefuseLink(_)
+            | Request::CompleteLink { .. }
+            | Request::CreateBlob { .. }
+            | Request::GetBlob(_)
             | Request::Ephemeral { .. }
             | Request::Unknown => Err(Rejection::Code(Code::Unsupported)),
         };

@@ -99,6 +99,19 @@ hex_id! {
 }
 random_id!(IncarnationId);
 
+hex_id! {
+    /// One attempt to link a device: drawn by the new device, shown in its code, secret from everybody
+    /// who has not seen the code.
+    LinkId, "link id"
+}
+random_id!(LinkId);
+
+hex_id! {
+    /// One stored blob: sealed bytes that are too large for a message.
+    BlobId, "blob id"
+}
+random_id!(BlobId);
+
 /// One message as people see it: a UUID (version 7 when Waxwing makes it).
 ///
 /// Text form: the usual 36 characters in lower case.

@@ -13,7 +13,9 @@ mod stamp;
 mod time;
 
 pub use address::{DeviceAddress, DeviceNumber, MailboxId, RegistrationId};
-pub use id::{AccountId, ConversationId, EnvelopeId, GroupId, IncarnationId, MessageId, NodeId};
+pub use id::{
+    AccountId, BlobId, ConversationId, EnvelopeId, GroupId, IncarnationId, LinkId, MessageId, NodeId,
+};
 pub use phone::PhoneNumber;
 pub use redact::Redact;
 pub use stamp::{Position, Stamp};

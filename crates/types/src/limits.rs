@@ -69,3 +69,21 @@ pub const BUNDLE_REPEAT_WITHIN: Millis = Millis::from_mins(10);
 pub const CODE_TRIES_MAX: u32 = 5;
 /// Life of a one-time code.
 pub const CODE_LIFE: Millis = Millis::from_mins(10);
+/// What a new device says of itself in a link, and what the primary answers it first.
+pub const LINK_MESSAGE_BYTES_MAX: usize = 1_024;
+/// What completes a link: the device list and what the account needs, sealed.
+pub const LINK_COMPLETION_BYTES_MAX: usize = 32 * 1024;
+/// A link code that nobody has used is void after this long.
+pub const LINK_CODE_LIFE: Millis = Millis::from_secs(60);
+/// Time to compare the digits and complete a link, from the invitation on.
+pub const LINK_LIFE_INVITED: Millis = Millis::from_mins(5);
+/// One blob: four mebibytes of content, and 64 KiB for what seals it.
+pub const BLOB_BYTES_MAX: usize = 65 * 64 * 1024;
+/// Life of a blob.
+pub const BLOB_LIFE: Millis = Millis::from_days(30);
+/// For how long the address of a blob can be used.
+pub const BLOB_TICKET_LIFE: Millis = Millis::from_mins(5);
+/// One signed group operation: a `create` with 1,023 members is some 22 KiB with its sealed info.
+pub const GROUP_OPERATION_BYTES_MAX: usize = 32 * 1024;
+/// Operations in one answer to `GetGroup`, unless they reach half a socket message before.
+pub const GROUP_OPERATIONS_MAX: usize = 256;

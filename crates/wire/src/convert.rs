@@ -1,19 +1,19 @@
 //! Between generated protobuf and domain types, with every limit: the one file where they meet.
 
 use crate::{
-    Code, EnvelopeKind, Malformed, Refusal, Stale, Urgency,
+    Code, EnvelopeKind, GroupHead, GroupStanding, ListVersion, Malformed, Refusal, Stale, Urgency,
     frame::{
-        AccountKeys, AccountList, Authenticate, Authenticated, Bundle, ClientFrame, Delivery, DeviceRef,
-        FetchKeys, GroupSend, Hello, KemPrekey, KeyCounts, KeyUpload, OneTimePrekey, Push, Request, Response,
-        SealedFor, Send, ServerFrame, SignedPrekey,
+        AccountKeys, AccountList, Authenticate, Authenticated, BlobTicket, Bundle, ClientFrame, Delivery,
+        DeviceRef, FetchKeys, GroupSend, Hello, KemPrekey, KeyCounts, KeyUpload, LinkState, OneTimePrekey,
+        Push, Request, Response, SealedFor, Send, ServerFrame, SignedPrekey,
     },
     proto::frames::{self as pb, client_frame::Body as Asked, server_frame::Body as Said},
     version,
 };
 use bytes::Bytes;
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, IncarnationId, Invalid, MailboxId, Millis,
-    PhoneNumber, Position, Redact, RegistrationId, Stamp, Timestamp, limits,
+    AccountId, BlobId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, IncarnationId, Invalid, LinkId,
+    MailboxId, Millis, PhoneNumber, Position, Redact, RegistrationId, Stamp, Timestamp, limits,
 };
 
 type Read<T> = Result<T, Malformed>;
@@ -22,8 +22,7 @@ const ORIGIN_BYTES_MAX: usize = 256;
 const PREKEY_BYTES: usize = 33;
 const KEM_PREKEY_BYTES: usize = 1_569;
 const SIGNATURE_BYTES: usize = 64;
-/// One signed group operation: 1,023 added members and room for what surrounds them.
-const GROUP_OPERATION_BYTES_MAX: usize = 64 * 1024;
+const BLOB_URL_BYTES_MAX: usize = 2_048;
 /// The answer to an unknown account in a `Lookup`: as long as a hit, so that sizes say nothing.
 const LOOKUP_MISS: [u8; 16] = [0; 16];
 
@@ -158,9 +157,28 @@ pub(crate) fn client_frame(frame: &ClientFrame) -> pb::ClientFrame {
             operation: operation.clone(),
             highest_stamp: optional_stamp(*highest_stamp),
         })),
-        Request::GetGroup { group, from_epoch } => {
-            Some(Asked::GetGroup(pb::GetGroup { group: id(group.as_bytes()), from_epoch: *from_epoch }))
+        Request::GetGroup { group, from_epoch, link_signature } => Some(Asked::GetGroup(pb::GetGroup {
+            group: id(group.as_bytes()),
+            from_epoch: *from_epoch,
+            link_signature: link_signature.map(|bytes| Bytes::copy_from_slice(&bytes)).unwrap_or_default(),
+        })),
+        Request::GetLink(link) => Some(Asked::GetLink(pb::GetLink { link: id(link.as_bytes()) })),
+        Request::InviteLink { link, invitation } => Some(Asked::InviteLink(pb::InviteLink {
+            link: id(link.as_bytes()),
+            invitation: invitation.clone(),
+        })),
+        Request::RefuseLink(link) => Some(Asked::RefuseLink(pb::RefuseLink { link: id(link.as_bytes()) })),
+        Request::CompleteLink { link, device_list, completion } => {
+            Some(Asked::CompleteLink(pb::CompleteLink {
+                link: id(link.as_bytes()),
+                device_list: device_list.clone(),
+                completion: completion.clone(),
+            }))
         }
+        Request::CreateBlob { size, sha256 } => {
+            Some(Asked::CreateBlob(pb::CreateBlob { size: *size, sha256: Bytes::copy_from_slice(sha256) }))
+        }
+        Request::GetBlob(blob) => Some(Asked::GetBlob(pb::GetBlob { blob: id(blob.as_bytes()) })),
         Request::Ephemeral { recipient, sealed } => Some(Asked::Ephemeral(pb::Ephemeral {
             recipient: id(recipient.as_bytes()),
             sealed: sealed.iter().map(sealed_for).collect(),
@@ -202,12 +220,34 @@ pub(crate) fn read_client_frame(frame: pb::ClientFrame) -> Read<ClientFrame> {
         Some(Asked::Sync(_)) => Request::Sync,
         Some(Asked::SendGroup(send)) => Request::SendGroup(read_group_send(send)?),
         Some(Asked::ApplyGroup(apply)) => Request::ApplyGroup {
-            operation: at_most(apply.operation, GROUP_OPERATION_BYTES_MAX, "group operation")?,
+            operation: at_most(apply.operation, limits::GROUP_OPERATION_BYTES_MAX, "group operation")?,
             highest_stamp: optional(&apply.highest_stamp, Stamp::from_slice)?,
         },
-        Some(Asked::GetGroup(get)) => {
-            Request::GetGroup { group: GroupId::from_slice(&get.group)?, from_epoch: get.from_epoch }
+        Some(Asked::GetGroup(get)) => Request::GetGroup {
+            group: GroupId::from_slice(&get.group)?,
+            from_epoch: get.from_epoch,
+            link_signature: optional(&get.link_signature, |bytes| {
+                bytes.try_into().map_err(|_| Invalid { what: "link signature" })
+            })?,
+        },
+        Some(Asked::GetLink(get)) => Request::GetLink(LinkId::from_slice(&get.link)?),
+        Some(Asked::InviteLink(invite)) => Request::InviteLink {
+            link: LinkId::from_slice(&invite.link)?,
+            invitation: at_most(invite.invitation, limits::LINK_MESSAGE_BYTES_MAX, "invitation")?,
+        },
+        Some(Asked::RefuseLink(refuse)) => Request::RefuseLink(LinkId::from_slice(&refuse.link)?),
+        Some(Asked::CompleteLink(complete)) => Request::CompleteLink {
+            link: LinkId::from_slice(&complete.link)?,
+            device_list: at_most(complete.device_list, limits::DEVICE_LIST_BYTES_MAX, "device list")?,
+            completion: at_most(complete.completion, limits::LINK_COMPLETION_BYTES_MAX, "completion")?,
+        },
+        Some(Asked::CreateBlob(create)) => {
+            if usize::try_from(create.size).is_ok_and(|size| size > limits::BLOB_BYTES_MAX) {
+                return Err(Malformed::TooLarge("blob"));
+            }
+            Request::CreateBlob { size: create.size, sha256: array(&create.sha256, "digest of a blob")? }
         }
+        Some(Asked::GetBlob(get)) => Request::GetBlob(BlobId::from_slice(&get.blob)?),
         Some(Asked::Ephemeral(signal)) => Request::Ephemeral {
             recipient: AccountId::from_slice(&signal.recipient)?,
             sealed: read_sealed(signal.sealed)?,
@@ -501,6 +541,15 @@ fn response(response: &Response) -> Said {
         Response::KeyCounts(counts) => {
             Said::KeyCounts(pb::KeyCounts { one_time: counts.one_time, one_time_kem: counts.one_time_kem })
         }
+        Response::LinkState(link) => Said::LinkState(pb::LinkState {
+            offer: link.offer.clone(),
+            answer: link.answer.clone().unwrap_or_default(),
+            expires_in_ms: millis_u32(link.expires_in),
+        }),
+        Response::BlobTicket(ticket) => Said::BlobTicket(pb::BlobTicket {
+            blob: self::id(ticket.blob.as_bytes()),
+            url: ticket.url.clone(),
+        }),
     }
 }
 
@@ -536,12 +585,26 @@ fn read_response(body: Said) -> Read<Response> {
         }
         Said::GroupState(state) => Response::GroupState {
             operations: list(state.operations, usize::MAX, "operations", |operation| {
-                at_most(operation, GROUP_OPERATION_BYTES_MAX, "group operation")
+                at_most(operation, limits::GROUP_OPERATION_BYTES_MAX, "group operation")
             })?,
             more: state.more,
         },
         Said::KeyCounts(counts) => {
             Response::KeyCounts(KeyCounts { one_time: counts.one_time, one_time_kem: counts.one_time_kem })
+        }
+        Said::LinkState(link) => {
+            let answer = at_most(link.answer, limits::LINK_MESSAGE_BYTES_MAX, "answer of a link")?;
+            Response::LinkState(LinkState {
+                offer: at_most(link.offer, limits::LINK_MESSAGE_BYTES_MAX, "offer of a link")?,
+                answer: (!answer.is_empty()).then_some(answer),
+                expires_in: Millis(link.expires_in_ms.into()),
+            })
+        }
+        Said::BlobTicket(ticket) => {
+            if ticket.url.len() > BLOB_URL_BYTES_MAX {
+                return Err(Malformed::TooLarge("address of a blob"));
+            }
+            Response::BlobTicket(BlobTicket { blob: BlobId::from_slice(&ticket.blob)?, url: ticket.url })
         }
         _ => return Err(Malformed::Field("answer (a push with a request's number)")),
     })
@@ -617,7 +680,33 @@ fn error(refusal: &Refusal) -> pb::Error {
             stale: device_refs(&stale.stale),
         }),
         full: device_refs(&refusal.full),
+        group_lists: refusal.group.iter().flat_map(|group| &group.lists).map(list_version).collect(),
+        group_head: refusal
+            .group
+            .as_ref()
+            .and_then(|group| group.head)
+            .map(|head| pb::GroupHead { epoch: head.epoch, head: Bytes::copy_from_slice(&head.head) }),
     }
+}
+
+fn list_version(list: &ListVersion) -> pb::ListVersion {
+    pb::ListVersion { account: id(list.account.as_bytes()), version: list.version }
+}
+
+fn read_group_standing(
+    lists: Vec<pb::ListVersion>,
+    head: Option<pb::GroupHead>,
+) -> Read<Option<Box<GroupStanding>>> {
+    if lists.is_empty() && head.is_none() {
+        return Ok(None);
+    }
+    let lists = list(lists, limits::GROUP_MEMBERS_MAX, "members", |list| {
+        Ok(ListVersion { account: AccountId::from_slice(&list.account)?, version: list.version })
+    })?;
+    let head = head.map(|head| -> Read<GroupHead> {
+        Ok(GroupHead { epoch: head.epoch, head: array(&head.head, "head")? })
+    });
+    Ok(Some(Box::new(GroupStanding { lists, head: head.transpose()? })))
 }
 
 fn read_error(error: pb::Error) -> Read<Refusal> {
@@ -633,5 +722,6 @@ fn read_error(error: pb::Error) -> Read<Refusal> {
         retry_after: (error.retry_after_ms > 0).then(|| Millis(error.retry_after_ms.into())),
         stale: stale.transpose()?,
         full: read_device_refs(error.full)?,
+        group: read_group_standing(error.group_lists, error.group_head)?,
     })
 }

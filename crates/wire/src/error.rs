@@ -1,7 +1,7 @@
 //! Refusals: every error that a peer must act on, in one table.
 
 use crate::frame::DeviceRef;
-use types::Millis;
+use types::{AccountId, Millis};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
@@ -80,6 +80,14 @@ codes! {
     KeysRequired = 23, "keys_required";
     /// The session was silent for too long, or too slow to authenticate.
     Idle = 24, "idle";
+    /// There is no such link here, or it expired, was refused or used.
+    LinkUnavailable = 25, "link_unavailable";
+    /// There is no such group, or it is not for this account to see.
+    NoSuchGroup = 26, "no_such_group";
+    /// The group's chain has another head than the one that was named. Nothing was stored.
+    GroupHeadMoved = 27, "group_head_moved";
+    /// There is no such blob, or it has expired.
+    NoSuchBlob = 28, "no_such_blob";
 }
 
 /// A request was refused. Unless the code is [`Code::Unavailable`], nothing was stored.
@@ -94,22 +102,36 @@ pub struct Refusal {
     pub stale: Option<Box<Stale>>,
     /// With [`Code::MailboxFull`]: whose.
     pub full: Vec<DeviceRef>,
+    /// To a group send or operation: where the group really stands.
+    pub group: Option<Box<GroupStanding>>,
 }
 
 impl Refusal {
     /// A refusal without details.
     pub const fn new(code: Code) -> Self {
-        Self { code, retry_after: None, stale: None, full: Vec::new() }
+        Self { code, retry_after: None, stale: None, full: Vec::new(), group: None }
     }
 
     /// A refusal that says when to come back.
-    pub const fn retry_after(after: Millis) -> Self {
-        Self { code: Code::RetryAfter, retry_after: Some(after), stale: None, full: Vec::new() }
+    pub fn retry_after(after: Millis) -> Self {
+        Self { retry_after: Some(after), ..Self::new(Code::RetryAfter) }
     }
 
     /// A send whose devices are not the listed ones.
     pub fn stale(stale: Stale) -> Self {
         Self { stale: Some(Box::new(stale)), ..Self::new(Code::StaleDevices) }
+    }
+
+    /// A group send whose digest of device lists is not the server's: these are the versions it has.
+    pub fn stale_lists(lists: Vec<ListVersion>) -> Self {
+        let group = Some(Box::new(GroupStanding { lists, head: None }));
+        Self { group, ..Self::new(Code::StaleDevices) }
+    }
+
+    /// A group send or operation that names another head than the chain has.
+    pub fn head_moved(head: GroupHead) -> Self {
+        let group = Some(Box::new(GroupStanding { lists: Vec::new(), head: Some(head) }));
+        Self { group, ..Self::new(Code::GroupHeadMoved) }
     }
 
     /// A send to full mailboxes.
@@ -122,6 +144,33 @@ impl From<Code> for Refusal {
     fn from(code: Code) -> Self {
         Self::new(code)
     }
+}
+
+/// Where a group stands, as the server has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupStanding {
+    /// With [`Code::StaleDevices`]: the version of every member's device list.
+    pub lists: Vec<ListVersion>,
+    /// With [`Code::GroupHeadMoved`]: the newest operation.
+    pub head: Option<GroupHead>,
+}
+
+/// The version of an account's device list that the server has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListVersion {
+    /// The account.
+    pub account: AccountId,
+    /// The version; 0 once the account was closed.
+    pub version: u64,
+}
+
+/// The newest operation of a group's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupHead {
+    /// Its epoch.
+    pub epoch: u64,
+    /// SHA-256 of the signed operation.
+    pub head: [u8; 32],
 }
 
 /// How the devices of a send differ from the listed ones.

@@ -4,8 +4,8 @@ use crate::{EnvelopeKind, Malformed, Refusal, Urgency, convert, proto::frames as
 use bytes::Bytes;
 use prost::Message as _;
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, IncarnationId, MailboxId, Millis,
-    PhoneNumber, Position, Redact, RegistrationId, Stamp, Timestamp,
+    AccountId, BlobId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, IncarnationId, LinkId, MailboxId,
+    Millis, PhoneNumber, Position, Redact, RegistrationId, Stamp, Timestamp,
 };
 
 /// What a client sends: a request and the number by which it is answered.
@@ -58,22 +58,55 @@ pub enum Request {
     },
     /// Answered [`Response::Done`] once every earlier request was answered.
     Sync,
-    /// Served once groups exist.
+    /// Accept one send to a group. Answered [`Response::Accepted`].
     SendGroup(GroupSend),
-    /// Served once groups exist.
+    /// Extend a group's chain. Answered [`Response::Accepted`], with the operation's place in the order.
     ApplyGroup {
-        /// The signed operation.
+        /// The signed operation; at most [`types::limits::GROUP_OPERATION_BYTES_MAX`].
         operation: Bytes,
         /// The highest stamp seen.
         highest_stamp: Option<Stamp>,
     },
-    /// Served once groups exist.
+    /// A part of a group's chain. Answered [`Response::GroupState`] to members, to former members up to the
+    /// operation that removed them, and to whoever holds the invite link.
     GetGroup {
         /// Which group.
         group: GroupId,
         /// The first epoch wanted.
         from_epoch: u64,
+        /// Of one who is not a member yet: `signed::join_signature` by the link key.
+        link_signature: Option<[u8; 64]>,
     },
+    /// What a new device offers. Answered [`Response::LinkState`]; for the primary device only.
+    GetLink(LinkId),
+    /// Answered [`Response::Done`]. The first inviter has the link.
+    InviteLink {
+        /// Which link.
+        link: LinkId,
+        /// `waxwing.link.v1.LinkInvitation`; at most [`types::limits::LINK_MESSAGE_BYTES_MAX`].
+        invitation: Bytes,
+    },
+    /// The link is dead. Answered [`Response::Done`].
+    RefuseLink(LinkId),
+    /// Stores a list that adds the device of a link, with the device's token and keys, and completes the
+    /// link, all at once. Answered [`Response::Done`].
+    CompleteLink {
+        /// Which link.
+        link: LinkId,
+        /// The signed device list.
+        device_list: Bytes,
+        /// `waxwing.link.v1.LinkCompletion`; at most [`types::limits::LINK_COMPLETION_BYTES_MAX`].
+        completion: Bytes,
+    },
+    /// A place for sealed bytes. Answered [`Response::BlobTicket`], where to PUT them.
+    CreateBlob {
+        /// At most [`types::limits::BLOB_BYTES_MAX`].
+        size: u32,
+        /// Of the sealed bytes.
+        sha256: [u8; 32],
+    },
+    /// Answered [`Response::BlobTicket`], where to GET the bytes.
+    GetBlob(BlobId),
     /// Delivered if a socket is there, dropped otherwise. Answered [`Response::Done`].
     Ephemeral {
         /// The recipient.
@@ -104,6 +137,12 @@ impl Request {
             Self::SendGroup(_) => "send_group",
             Self::ApplyGroup { .. } => "apply_group",
             Self::GetGroup { .. } => "get_group",
+            Self::GetLink(_) => "get_link",
+            Self::InviteLink { .. } => "invite_link",
+            Self::RefuseLink(_) => "refuse_link",
+            Self::CompleteLink { .. } => "complete_link",
+            Self::CreateBlob { .. } => "create_blob",
+            Self::GetBlob(_) => "get_blob",
             Self::Ephemeral { .. } => "ephemeral",
             Self::CloseAccount => "close_account",
             Self::Unknown => "unknown",
@@ -139,7 +178,8 @@ pub struct Send {
     pub urgency: Urgency,
     /// Life of the rows, if shorter than [`types::limits::ENVELOPE_LIFE`].
     pub ttl: Option<Millis>,
-    /// At most [`types::limits::SEND_DEVICES_MAX`], each device once.
+    /// At most [`types::limits::SEND_DEVICES_MAX`], each device once. What is silent may leave out the
+    /// sender's own devices, all of them or none.
     pub sealed: Vec<SealedFor>,
     /// The highest stamp that the sender has seen.
     pub highest_stamp: Option<Stamp>,
@@ -369,6 +409,31 @@ pub enum Response {
     },
     /// To `KeyCount`.
     KeyCounts(KeyCounts),
+    /// To `GetLink`.
+    LinkState(LinkState),
+    /// To `CreateBlob` and `GetBlob`.
+    BlobTicket(BlobTicket),
+}
+
+/// How a link stands, for the primary device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// `waxwing.link.v1.LinkOffer`, as the new device gave it; the code has its hash.
+    pub offer: Bytes,
+    /// `waxwing.link.v1.LinkAnswer`, once the new device has answered the invitation.
+    pub answer: Option<Bytes>,
+    /// How long the link still lives.
+    pub expires_in: Millis,
+}
+
+/// Where the bytes of a blob are to be PUT or can be had, for
+/// [`types::limits::BLOB_TICKET_LIFE`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobTicket {
+    /// The blob.
+    pub blob: BlobId,
+    /// Absolute, or beginning with `/`: at the origin that was dialled. At most 2,048 bytes.
+    pub url: String,
 }
 
 /// The session is open.

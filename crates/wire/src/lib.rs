@@ -17,11 +17,11 @@ mod frame;
 pub mod version;
 
 pub use envelope::{Envelope, EnvelopeKind, Urgency};
-pub use error::{Code, Refusal, Stale};
+pub use error::{Code, GroupHead, GroupStanding, ListVersion, Refusal, Stale};
 pub use frame::{
-    AccountKeys, AccountList, Authenticate, Authenticated, Bundle, ClientFrame, Delivery, DeviceRef,
-    FetchKeys, GroupSend, Hello, KemPrekey, KeyCounts, KeyUpload, OneTimePrekey, Push, Request, Response,
-    SealedFor, Send, ServerFrame, SignedPrekey,
+    AccountKeys, AccountList, Authenticate, Authenticated, BlobTicket, Bundle, ClientFrame, Delivery,
+    DeviceRef, FetchKeys, GroupSend, Hello, KemPrekey, KeyCounts, KeyUpload, LinkState, OneTimePrekey, Push,
+    Request, Response, SealedFor, Send, ServerFrame, SignedPrekey,
 };
 
 /// Generated code; private, because wire types stop here.

@@ -449,7 +449,7 @@ fn what_is_not_offered_is_said_so() {
     let group = types::GroupId::from_bytes([1; 16]);
     for request in [
         Request::Unknown,
-        Request::GetGroup { group, from_epoch: 0 },
+        Request::GetGroup { group, from_epoch: 0, link_signature: None },
         Request::ApplyGroup { operation: Default::default(), highest_stamp: None },
         Request::Ephemeral { recipient: alice.id(), sealed: vec![] },
     ] {

@@ -11,8 +11,6 @@ mod operation;
 mod state;
 
 pub use change::{GroupChange, Permissions, join_signature};
-pub use operation::{
-    GROUP_OPERATION_BYTES_MAX, OperationDraft, OperationError, OperationId, SEALED_INFO_BYTES_MAX,
-    SignedOperation,
-};
+pub use operation::{OperationDraft, OperationError, OperationId, SEALED_INFO_BYTES_MAX, SignedOperation};
 pub use state::{ChainError, GroupState, OPERATIONS_REMEMBERED, Role};
+pub use types::limits::GROUP_OPERATION_BYTES_MAX;

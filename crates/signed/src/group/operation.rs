@@ -7,10 +7,7 @@ use crate::{
 use prost::Message;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use types::{AccountId, DeviceNumber, GroupId, Timestamp};
-
-/// One operation in bytes: a `create` with 1,023 members is some 22 KiB with its sealed info.
-pub const GROUP_OPERATION_BYTES_MAX: usize = 32 * 1024;
+use types::{AccountId, DeviceNumber, GroupId, Timestamp, limits::GROUP_OPERATION_BYTES_MAX};
 
 /// Sealed name, description and picture of a group, in bytes.
 pub const SEALED_INFO_BYTES_MAX: usize = 4_096;

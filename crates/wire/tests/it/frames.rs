@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, IncarnationId, MailboxId, Millis, NodeId,
-    Position, Redact, RegistrationId, Stamp, Timestamp,
+    AccountId, BlobId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, IncarnationId, LinkId, MailboxId,
+    Millis, NodeId, Position, Redact, RegistrationId, Stamp, Timestamp,
 };
 use wire::{
-    AccountKeys, AccountList, Authenticate, Authenticated, Bundle, ClientFrame, Code, Delivery, Envelope,
-    EnvelopeKind, FetchKeys, GroupSend, Hello, KemPrekey, KeyCounts, KeyUpload, OneTimePrekey, Push, Refusal,
-    Request, Response, SealedFor, Send, ServerFrame, SignedPrekey, Stale, Urgency, version,
+    AccountKeys, AccountList, Authenticate, Authenticated, BlobTicket, Bundle, ClientFrame, Code, Delivery,
+    Envelope, EnvelopeKind, FetchKeys, GroupHead, GroupSend, GroupStanding, Hello, KemPrekey, KeyCounts,
+    KeyUpload, LinkState, ListVersion, OneTimePrekey, Push, Refusal, Request, Response, SealedFor, Send,
+    ServerFrame, SignedPrekey, Stale, Urgency, version,
 };
 
 fn account() -> impl Strategy<Value = AccountId> {
@@ -162,12 +163,30 @@ fn request() -> impl Strategy<Value = Request> {
         group_send().prop_map(Request::SendGroup),
         (bytes(0..100), option::of(stamp()))
             .prop_map(|(operation, highest_stamp)| Request::ApplyGroup { operation, highest_stamp }),
-        (any::<[u8; 16]>(), any::<u64>())
-            .prop_map(|(id, from_epoch)| Request::GetGroup { group: GroupId::from_bytes(id), from_epoch }),
+        (any::<[u8; 16]>(), any::<u64>(), option::of(any::<[u8; 32]>())).prop_map(
+            |(id, from_epoch, signature)| Request::GetGroup {
+                group: GroupId::from_bytes(id),
+                from_epoch,
+                link_signature: signature.map(|half| [half, half].concat().try_into().unwrap()),
+            }
+        ),
+        link().prop_map(Request::GetLink),
+        (link(), bytes(0..=1_024)).prop_map(|(link, invitation)| Request::InviteLink { link, invitation }),
+        link().prop_map(Request::RefuseLink),
+        (link(), bytes(0..100), bytes(0..100)).prop_map(|(link, device_list, completion)| {
+            Request::CompleteLink { link, device_list, completion }
+        }),
+        (0..=4_259_840_u32, any::<[u8; 32]>())
+            .prop_map(|(size, sha256)| Request::CreateBlob { size, sha256 }),
+        any::<[u8; 16]>().prop_map(|id| Request::GetBlob(BlobId::from_bytes(id))),
         (account(), sealed()).prop_map(|(recipient, sealed)| Request::Ephemeral { recipient, sealed }),
         Just(Request::CloseAccount),
         Just(Request::Unknown),
     ]
+}
+
+fn link() -> impl Strategy<Value = LinkId> {
+    any::<[u8; 16]>().prop_map(LinkId::from_bytes)
 }
 
 fn bundle() -> impl Strategy<Value = Bundle> {
@@ -218,6 +237,15 @@ fn response() -> impl Strategy<Value = Response> {
         (vec(bytes(0..50), 0..3), any::<bool>())
             .prop_map(|(operations, more)| Response::GroupState { operations, more }),
         counts().prop_map(Response::KeyCounts),
+        (bytes(0..=1_024), option::of(bytes(1..=1_024)), any::<u32>()).prop_map(
+            |(offer, answer, expires)| Response::LinkState(LinkState {
+                offer,
+                answer,
+                expires_in: Millis(expires.into()),
+            })
+        ),
+        (any::<[u8; 16]>(), "[a-z:/.?=]{0,100}")
+            .prop_map(|(id, url)| Response::BlobTicket(BlobTicket { blob: BlobId::from_bytes(id), url })),
     ]
 }
 
@@ -230,8 +258,23 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         option::of((1..=u64::from(u32::MAX)).prop_map(Millis)),
         option::of(stale),
         devices(),
+        option::of(group_standing()),
     )
-        .prop_map(|(code, retry_after, stale, full)| Refusal { code, retry_after, stale, full })
+        .prop_map(|(code, retry_after, stale, full, group)| Refusal {
+            code,
+            retry_after,
+            stale,
+            full,
+            group: group.map(Box::new),
+        })
+}
+
+fn group_standing() -> impl Strategy<Value = GroupStanding> {
+    let version = (account(), any::<u64>()).prop_map(|(account, version)| ListVersion { account, version });
+    let head = (any::<u64>(), any::<[u8; 32]>()).prop_map(|(epoch, head)| GroupHead { epoch, head });
+    (vec(version, 0..5), option::of(head))
+        .prop_map(|(lists, head)| GroupStanding { lists, head })
+        .prop_filter("says something", |standing| !standing.lists.is_empty() || standing.head.is_some())
 }
 
 fn push() -> impl Strategy<Value = Push> {
