@@ -4,13 +4,14 @@ use crate::{Outcome, Sample, Target};
 use bytes::Bytes;
 use std::fmt::Debug;
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, IncarnationId, MailboxId, Millis, NodeId,
-    Position, Redact, RegistrationId, Stamp, Timestamp,
+    AccountId, BlobId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, IncarnationId, LinkId, MailboxId,
+    Millis, NodeId, Position, Redact, RegistrationId, Stamp, Timestamp,
 };
 use wire::{
-    AccountKeys, AccountList, Authenticate, Authenticated, Bundle, ClientFrame, Code, Delivery, Envelope,
-    EnvelopeKind, FetchKeys, GroupSend, Hello, KemPrekey, KeyCounts, KeyUpload, Malformed, OneTimePrekey,
-    Push, Refusal, Request, Response, SealedFor, Send, ServerFrame, SignedPrekey, Stale, Urgency, version,
+    AccountKeys, AccountList, Authenticate, Authenticated, BlobTicket, Bundle, ClientFrame, Code, Delivery,
+    Envelope, EnvelopeKind, FetchKeys, GroupHead, GroupSend, Hello, KemPrekey, KeyCounts, KeyUpload,
+    LinkState, ListVersion, Malformed, OneTimePrekey, Push, Refusal, Request, Response, SealedFor, Send,
+    ServerFrame, SignedPrekey, Stale, Urgency, version,
 };
 
 const SHORT_RUNS: u32 = 20_000;
@@ -154,6 +155,7 @@ fn client_frames() -> Vec<Sample> {
     let fetch = FetchKeys { accounts: vec![account(2)], reset: true, device: Some(DeviceNumber::PRIMARY) };
     let number = "+15552000100".parse().expect("an example number is a number");
     let operation = Bytes::from_static(b"signed operation");
+    let link = LinkId::from_bytes([4; 16]);
     [
         Request::Authenticate(authenticate),
         Request::Send(send),
@@ -167,7 +169,21 @@ fn client_frames() -> Vec<Sample> {
         Request::Sync,
         Request::SendGroup(send_group),
         Request::ApplyGroup { operation, highest_stamp: Some(stamp()) },
-        Request::GetGroup { group: GroupId::from_bytes([6; 16]), from_epoch: 1 },
+        Request::GetGroup {
+            group: GroupId::from_bytes([6; 16]),
+            from_epoch: 1,
+            link_signature: Some([7; 64]),
+        },
+        Request::GetLink(link),
+        Request::InviteLink { link, invitation: Bytes::from_static(b"invitation") },
+        Request::RefuseLink(link),
+        Request::CompleteLink {
+            link,
+            device_list: Bytes::from_static(b"signed list"),
+            completion: Bytes::from_static(b"completion"),
+        },
+        Request::CreateBlob { size: 4_096, sha256: [8; 32] },
+        Request::GetBlob(BlobId::from_bytes([9; 16])),
         Request::Ephemeral { recipient: account(2), sealed: sealed() },
         Request::CloseAccount,
         Request::Unknown,
@@ -206,7 +222,16 @@ fn answers() -> Vec<(&'static str, Result<Response, Refusal>)> {
         retry_after: Some(Millis(1_500)),
         stale: Some(Box::new(stale)),
         full: vec![mailbox(5)],
+        group: None,
     };
+    let lists = Refusal::stale_lists(vec![ListVersion { account: account(2), version: 3 }]);
+    let moved = Refusal::head_moved(GroupHead { epoch: 7, head: [5; 32] });
+    let link = LinkState {
+        offer: Bytes::from_static(b"offer"),
+        answer: Some(Bytes::from_static(b"answer")),
+        expires_in: Millis(60_000),
+    };
+    let ticket = BlobTicket { blob: BlobId::from_bytes([9; 16]), url: "/v1/blobs/9?signature=1".into() };
     let operations = vec![Bytes::from_static(b"signed operation")];
     vec![
         ("authenticated", Ok(Response::Authenticated(authenticated))),
@@ -217,7 +242,11 @@ fn answers() -> Vec<(&'static str, Result<Response, Refusal>)> {
         ("lookup_result", Ok(Response::LookupResult(vec![Some(account(2)), None]))),
         ("group_state", Ok(Response::GroupState { operations, more: true })),
         ("key_counts", Ok(Response::KeyCounts(KeyCounts { one_time: 9, one_time_kem: 8 }))),
+        ("link_state", Ok(Response::LinkState(link))),
+        ("blob_ticket", Ok(Response::BlobTicket(ticket))),
         ("refused", Err(refused)),
+        ("stale_lists", Err(lists)),
+        ("head_moved", Err(moved)),
     ]
 }
 
