@@ -1,0 +1,164 @@
+//! What is written down of a device: what left it, what reached it, what is on its disk, what it printed.
+
+use super::{Device, Outside, Post};
+use crate::{
+    chronicle::{Chronicle, digest_of},
+    disk::Posted,
+    watch::{record_bundle, record_upload},
+};
+use client::{DeliveryState, EventView, Fault, LoggedEvent, ReceiptKind};
+use server_ports::Clock as _;
+use testkit::{digest, history::Fact, ratchet};
+use types::{EnvelopeId, MailboxId, MessageId, Position, Stamp};
+use wire::{ClientFrame, Envelope, Push, Request, Response, ServerFrame};
+
+impl Device {
+    pub(super) fn record_presence(&self) {
+        let Some(mailbox) = self.mailbox else { return };
+        let device = mailbox.address();
+        let fact = if self.online { Fact::Online { device } } else { Fact::Offline { device } };
+        self.chronicle.record(fact);
+    }
+
+    pub(super) fn note_request(&mut self, frame: &ClientFrame, outside: &mut Outside<'_>) {
+        let Some(mailbox) = self.mailbox else { return };
+        match &frame.request {
+            Request::Send(send) => {
+                let posted =
+                    self.disk.posted(send.envelope_id).unwrap_or(Posted { message: None, resend: false });
+                let to = send.sealed.iter().map(|sealed| sealed.to).collect();
+                outside.post.entry(send.envelope_id).or_insert(Post { posted, to });
+                self.asked.insert(frame.id, send.envelope_id);
+                for sealed in &send.sealed {
+                    self.chronicle.record(Fact::Sealed {
+                        envelope: send.envelope_id,
+                        message: posted.message.filter(|_| !posted.resend),
+                        sender: mailbox.address(),
+                        to: sealed.to,
+                        step: ratchet::step(sealed.kind, &sealed.ciphertext),
+                        ciphertext: digest_of(&sealed.ciphertext),
+                    });
+                }
+            }
+            Request::Ack(positions) => {
+                for position in positions {
+                    self.chronicle.record(Fact::Acked { mailbox, position: *position });
+                }
+            }
+            Request::UploadKeys(keys) => record_upload(&self.chronicle, mailbox, keys),
+            _ => {}
+        }
+    }
+
+    pub(super) fn note_delivered(&self, frame: &ServerFrame) -> Vec<(Position, Envelope)> {
+        let ServerFrame::Push(Push::Deliver(deliveries)) = frame else { return Vec::new() };
+        let Some(mailbox) = self.mailbox else { return Vec::new() };
+        let mut delivered = Vec::new();
+        for delivery in deliveries {
+            let Ok(envelope) = Envelope::decode(delivery.envelope.clone()) else { continue };
+            self.chronicle.record(Fact::Delivered {
+                mailbox,
+                envelope: envelope.envelope_id,
+                position: delivery.position,
+                ciphertext: digest_of(&envelope.ciphertext),
+            });
+            delivered.push((delivery.position, envelope));
+        }
+        delivered
+    }
+
+    pub(super) fn note_answer(&mut self, frame: &ServerFrame) -> Option<(EnvelopeId, Stamp)> {
+        let (ServerFrame::Answer { id, result }, Some(mailbox)) = (frame, self.mailbox) else { return None };
+        let envelope = self.asked.remove(id);
+        match result {
+            Ok(Response::Accepted { stamp, .. }) => Some((envelope?, *stamp)),
+            Ok(Response::Keys(accounts)) => {
+                for keys in accounts {
+                    for bundle in &keys.bundles {
+                        let owner = types::DeviceAddress::new(keys.account, bundle.device)
+                            .mailbox(bundle.registration);
+                        record_bundle(&self.chronicle, owner, mailbox, bundle);
+                    }
+                }
+                None
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn note_accepted(&self, envelope: EnvelopeId, stamp: Stamp, outside: &Outside<'_>) {
+        let (Some(post), Some(mailbox)) = (outside.post.get(&envelope), self.mailbox) else { return };
+        self.chronicle.record(Fact::Accepted {
+            envelope: Some(envelope),
+            message: post.posted.message,
+            resend: post.posted.resend && post.posted.message.is_some(),
+            sender: mailbox.address(),
+            to: post.to.clone(),
+            stamp,
+        });
+    }
+
+    /// What a delivery brought is on disk, as far as the disk shows it.
+    pub(super) fn note_stored(&mut self, delivered: &[(Position, Envelope)], outside: &Outside<'_>) {
+        let Some(mailbox) = self.mailbox else { return };
+        for (_, envelope) in delivered {
+            let id = envelope.envelope_id;
+            if let Some(failure) = self.disk.failure(id).filter(|_| self.failed.insert(id)) {
+                let (device, sender) = (mailbox.address(), envelope.from);
+                self.chronicle.record(Fact::DecryptFailed { device, sender, envelope: id, failure });
+            }
+            if self.disk.has_quarantined(id) {
+                self.chronicle.record(Fact::Quarantined { device: mailbox.address(), envelope: id });
+            }
+            let message = outside.post.get(&id).and_then(|post| post.posted.message);
+            let committed = message.is_none_or(|message| {
+                self.disk.has_seen(envelope.from.account, message)
+                    || self.failed.contains(&id)
+                    || self.disk.has_held(id)
+            });
+            if committed {
+                self.chronicle.record(Fact::Stored { mailbox, envelope: id });
+            }
+        }
+    }
+
+    pub(super) fn state_changed(&self, message: MessageId) -> Result<(), Fault> {
+        let Some(engine) = &self.engine else { return Ok(()) };
+        let status = engine.view().status(message, self.clock.now())?;
+        if status.is_some_and(|status| status.state == DeliveryState::Failed) {
+            self.chronicle.record(Fact::Refused { message });
+        }
+        Ok(())
+    }
+
+    pub(super) fn print_events(&mut self) -> Result<(), Fault> {
+        let (Some(engine), Some(mailbox)) = (&mut self.engine, self.mailbox) else { return Ok(()) };
+        let events = engine.view().unprinted_events(10_000)?;
+        for LoggedEvent { event, .. } in &events {
+            record_event(&self.chronicle, mailbox, event);
+        }
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        engine.mark_printed(&ids)
+    }
+}
+
+fn record_event(chronicle: &Chronicle, mailbox: MailboxId, event: &EventView) {
+    let device = mailbox.address();
+    match event {
+        EventView::Message(message) => {
+            let (Some(stamp), body) = (message.stamp, digest::of(message.text.as_bytes())) else { return };
+            let sender = types::DeviceAddress::new(message.sender.account, message.sender.device);
+            chronicle.record(Fact::Shown { device, message: message.message_id, sender, stamp, body });
+        }
+        EventView::Receipt { kind, message_ids, from } => {
+            let kind = match kind {
+                ReceiptKind::Delivered => testkit::history::ReceiptKind::Delivered,
+                ReceiptKind::Read => testkit::history::ReceiptKind::Read,
+            };
+            for message in message_ids {
+                chronicle.record(Fact::Receipt { device, message: *message, from: *from, kind });
+            }
+        }
+        EventView::Gap { .. } | EventView::SplitView { .. } | EventView::NumberMoved { .. } => {}
+    }
+}
