@@ -8,6 +8,7 @@
 
 mod change;
 mod operation;
+mod snapshot;
 mod state;
 
 pub use change::{GroupChange, Permissions, join_signature};

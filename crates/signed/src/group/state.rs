@@ -30,16 +30,16 @@ pub enum Role {
 /// A group after the operations of its chain up to `epoch`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupState {
-    id: GroupId,
-    epoch: u64,
-    head: [u8; 32],
-    members: BTreeMap<AccountId, Role>,
-    permissions: Permissions,
-    sealed_info: Vec<u8>,
-    link: Option<LinkKey>,
-    timer_seconds: u32,
+    pub(super) id: GroupId,
+    pub(super) epoch: u64,
+    pub(super) head: [u8; 32],
+    pub(super) members: BTreeMap<AccountId, Role>,
+    pub(super) permissions: Permissions,
+    pub(super) sealed_info: Vec<u8>,
+    pub(super) link: Option<LinkKey>,
+    pub(super) timer_seconds: u32,
     /// The latest operations by epoch: their ids and hashes.
-    recent: BTreeMap<u64, (OperationId, [u8; 32])>,
+    pub(super) recent: BTreeMap<u64, (OperationId, [u8; 32])>,
 }
 
 /// Why a verified operation does not extend the chain.

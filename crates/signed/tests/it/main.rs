@@ -8,3 +8,4 @@ mod group;
 mod ids;
 mod keys;
 mod session;
+mod snapshot;
