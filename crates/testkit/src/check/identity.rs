@@ -97,15 +97,20 @@ fn one_envelope_for_a_message(ledger: &Ledger, report: &mut Report) {
     }
 }
 
-/// A message is sealed under another envelope id only if nothing was stored under the one before.
+/// A message is sealed under another envelope id only if nothing was stored under the one before, an
+/// honest race aside: the last try under that one was refused where the first was not visible yet.
 fn one_stored_envelope_for_a_message(ledger: &Ledger, report: &mut Report) {
     let messages: BTreeMap<_, _> =
         ledger.sealed.iter().filter_map(|sealed| Some((sealed.envelope, sealed.message?))).collect();
+    let last_tries: BTreeMap<_, _> =
+        ledger.sealed.iter().map(|sealed| (sealed.envelope, sealed.when.at)).collect();
     let mut stored = BTreeMap::new();
     for row in &ledger.rows {
         let Some(message) = messages.get(&row.envelope) else { continue };
-        let first = *stored.entry(*message).or_insert(row.envelope);
-        report.judge(ResendIsOne, row.when.at, first == row.envelope, || {
+        let (first, when) = *stored.entry(*message).or_insert((row.envelope, row.when.at));
+        let last_try = last_tries.get(&first).map_or(0, |at| at.0);
+        let race = ledger.terms.race_within.0 > 0 && last_try <= when.0 + ledger.terms.race_within.0;
+        report.judge(ResendIsOne, row.when.at, first == row.envelope || race, || {
             format!("message {message} is stored in envelopes {first} and {}", row.envelope)
         });
     }

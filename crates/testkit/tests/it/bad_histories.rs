@@ -413,6 +413,28 @@ fn a_message_stored_in_two_envelopes_is_found_though_one_answer_was_lost() {
 }
 
 #[test]
+fn a_message_stored_in_two_envelopes_is_a_race_if_the_last_try_under_the_first_was_early() {
+    let tried_again = |at_ms: u64| {
+        let named = |fact: &Fact| is_sealed(1)(fact) || is_sealed(12)(fact);
+        let mut scene = Scene::good().with(named, |fact| {
+            if let Fact::Sealed { message: named, .. } = fact {
+                *named = Some(message(1));
+            }
+        });
+        scene.terms.race_within = Millis(10_000);
+        let (written, again) = {
+            let find = |matches: &dyn Fn(&Fact) -> bool| scene.facts.iter().find(|(_, fact)| matches(fact));
+            (find(&is_row(1)).unwrap().0, find(&is_sealed(1)).unwrap().1.clone())
+        };
+        let place = scene.facts.iter().position(|(at, _)| *at > written + at_ms).unwrap();
+        scene.facts.insert(place, (written + at_ms, again));
+        scene
+    };
+    tried_again(9_000).violates(&[]);
+    tried_again(11_000).violates(&[ResendIsOne]);
+}
+
+#[test]
 fn one_text_under_two_ids_is_found() {
     let twin = Fact::Composed { message: message(3), sender: device(1), to: account(2), body: body(1) };
     let refused = Fact::Refused { message: message(3) };
