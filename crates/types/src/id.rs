@@ -112,6 +112,61 @@ hex_id! {
 }
 random_id!(BlobId);
 
+/// Where people talk: with one other account, or in a group. Chats with accounts sort before groups.
+///
+/// Text form: that of the id inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ChatId {
+    /// With this other account.
+    Direct(AccountId),
+    /// In this group.
+    Group(GroupId),
+}
+
+impl ChatId {
+    /// The sixteen bytes of the id inside. Both kinds are hashes, so no two chats have the same.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        match self {
+            Self::Direct(account) => account.as_bytes(),
+            Self::Group(group) => group.as_bytes(),
+        }
+    }
+
+    /// The other account of a direct chat.
+    pub const fn account(self) -> Option<AccountId> {
+        match self {
+            Self::Direct(account) => Some(account),
+            Self::Group(_) => None,
+        }
+    }
+
+    /// The group.
+    pub const fn group(self) -> Option<GroupId> {
+        match self {
+            Self::Direct(_) => None,
+            Self::Group(group) => Some(group),
+        }
+    }
+}
+
+impl fmt::Display for ChatId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hex_text::write(f, self.as_bytes())
+    }
+}
+
+impl From<AccountId> for ChatId {
+    fn from(account: AccountId) -> Self {
+        Self::Direct(account)
+    }
+}
+
+impl From<GroupId> for ChatId {
+    fn from(group: GroupId) -> Self {
+        Self::Group(group)
+    }
+}
+
 /// One message as people see it: a UUID (version 7 when Waxwing makes it).
 ///
 /// Text form: the usual 36 characters in lower case.

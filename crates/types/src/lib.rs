@@ -14,7 +14,7 @@ mod time;
 
 pub use address::{DeviceAddress, DeviceNumber, MailboxId, RegistrationId};
 pub use id::{
-    AccountId, BlobId, ConversationId, EnvelopeId, GroupId, IncarnationId, LinkId, MessageId, NodeId,
+    AccountId, BlobId, ChatId, ConversationId, EnvelopeId, GroupId, IncarnationId, LinkId, MessageId, NodeId,
 };
 pub use phone::PhoneNumber;
 pub use redact::Redact;
