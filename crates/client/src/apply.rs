@@ -18,7 +18,7 @@ impl Turn<'_> {
             return self.put_aside(envelope, Some(opened), "unknown_conversation");
         }
         let stamp = content.original_stamp.map_or(envelope.stamp, |original| original.min(envelope.stamp));
-        if matches!(content.body, Body::Unsupported(_)) {
+        if !acts_on(&content.body) {
             // A later version may show it; that it takes a place in the order is known now.
             self.count(from, &content, stamp)?;
             return self.put_aside(envelope, Some(opened), "unsupported_body");
@@ -36,7 +36,7 @@ impl Turn<'_> {
             Body::Receipt(receipt) => self.receipt_came(envelope, receipt)?,
             Body::ResendRequest(request) => self.resend_asked(from, request)?,
             Body::Void(void) => self.void_came(from, void)?,
-            Body::SessionReset | Body::Unsupported(_) => {}
+            _ => {}
         }
         Ok(Intake::Done)
     }
@@ -96,4 +96,12 @@ impl Turn<'_> {
         }
         Ok(())
     }
+}
+
+/// Bodies that this version does something about; the others are kept for one that does.
+const fn acts_on(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::Text(_) | Body::Receipt(_) | Body::ResendRequest(_) | Body::Void(_) | Body::SessionReset
+    )
 }

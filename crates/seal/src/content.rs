@@ -4,8 +4,11 @@
 //! breaks a limit. Bodies that this version does not act on are kept as bytes ([`Body::Unsupported`]), so
 //! that a later version can still read them.
 
-use crate::content_wire;
-use types::{AccountId, ConversationId, DeviceAddress, MessageId, PhoneNumber, Stamp, Timestamp, limits};
+use crate::own_devices::{Forward, HistoryArchive, SentTranscript, SyncState};
+use crate::{GroupSecret, content_wire};
+use types::{
+    AccountId, ConversationId, DeviceAddress, GroupId, MessageId, PhoneNumber, Stamp, Timestamp, limits,
+};
 
 /// A content without its padding. Twice the largest text, so that quotes and previews fit beside it.
 pub const CONTENT_BYTES_MAX: usize = 2 * limits::TEXT_BYTES_MAX + 16 * 1024;
@@ -15,6 +18,8 @@ pub const RECEIPT_MESSAGES_MAX: usize = 500;
 pub const GAPS_MAX: usize = 50;
 /// Mentions in one text.
 pub const MENTIONS_MAX: usize = 1_024;
+/// A sender key as it is distributed, in bytes; three times what the Signal library makes.
+pub const DISTRIBUTION_BYTES_MAX: usize = 512;
 /// The text of a quote that is carried along, in bytes.
 pub const QUOTE_BYTES_MAX: usize = 4 * 1024;
 /// Each text of a link preview, in bytes.
@@ -41,8 +46,9 @@ pub struct Content {
     pub own_list: Option<ListView>,
     /// The recipient account's device list as the sender saw it.
     pub recipient_list: Option<ListView>,
-    /// Present in everything that belongs to a group: where the sender stood on its chain. Always absent in
-    /// what [`crate::Opened::verify`] gives for one-to-one messages.
+    /// Present in everything that belongs to a group: where the sender stood on its chain. The conversation is
+    /// then the group's id, also in what came one-to-one (a message sent again). That the sender is a member is
+    /// not known here: whoever has the chain checks it.
     pub group: Option<GroupView>,
     /// Life of the message after it was read, in seconds; 0: no end.
     pub expire_after_seconds: u32,
@@ -85,6 +91,23 @@ pub enum Body {
     Void(Void),
     /// There is a new session; use it.
     SessionReset,
+    /// To one's own other devices: what was sent to somebody else.
+    SentTranscript(SentTranscript),
+    /// To one's own other devices: what changed here.
+    Sync(SyncState),
+    /// To a device that was just linked: a message whose sender did not know it yet.
+    Forward(Forward),
+    /// To a device that was just linked: everything from before.
+    HistoryArchive(HistoryArchive),
+    /// To a device of a group's member: what opens this device's messages in that group.
+    SenderKeyDistribution(SenderKeyDistribution),
+    /// To a new member of a group: what opens its name.
+    GroupSecret {
+        /// The group.
+        group: GroupId,
+        /// Its secret.
+        secret: GroupSecret,
+    },
     /// A body that this version does not act on: the whole encoded content, which [`Content::decode`] of a
     /// later version reads.
     Unsupported(Vec<u8>),
@@ -199,6 +222,18 @@ pub struct Void {
     pub counters: Vec<u64>,
     /// The envelope that could not be decrypted.
     pub envelope_id: Option<types::EnvelopeId>,
+}
+
+/// A sender key on its way to one device of a group's member. It is taken in ([`crate::process_distribution`])
+/// only from a device whose account is a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderKeyDistribution {
+    /// The group.
+    pub group: GroupId,
+    /// What [`crate::sender_key_distribution`] gave, at most [`DISTRIBUTION_BYTES_MAX`].
+    pub distribution: Vec<u8>,
+    /// The group's secret, which the receiver may not have yet.
+    pub secret: GroupSecret,
 }
 
 /// A content breaks a limit or lacks a field. Says which, never what was in it.

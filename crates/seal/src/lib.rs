@@ -16,6 +16,8 @@
 //! Must not know: sockets, servers, databases, chats. Only `library/` names the Signal library, so that
 //! another one can take its place there; its types stand in no public signature.
 
+mod aead;
+pub mod archive;
 mod bundle;
 mod content;
 mod content_wire;
@@ -25,9 +27,11 @@ mod keys;
 mod library;
 pub mod memory;
 mod opened;
+mod own_devices;
 mod padding;
 mod peer;
 mod safety_number;
+mod secret;
 mod sender_key;
 mod session;
 mod store;
@@ -37,7 +41,7 @@ pub use bundle::{
 };
 pub use content::{
     Body, CONTENT_BYTES_MAX, Content, ContentInvalid, DeliveredMessage, GroupView, LinkPreview, ListView,
-    Mention, Quote, Receipt, ReceiptKind, ResendRequest, Text, Void,
+    Mention, Quote, Receipt, ReceiptKind, ResendRequest, SenderKeyDistribution, Text, Void,
 };
 pub use failure::{DecryptError, DecryptFailure, Remedy, SealError, SessionNeeded};
 pub use keys::{
@@ -45,9 +49,14 @@ pub use keys::{
     generate_one_time, generate_signed,
 };
 pub use opened::{Arrival, Opened};
+pub use own_devices::{
+    ARCHIVE_PARTS_MAX, ArchiveId, ArchivePart, BlockState, ContactState, Forward, HistoryArchive,
+    InnerContent, ReadUpTo, SETTINGS_BYTES_MAX, SYNC_ENTRIES_MAX, SentTranscript, SyncState,
+};
 pub use padding::{PaddingInvalid, pad, padded_length, unpad};
 pub use peer::Peer;
 pub use safety_number::{SafetyNumber, safety_number};
+pub use secret::{ArchiveKey, GroupSecret, SyncKey};
 pub use sender_key::{group_encrypt, process_distribution, rotate_sender_key, sender_key_distribution};
 pub use session::{
     CHAIN_LENGTH_MAX, CHAIN_LENGTH_RENEW, STEPS_MAX, SealKind, Sealed, decrypt, encrypt, forward_steps,

@@ -145,21 +145,21 @@ pub(crate) fn check_addresses(
 ) -> Result<(), DecryptFailure> {
     let fits = match group {
         Some(group) => fits_group(content, group),
-        // A one-to-one message about a group (a resend) needs the group's chain to be checked against, so it
-        // waits for a version that has one: it must never pass as part of a conversation of two.
-        None if content.group.is_some() => return Err(DecryptFailure::Unsupported),
-        None => fits_conversation(content, from.account, to),
+        None => fits_account(content, from.account, to),
     };
     if content.sender == from && fits { Ok(()) } else { Err(DecryptFailure::WrongAddress) }
 }
 
+/// Under a sender key: for nobody in particular, in that group.
 fn fits_group(content: &Content, group: GroupId) -> bool {
     content.recipient.is_none()
         && content.group.is_some()
         && content.conversation.as_bytes() == group.as_bytes()
 }
 
-/// Everything between two accounts, or between the devices of one, belongs to their direct conversation.
-fn fits_conversation(content: &Content, from: AccountId, to: AccountId) -> bool {
-    content.recipient == Some(to) && content.conversation == signed::direct_conversation(from, to)
+/// One-to-one: for this account, in the conversation of the two (or of the devices of one), or, with a view of its
+/// chain, in a group. A group's content never passes as part of a conversation of two.
+pub(crate) fn fits_account(content: &Content, from: AccountId, to: AccountId) -> bool {
+    let direct = content.conversation == signed::direct_conversation(from, to);
+    content.recipient == Some(to) && direct != content.group.is_some()
 }

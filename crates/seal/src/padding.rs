@@ -6,7 +6,7 @@
 //! and Communication with PURBs", 2019), which leaks O(log log n) bits and adds less than 12%.
 
 /// Ends the content; everything after it is zero.
-const TERMINATOR: u8 = 0x80;
+pub(crate) const TERMINATOR: u8 = 0x80;
 /// Short texts, receipts and everything invisible fall into the first steps.
 const STEP: usize = 160;
 /// Above this length the steps of PADME are larger than one step of 160 would soon be.

@@ -2,8 +2,25 @@
 
 use crate::control::{Bare, bare_open};
 use crate::support::{Party, exchange, list_of, pair, settled_pair};
-use seal::{Arrival, DecryptFailure, Opened, Peer, SealError, SessionNeeded};
-use types::{DeviceAddress, DeviceNumber};
+use seal::{Arrival, Content, DecryptFailure, Opened, Peer, SealError, SessionNeeded};
+use types::{ConversationId, DeviceAddress, DeviceNumber};
+
+const OF_A_GROUP: ConversationId = ConversationId::from_bytes([0x66; 16]);
+
+/// A group's message that is sent again, or a note about the group: one-to-one, with the view of its chain.
+#[test]
+fn a_groups_content_comes_one_to_one_with_its_view() {
+    let (mut alice, mut bob) = settled_pair(1);
+    let honest = alice.content(bob.id(), "as I said to all of you");
+    let view = Some(seal::GroupView { epoch: 9, head: [9; 32] });
+    let content = Content { group: view, conversation: OF_A_GROUP, counter: 4, ..honest };
+    let sealed = alice.seal(&bob.peer(), &content).unwrap();
+    let opened = bob.open(&alice.peer(), &sealed).unwrap();
+    assert_eq!(opened.verify(Some(&alice.peer())), Ok(content.clone()));
+    let held = Opened::from_slice(&opened.to_bytes()).unwrap();
+    assert_eq!(held.verify(Some(&alice.peer())), Ok(content));
+    assert_eq!(held.verify(None), Err(DecryptFailure::Unlisted));
+}
 
 /// Mallory's message to Bob, delivered as if it came from Alice.
 #[test]
@@ -131,20 +148,23 @@ fn the_addresses_inside_must_be_those_outside() {
     wrong_sender.sender = other.address();
     let mut wrong_device = honest.clone();
     wrong_device.sender = DeviceAddress::new(alice.id(), DeviceNumber::new(2).unwrap());
-    for lie in [wrong_conversation, wrong_recipient, no_recipient, wrong_sender, wrong_device] {
+    // A group's view does not make a group of the two, and a group's content is still for one account.
+    let view = Some(seal::GroupView { epoch: 1, head: [1; 32] });
+    let view_of_two = Content { group: view, ..honest.clone() };
+    let group_for_nobody =
+        Content { group: view, recipient: None, conversation: OF_A_GROUP, ..honest.clone() };
+    let group_for_another =
+        Content { group: view, recipient: Some(other.id()), conversation: OF_A_GROUP, ..honest.clone() };
+    let group_without_view = Content { conversation: OF_A_GROUP, ..honest.clone() };
+    let direct = [wrong_conversation, wrong_recipient, no_recipient, wrong_sender, wrong_device];
+    let group = [view_of_two, group_for_nobody, group_for_another, group_without_view];
+    for lie in direct.into_iter().chain(group) {
         assert!(matches!(alice.seal(&bob.peer(), &lie), Err(SealError::WrongAddress)), "{lie:?}");
         // One who does not keep to the rules encrypts it all the same.
         let padded = seal::pad(lie.encode().unwrap());
         let (sealed, _) = crate::control::bare_seal_advancing(&alice, &bob, &padded);
         assert_eq!(bob.open(&alice.peer(), &sealed).err(), Some(DecryptFailure::WrongAddress), "{lie:?}");
     }
-    // A claim to belong to a group does not open the door to another conversation.
-    let mut of_a_group = honest.clone();
-    of_a_group.conversation = signed::direct_conversation(bob.id(), other.id());
-    of_a_group.group = Some(seal::GroupView { epoch: 1, head: [1; 32] });
-    let padded = seal::pad(of_a_group.encode().unwrap());
-    let (sealed, _) = crate::control::bare_seal_advancing(&alice, &bob, &padded);
-    assert_eq!(bob.open(&alice.peer(), &sealed).err(), Some(DecryptFailure::Unsupported));
     let (sealed, _) = crate::control::bare_seal_advancing(&alice, &bob, &seal::pad(honest.encode().unwrap()));
     assert_eq!(bob.open_text(&alice.peer(), &sealed).unwrap(), "hello");
 }

@@ -5,12 +5,13 @@ use crate::support::{NOW, Party, pair};
 use expect_test::expect;
 use proptest::prelude::*;
 use seal::{
-    Body, Content, ContentInvalid, DeliveredMessage, GroupView, LinkPreview, ListView, Mention, Quote,
-    Receipt, ReceiptKind, ResendRequest, Text, Void,
+    ArchiveId, ArchiveKey, ArchivePart, BlockState, Body, ContactState, Content, ContentInvalid,
+    DeliveredMessage, GroupSecret, GroupView, HistoryArchive, LinkPreview, ListView, Mention, Quote,
+    ReadUpTo, Receipt, ReceiptKind, ResendRequest, SenderKeyDistribution, SyncState, Text, Void,
 };
 use types::{
-    AccountId, ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, MessageId, NodeId, Stamp, Timestamp,
-    limits,
+    AccountId, BlobId, ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MessageId, NodeId,
+    PhoneNumber, Stamp, Timestamp, limits,
 };
 
 fn id<T>(from: fn([u8; 16]) -> T) -> impl Strategy<Value = T>
@@ -79,10 +80,59 @@ fn body() -> impl Strategy<Value = Body> {
         request.prop_map(Body::ResendRequest),
         void.prop_map(Body::Void),
         Just(Body::SessionReset),
+        sync_state().prop_map(Body::Sync),
+        archive().prop_map(Body::HistoryArchive),
+        group_keys(),
     ]
 }
 
-fn content() -> impl Strategy<Value = Content> {
+fn sync_state() -> impl Strategy<Value = SyncState> {
+    let read = (id(ConversationId::from_bytes), stamp())
+        .prop_map(|(conversation, stamp)| ReadUpTo { conversation, stamp });
+    let contact = (id(AccountId::from_bytes), phone(), any::<bool>())
+        .prop_map(|(account, phone, verified)| ContactState { account, phone, verified });
+    let block = (id(AccountId::from_bytes), any::<bool>())
+        .prop_map(|(account, blocked)| BlockState { account, blocked });
+    let settings = prop::collection::vec(any::<u8>(), 0..40);
+    (several(read), several(contact), several(block), settings)
+        .prop_map(|(read, contacts, blocks, settings)| SyncState { read, contacts, blocks, settings })
+}
+
+fn archive() -> impl Strategy<Value = HistoryArchive> {
+    let part = (id(BlobId::from_bytes), 1..1_000_000_u64, any::<[u8; 32]>())
+        .prop_map(|(blob, size, digest)| ArchivePart { blob, size, digest });
+    (id(ArchiveId::from_bytes), any::<[u8; 32]>(), prop::collection::vec(part, 1..5), any::<bool>()).prop_map(
+        |(archive, key, parts, with_messages)| {
+            let key = ArchiveKey::from_slice(&key).unwrap();
+            HistoryArchive { archive, key, parts, with_messages }
+        },
+    )
+}
+
+fn group_keys() -> impl Strategy<Value = Body> {
+    let distribution = prop::collection::vec(any::<u8>(), 1..200);
+    (id(GroupId::from_bytes), any::<[u8; 32]>(), prop::option::of(distribution)).prop_map(
+        |(group, secret, distribution)| {
+            let secret = GroupSecret::from_slice(&secret).unwrap();
+            match distribution {
+                Some(distribution) => {
+                    Body::SenderKeyDistribution(SenderKeyDistribution { group, distribution, secret })
+                }
+                None => Body::GroupSecret { group, secret },
+            }
+        },
+    )
+}
+
+fn several<T: std::fmt::Debug>(one: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<T>> {
+    prop::collection::vec(one, 0..4)
+}
+
+fn phone() -> impl Strategy<Value = Option<PhoneNumber>> {
+    prop::option::of("\\+[1-9][0-9]{6,14}".prop_map(|number| number.parse().unwrap()))
+}
+
+pub(crate) fn content() -> impl Strategy<Value = Content> {
     let view = || {
         prop::option::of(
             (any::<u64>(), any::<[u8; 32]>()).prop_map(|(version, hash)| ListView { version, hash }),
@@ -93,7 +143,6 @@ fn content() -> impl Strategy<Value = Content> {
     );
     let sender = (id(AccountId::from_bytes), 1..=127_u32)
         .prop_map(|(account, device)| DeviceAddress::new(account, DeviceNumber::new(device).unwrap()));
-    let phone = prop::option::of("\\+[1-9][0-9]{6,14}".prop_map(|number| number.parse().unwrap()));
     let names = (
         id(MessageId::from_bytes),
         id(ConversationId::from_bytes),
@@ -101,7 +150,7 @@ fn content() -> impl Strategy<Value = Content> {
         prop::option::of(id(AccountId::from_bytes)),
     );
     let numbers = (any::<u64>(), any::<u64>(), any::<u32>());
-    let views = (view(), view(), group, phone, prop::option::of(stamp()));
+    let views = (view(), view(), group, phone(), prop::option::of(stamp()));
     (names, numbers, views, body()).prop_map(|(names, numbers, views, body)| Content {
         message_id: names.0,
         conversation: names.1,

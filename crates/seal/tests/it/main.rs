@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod addresses;
+mod archive;
 mod content;
 mod control;
 mod conversation;
 mod guard;
 mod interop;
 mod mutants;
+mod own_devices;
 mod padding;
 mod prekeys;
 mod protobuf;

@@ -30,6 +30,34 @@ pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }
 
+/// The list of an account with these devices, in the order of their numbers.
+pub(crate) fn list_of_all(account: &AccountSecret, version: u64, devices: &[&Party]) -> DeviceList {
+    let listed = devices.iter().map(|party| {
+        let DeviceAddress { account, device } = party.address();
+        let secret = DeviceSecret::from_bytes(&[8 + device.get(); 32]);
+        ListedDevice::sign(account, device, party.local.registration, *party.local.identity.public(), &secret)
+    });
+    let draft =
+        DeviceListDraft { version, issued_at: NOW, devices: listed.collect(), sealed_names: Vec::new() };
+    draft.sign(account).unwrap()
+}
+
+/// As many devices of one account, each with keys of its own and all on its list.
+pub(crate) fn devices_of_one(seed: u64, count: u32) -> Vec<Party> {
+    let account = Party::new(seed).account;
+    let device = |number| {
+        Party::device(
+            account.clone(),
+            DeviceNumber::new(number).unwrap(),
+            rng(seed + 1_000 * u64::from(number)),
+        )
+    };
+    let mut devices: Vec<Party> = (1..=count).map(device).collect();
+    let list = list_of_all(&account, 1, &devices.iter().collect::<Vec<_>>());
+    devices.iter_mut().for_each(|device| device.list = list.clone());
+    devices
+}
+
 /// The list of an account with one device that has this identity.
 pub(crate) fn list_of(
     account: &AccountSecret,
@@ -47,9 +75,14 @@ impl Party {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = rng(seed);
         let account = AccountSecret::random(&mut rng);
+        Self::device(account, DeviceNumber::PRIMARY, rng)
+    }
+
+    /// One device of an account; its list names it as if it were the only one.
+    fn device(account: AccountSecret, number: DeviceNumber, mut rng: ChaCha20Rng) -> Self {
         let secrets = seal::DeviceSecrets::generate(&mut rng);
         let id = signed::account_id(&account.public());
-        let address = DeviceAddress::new(id, DeviceNumber::PRIMARY);
+        let address = DeviceAddress::new(id, number);
         let list = list_of(&account, secrets.registration, *secrets.identity.public());
         let local = LocalDevice { address, registration: secrets.registration, identity: secrets.identity };
         let signed = seal::generate_signed(&local.identity, 1, NOW, &mut rng);
@@ -77,7 +110,7 @@ impl Party {
     }
 
     pub(crate) fn peer(&self) -> Peer {
-        Peer::on_list(&self.list, DeviceNumber::PRIMARY).unwrap()
+        Peer::on_list(&self.list, self.local.address.device).unwrap()
     }
 
     /// What a server gives to the first who asks.

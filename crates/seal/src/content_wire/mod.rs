@@ -1,14 +1,19 @@
-//! From the generated protobuf of the content to domain types and back: the only file that sees both.
+//! From the generated protobuf of the content to domain types and back: the only folder that sees both.
 
+mod own_devices;
+
+use crate::GroupSecret;
 use crate::content::{
-    Body, CONTENT_BYTES_MAX, Content, ContentInvalid, DeliveredMessage, GAPS_MAX, GroupView, LinkPreview,
-    ListView, MENTIONS_MAX, Mention, PREVIEW_TEXT_BYTES_MAX, PREVIEW_THUMBNAIL_BYTES_MAX, QUOTE_BYTES_MAX,
-    Quote, RECEIPT_MESSAGES_MAX, Receipt, ReceiptKind, ResendRequest, Text, Void,
+    Body, CONTENT_BYTES_MAX, Content, ContentInvalid, DISTRIBUTION_BYTES_MAX, DeliveredMessage, GAPS_MAX,
+    GroupView, LinkPreview, ListView, MENTIONS_MAX, Mention, PREVIEW_TEXT_BYTES_MAX,
+    PREVIEW_THUMBNAIL_BYTES_MAX, QUOTE_BYTES_MAX, Quote, RECEIPT_MESSAGES_MAX, Receipt, ReceiptKind,
+    ResendRequest, SenderKeyDistribution, Text, Void,
 };
+use crate::own_devices::{NESTED_CONTENT_BYTES_MAX, NESTING_MAX, content_bytes_max};
 use prost::Message;
 use types::{
-    AccountId, ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, Invalid, MessageId, Stamp, Timestamp,
-    limits,
+    AccountId, ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, Invalid, MessageId, Stamp,
+    Timestamp, limits,
 };
 
 /// Generated code; private, because wire types stop here.
@@ -31,14 +36,22 @@ pub(crate) fn encode(content: &Content) -> Result<Vec<u8>, ContentInvalid> {
         return Ok(bytes.clone());
     }
     let bytes = to_proto(content).encode_to_vec();
-    at_most(bytes.len(), CONTENT_BYTES_MAX, "size")?;
+    at_most(bytes.len(), content_bytes_max(content), "size")?;
     Ok(bytes)
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Decoded<Content> {
-    at_most(bytes.len(), CONTENT_BYTES_MAX, "size")?;
+    decode_at(bytes, 0)
+}
+
+/// Reads a content that stands in so many others. The depth is checked before anything is read, so that no
+/// input leads deeper than an honest one.
+pub(crate) fn decode_at(bytes: &[u8], depth: usize) -> Decoded<Content> {
+    at_most(depth, NESTING_MAX, "nesting")?;
+    at_most(bytes.len(), NESTED_CONTENT_BYTES_MAX, "size")?;
     let wire = proto::Content::decode(bytes).map_err(|_| ContentInvalid("encoding"))?;
-    let content = from_proto(wire, bytes)?;
+    let content = from_proto(wire, bytes, depth)?;
+    at_most(bytes.len(), content_bytes_max(&content), "size")?;
     check(&content)?;
     Ok(content)
 }
@@ -49,7 +62,12 @@ fn check(content: &Content) -> Result<(), ContentInvalid> {
         Body::Receipt(receipt) => check_receipt(receipt),
         Body::ResendRequest(request) => at_most(request.counters.len(), GAPS_MAX, "gaps"),
         Body::Void(void) => at_most(void.counters.len(), GAPS_MAX, "gaps"),
-        Body::SessionReset => Ok(()),
+        Body::SentTranscript(transcript) => own_devices::check_transcript(content, transcript),
+        Body::Forward(forward) => own_devices::check_forward(content, forward),
+        Body::Sync(state) => own_devices::check_sync(state),
+        Body::HistoryArchive(archive) => own_devices::check_archive(archive),
+        Body::SenderKeyDistribution(sender_key) => check_distribution(&sender_key.distribution),
+        Body::SessionReset | Body::GroupSecret { .. } => Ok(()),
         Body::Unsupported(bytes) => at_most(bytes.len(), CONTENT_BYTES_MAX, "size"),
     }
 }
@@ -78,6 +96,11 @@ fn check_receipt(receipt: &Receipt) -> Result<(), ContentInvalid> {
     if says_something { Ok(()) } else { Err(ContentInvalid("receipt")) }
 }
 
+fn check_distribution(distribution: &[u8]) -> Result<(), ContentInvalid> {
+    at_most(distribution.len(), DISTRIBUTION_BYTES_MAX, "distribution")?;
+    if distribution.is_empty() { Err(ContentInvalid("distribution")) } else { Ok(()) }
+}
+
 fn at_most(length: usize, max: usize, what: &'static str) -> Result<(), ContentInvalid> {
     if length <= max { Ok(()) } else { Err(ContentInvalid(what)) }
 }
@@ -103,7 +126,7 @@ fn to_proto(content: &Content) -> proto::Content {
     }
 }
 
-fn from_proto(wire: proto::Content, bytes: &[u8]) -> Decoded<Content> {
+fn from_proto(wire: proto::Content, bytes: &[u8], depth: usize) -> Decoded<Content> {
     Ok(Content {
         message_id: MessageId::from_slice(&wire.message_id)?,
         conversation: ConversationId::from_slice(&wire.conversation)?,
@@ -120,7 +143,7 @@ fn from_proto(wire: proto::Content, bytes: &[u8]) -> Decoded<Content> {
         expire_after_seconds: wire.expire_after_seconds,
         sender_phone: optional(wire.sender_phone.as_bytes(), |_| wire.sender_phone.parse())?,
         original_stamp: optional(&wire.original_stamp, Stamp::from_slice)?,
-        body: body_from_proto(wire.body, bytes)?,
+        body: body_from_proto(wire.body, bytes, depth)?,
     })
 }
 
@@ -156,11 +179,24 @@ fn body_to_proto(body: &Body) -> Option<proto::content::Body> {
         Body::ResendRequest(request) => Some(Wire::ResendRequest(request_to_proto(request))),
         Body::Void(void) => Some(Wire::Void(void_to_proto(void))),
         Body::SessionReset => Some(Wire::SessionReset(proto::SessionReset {})),
+        Body::SentTranscript(transcript) => {
+            Some(Wire::SentTranscript(own_devices::transcript_to_proto(transcript)))
+        }
+        Body::Sync(state) => Some(Wire::SyncState(own_devices::sync_to_proto(state))),
+        Body::Forward(forward) => Some(Wire::Forward(own_devices::forward_to_proto(forward))),
+        Body::HistoryArchive(archive) => Some(Wire::HistoryArchive(own_devices::archive_to_proto(archive))),
+        Body::SenderKeyDistribution(sender_key) => {
+            Some(Wire::SenderKeyDistribution(distribution_to_proto(sender_key)))
+        }
+        Body::GroupSecret { group, secret } => Some(Wire::GroupSecret(proto::GroupSecret {
+            group: group.as_bytes().to_vec(),
+            secret: secret.as_bytes().to_vec(),
+        })),
         Body::Unsupported(_) => None,
     }
 }
 
-fn body_from_proto(wire: Option<proto::content::Body>, bytes: &[u8]) -> Decoded<Body> {
+fn body_from_proto(wire: Option<proto::content::Body>, bytes: &[u8], depth: usize) -> Decoded<Body> {
     use proto::content::Body as Wire;
     Ok(match wire {
         Some(Wire::Text(text)) => Body::Text(text_from_proto(text)?),
@@ -168,6 +204,21 @@ fn body_from_proto(wire: Option<proto::content::Body>, bytes: &[u8]) -> Decoded<
         Some(Wire::ResendRequest(request)) => Body::ResendRequest(request_from_proto(request)?),
         Some(Wire::Void(void)) => Body::Void(void_from_proto(void)?),
         Some(Wire::SessionReset(_)) => Body::SessionReset,
+        Some(Wire::SentTranscript(transcript)) => {
+            Body::SentTranscript(own_devices::transcript_from_proto(transcript, depth)?)
+        }
+        Some(Wire::SyncState(state)) => Body::Sync(own_devices::sync_from_proto(state)?),
+        Some(Wire::Forward(forward)) => Body::Forward(own_devices::forward_from_proto(forward, depth)?),
+        Some(Wire::HistoryArchive(archive)) => {
+            Body::HistoryArchive(own_devices::archive_from_proto(archive)?)
+        }
+        Some(Wire::SenderKeyDistribution(sender_key)) => {
+            Body::SenderKeyDistribution(distribution_from_proto(sender_key)?)
+        }
+        Some(Wire::GroupSecret(shared)) => Body::GroupSecret {
+            group: GroupId::from_slice(&shared.group)?,
+            secret: GroupSecret::from_slice(&shared.secret)?,
+        },
         // Absent: a body with a field number that this version has never heard of.
         Some(_) | None => Body::Unsupported(bytes.to_vec()),
     })
@@ -297,5 +348,21 @@ fn void_from_proto(wire: proto::Void) -> Decoded<Void> {
         conversation: optional(&wire.conversation, ConversationId::from_slice)?,
         counters: wire.counters,
         envelope_id: optional(&wire.envelope_id, EnvelopeId::from_slice)?,
+    })
+}
+
+fn distribution_to_proto(sender_key: &SenderKeyDistribution) -> proto::SenderKeyDistribution {
+    proto::SenderKeyDistribution {
+        group: sender_key.group.as_bytes().to_vec(),
+        distribution: sender_key.distribution.clone(),
+        secret: sender_key.secret.as_bytes().to_vec(),
+    }
+}
+
+fn distribution_from_proto(wire: proto::SenderKeyDistribution) -> Decoded<SenderKeyDistribution> {
+    Ok(SenderKeyDistribution {
+        group: GroupId::from_slice(&wire.group)?,
+        distribution: wire.distribution,
+        secret: GroupSecret::from_slice(&wire.secret)?,
     })
 }
