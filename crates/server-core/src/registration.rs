@@ -149,10 +149,12 @@ impl Core {
         from: IpAddr,
     ) -> Result<Registered, RegistrationError> {
         let list = check(&finish)?;
-        match self.prove(&finish).await? {
+        let registered = match self.prove(&finish).await? {
             Some(phone) => self.create(finish, list, phone, from).await,
             None => self.repeat(finish, list).await,
-        }
+        }?;
+        self.ports.texter.forget(&registered.phone);
+        Ok(registered)
     }
 
     /// The number that the code proves; none for a session that is not there (any more).
@@ -162,7 +164,12 @@ impl Core {
         match attempt.map_err(|error| self.unavailable(&error))? {
             Attempt::Proved(phone) => Ok(Some(phone)),
             Attempt::Unknown => Ok(None),
-            Attempt::Wrong { left } => Err(RegistrationError::WrongCode { tries_left: left }),
+            Attempt::Wrong { phone, left } => {
+                if left == 0 {
+                    self.ports.texter.forget(&phone);
+                }
+                Err(RegistrationError::WrongCode { tries_left: left })
+            }
             Attempt::Exhausted => Err(RegistrationError::CodeExhausted),
             Attempt::Expired => Err(RegistrationError::CodeExpired),
         }

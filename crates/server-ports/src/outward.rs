@@ -9,6 +9,10 @@ use types::{MailboxId, PhoneNumber, Redact};
 pub trait Texter: Send + Sync + 'static {
     /// Sends `code` to `to`.
     async fn send_code(&self, to: &PhoneNumber, code: &Redact<String>) -> Result<(), TextError>;
+
+    /// The newest code of this number opens nothing any more: it was used, or its tries are used up. A
+    /// sender that keeps codes lets it go.
+    fn forget(&self, _number: &PhoneNumber) {}
 }
 
 /// A text could not be handed over.

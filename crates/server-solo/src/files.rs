@@ -104,7 +104,9 @@ fn check_format(marker: &Path) -> Result<(), OpenError> {
                 Err(OpenError::NewerFormat { path: marker.to_owned(), found, known: FORMAT })
             }
             Ok(_) => Ok(()),
-            Err(_) => Err(OpenError::Io { path: marker.to_owned(), cause: "not a format number".to_owned() }),
+            Err(_) => {
+                Err(OpenError::Damaged { path: marker.to_owned(), cause: "not a format number".to_owned() })
+            }
         },
         Err(error) if error.kind() == ErrorKind::NotFound => {
             write_format(marker).map_err(OpenError::io(marker))

@@ -44,12 +44,20 @@ pub enum OpenError {
         /// The newest format that can be read.
         known: u32,
     },
-    /// It cannot be read or written, or is damaged.
+    /// The system did not let it be made, read or written: permissions, space, a broken disk.
     #[error("{}: {cause}", .path.display())]
     Io {
         /// Which file or directory.
         path: PathBuf,
-        /// What the system or the storage engine said.
+        /// What the system said.
+        cause: String,
+    },
+    /// What it holds is not what was written.
+    #[error("{} is damaged: {cause}", .path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What the storage engine said.
         cause: String,
     },
 }

@@ -14,7 +14,6 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use server_core::{Core, Finish, RegistrationError};
-use server_solo::local::ConsoleTexter;
 use std::{net::SocketAddr, sync::Arc};
 use types::{Millis, Redact};
 use utoipa::{OpenApi, ToSchema};
@@ -24,7 +23,6 @@ use wire::KeyUpload;
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) core: Arc<Core>,
-    pub(crate) texter: Arc<ConsoleTexter>,
     pub(crate) name: Arc<str>,
     pub(crate) now: fn() -> types::Timestamp,
 }
@@ -164,7 +162,6 @@ async fn finish(
 ) -> Result<(StatusCode, Json<Made>), Problem> {
     let finish = read_finish(&session, &body?)?;
     let registered = service.core.registration_finish(finish, peer.ip()).await?;
-    service.texter.forget(&registered.phone);
     let made = Made {
         account: registered.account.to_string(),
         device: registered.device.get(),

@@ -146,7 +146,7 @@ fn start_edge(
 ) -> Result<Edge, Failure> {
     let now = || types::Timestamp::from_system_time(std::time::SystemTime::now());
     let name = config.server.name.as_str().into();
-    let service = Service { core: solo.core.clone(), texter: solo.texter.clone(), name, now };
+    let service = Service { core: solo.core.clone(), name, now };
     let wiring = Wiring {
         commands: Arc::new(ByCore(solo.core.clone())),
         registry: solo.registry.clone(),

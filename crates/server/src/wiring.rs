@@ -89,8 +89,10 @@ fn cannot_open(error: &OpenError) -> Failure {
         OpenError::NewerFormat { .. } => {
             Failure::data("data_newer", message).hint("start the newer version of waxwing that wrote it")
         }
-        OpenError::Io { .. } => Failure::data("data_unusable", message)
-            .hint("check permissions and free space; if the file is damaged, restore a backup"),
+        OpenError::Damaged { .. } => Failure::data("data_damaged", message)
+            .hint("check the disk, then restore a backup; the file was not changed"),
+        OpenError::Io { .. } => Failure::temporary("io", message)
+            .hint("check the path given with --data, its permissions and the free space, then start again"),
     }
 }
 

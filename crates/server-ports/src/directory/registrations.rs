@@ -47,6 +47,8 @@ pub enum Attempt {
     Proved(PhoneNumber),
     /// Wrong.
     Wrong {
+        /// The number that the session is for; never told to who tried.
+        phone: PhoneNumber,
         /// Tries that are left.
         left: u32,
     },

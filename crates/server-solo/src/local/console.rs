@@ -41,18 +41,13 @@ impl ConsoleTexter {
         Self { shows: std::io::stderr().is_terminal(), codes: Mutex::default() }
     }
 
-    /// The newest code for this number, until it is too old, was [`taken back`](Self::forget) or pushed
-    /// out by many newer ones. Whether tries are left is the directory's to say.
+    /// The newest code for this number, until it is too old, was [`taken back`](Texter::forget) or pushed
+    /// out by many newer ones.
     pub fn pending(&self, number: &PhoneNumber) -> Option<Redact<String>> {
         let codes = self.lock();
         let kept = codes.by_number.get(number)?;
         let good = kept.sent_at.elapsed() < limits::CODE_LIFE.as_duration();
         good.then(|| kept.code.clone())
-    }
-
-    /// The code was used, or is too old.
-    pub fn forget(&self, number: &PhoneNumber) {
-        self.lock().remove(number);
     }
 
     fn lock(&self) -> MutexGuard<'_, Codes> {
@@ -96,6 +91,10 @@ impl Texter for ConsoleTexter {
             let _ = writeln!(std::io::stderr(), "code for {}: {}", to.masked(), code.expose());
         }
         Ok(())
+    }
+
+    fn forget(&self, number: &PhoneNumber) {
+        self.lock().remove(number);
     }
 }
 

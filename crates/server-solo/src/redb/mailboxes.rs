@@ -100,12 +100,23 @@ fn make(path: &Path) -> Result<(), OpenError> {
 }
 
 fn open_database(path: &Path) -> Result<Database, OpenError> {
-    let cause = |error: redb::Error| OpenError::Io { path: path.to_owned(), cause: error.to_string() };
+    let cause = |error: redb::Error| cannot_open(path, &error);
     let database = Builder::new().set_cache_size(CACHE_BYTES).create(path);
     let database = database.map_err(|error| cause(error.into()))?;
     match prepare(&database).map_err(cause)? {
         Some(found) => Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT }),
         None => Ok(database),
+    }
+}
+
+/// Whether the system would not let the file be opened, or what is in it was not written by redb.
+fn cannot_open(path: &Path, error: &redb::Error) -> OpenError {
+    let (path, cause) = (path.to_owned(), error.to_string());
+    match error {
+        redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {
+            OpenError::Io { path, cause }
+        }
+        _ => OpenError::Damaged { path, cause },
     }
 }
 

@@ -57,8 +57,7 @@ impl SqliteDirectory {
     /// Opens the database, or makes it with an identity drawn from `entropy`.
     pub fn open(path: &Path, entropy: &Arc<dyn Entropy>) -> Result<Self, OpenError> {
         files::create_private(path)?;
-        let cause =
-            |error: rusqlite::Error| OpenError::Io { path: path.to_owned(), cause: error.to_string() };
+        let cause = |error| cannot_open(path, &error);
         let mut writer = connect(path).map_err(cause)?;
         if let Some(found) = schema::migrate(&mut writer, entropy).map_err(cause)? {
             return Err(OpenError::NewerFormat { path: path.to_owned(), found, known: schema::FORMAT });
@@ -98,6 +97,18 @@ impl SqliteDirectory {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.readers.read(|connection| read(connection)).await
+    }
+}
+
+/// Whether the system would not let the database be opened, or what is in it is not a database.
+fn cannot_open(path: &Path, error: &rusqlite::Error) -> OpenError {
+    use rusqlite::ErrorCode as E;
+    let (path, cause) = (path.to_owned(), error.to_string());
+    match error.sqlite_error_code() {
+        Some(E::CannotOpen | E::DiskFull | E::OutOfMemory | E::PermissionDenied | E::ReadOnly | E::SystemIoFailure) => {
+            OpenError::Io { path, cause }
+        }
+        _ => OpenError::Damaged { path, cause },
     }
 }
 

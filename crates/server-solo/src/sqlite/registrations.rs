@@ -88,7 +88,8 @@ fn attempt(
     }
     let count = "UPDATE registrations SET wrong_tries = wrong_tries + 1 WHERE session = ?";
     connection.prepare_cached(count)?.execute([session])?;
-    Ok(Attempt::Wrong { left: limits::CODE_TRIES_MAX - stored.wrong_tries - 1 })
+    let left = limits::CODE_TRIES_MAX - stored.wrong_tries - 1;
+    Ok(Attempt::Wrong { phone: stored.phone, left })
 }
 
 /// Whether this session has proved this number, and still counts.

@@ -65,7 +65,7 @@ fn a_newer_format_is_refused() {
     let refused = DataDir::open(temporary.path());
     assert!(matches!(refused, Err(OpenError::NewerFormat { found: 2, known: 1, .. })), "{refused:?}");
     fs::write(temporary.path().join("format"), "rubbish").unwrap();
-    assert!(matches!(DataDir::open(temporary.path()), Err(OpenError::Io { .. })));
+    assert!(matches!(DataDir::open(temporary.path()), Err(OpenError::Damaged { .. })));
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn files_that_are_something_else_are_refused() {
     let path = temporary.path().join("store");
     fs::write(&path, vec![7; 100_000]).unwrap();
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    assert!(matches!(RedbMailboxes::open(&path), Err(OpenError::Io { .. })));
-    assert!(matches!(SqliteDirectory::open(&path, &entropy), Err(OpenError::Io { .. })));
+    assert!(matches!(RedbMailboxes::open(&path), Err(OpenError::Damaged { .. })));
+    assert!(matches!(SqliteDirectory::open(&path, &entropy), Err(OpenError::Damaged { .. })));
     assert_eq!(fs::read(&path).unwrap(), vec![7; 100_000], "and left as they are");
 }
 

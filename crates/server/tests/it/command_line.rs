@@ -1,6 +1,9 @@
 //! What an operator types, and what comes back.
 
-use crate::node::{Node, http, http_get, waxwing};
+use crate::{
+    node::{Node, http, http_get, waxwing},
+    raw,
+};
 use rustix::process::Signal;
 use std::process::Output;
 
@@ -136,6 +139,36 @@ fn the_code_of_a_number_that_asked_for_none() {
 }
 
 #[test]
+fn a_data_directory_that_cannot_be_made_is_no_wrong_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "not a directory").unwrap();
+    let ended = Node::start_with(&file.join("data"), "127.0.0.1:0", &["--json"]).err().unwrap();
+    assert_eq!(ended.code(), 75, "{}", ended.said);
+    assert!(ended.said.contains(r#""code":"io""#), "{}", ended.said);
+}
+
+#[test]
+fn a_code_whose_tries_are_used_up_is_not_shown_any_more() {
+    let data = tempfile::tempdir().unwrap();
+    let node = Node::start(data.path());
+    let path = data.path().to_str().unwrap();
+    let ask = || run(&["admin", "--data", path, "code", "+15552000100"]);
+    let begun = http(node.public(), "POST", "/v1/registrations", r#"{"phone":"+15552000100"}"#);
+    let body: serde_json::Value = serde_json::from_str(begun.rsplit("\r\n").next().unwrap()).unwrap();
+    let account = format!("/v1/registrations/{}/account", body["session"].as_str().unwrap());
+    let code = String::from_utf8(ask().stdout).unwrap();
+    let wrong = if code.trim() == "000000" { "000001" } else { "000000" };
+    let body = raw::registration(1, wrong).to_string();
+    for left in (0..5).rev() {
+        assert!(ask().status.success(), "the code is good for {left} tries more");
+        let answer = http(node.public(), "POST", &account, &body);
+        assert!(answer.contains(&format!("{left} tries are left")), "{answer}");
+    }
+    assert_eq!(ask().status.code(), Some(77));
+}
+
+#[test]
 fn configuration_is_printed_checked_and_refused() {
     let printed = run(&["config", "print-default"]);
     assert!(printed.status.success());
@@ -175,7 +208,7 @@ fn a_damaged_store_is_refused_with_its_name() {
         }
         let ended = Node::start_with(data.path(), "127.0.0.1:0", &["--json"]).err().unwrap();
         assert_eq!(ended.code(), 65, "{}", ended.said);
-        assert!(ended.said.contains(name), "{}", ended.said);
+        assert!(ended.said.contains(name) && ended.said.contains("data_damaged"), "{}", ended.said);
         for (path, content) in good {
             std::fs::write(path, content).unwrap();
         }

@@ -7,11 +7,11 @@ pub(super) async fn the_right_code_proves_the_number(dir: Dir<'_>) {
     assert_eq!(attempt(dir, 1, CODE).await, Attempt::Unknown);
     begin(dir, 1, 1).await;
     dir.reopen().await;
-    assert_eq!(attempt(dir, 1, WRONG_CODE).await, Attempt::Wrong { left: limits::CODE_TRIES_MAX - 1 });
+    assert_eq!(attempt(dir, 1, WRONG_CODE).await, wrong(1, limits::CODE_TRIES_MAX - 1));
     for _ in 0..10 {
         assert_eq!(attempt(dir, 1, CODE).await, Attempt::Proved(phone(1)), "it may be proved again");
     }
-    assert_eq!(attempt(dir, 1, WRONG_CODE).await, Attempt::Wrong { left: limits::CODE_TRIES_MAX - 2 });
+    assert_eq!(attempt(dir, 1, WRONG_CODE).await, wrong(1, limits::CODE_TRIES_MAX - 2));
     dir.reopen().await;
     let outcome = create(dir, new_account(1, 1, 1)).await;
     assert_eq!(outcome, CreateOutcome::Created { closed: None }, "a wrong code later unproves nothing");
@@ -22,7 +22,7 @@ pub(super) async fn tries_are_counted_and_end(dir: Dir<'_>) {
     begin(dir, 1, 1).await;
     begin(dir, 2, 2).await;
     for left in (0..limits::CODE_TRIES_MAX).rev() {
-        assert_eq!(attempt(dir, 1, WRONG_CODE).await, Attempt::Wrong { left });
+        assert_eq!(attempt(dir, 1, WRONG_CODE).await, wrong(1, left));
         dir.reopen().await;
     }
     assert_eq!(attempt(dir, 1, WRONG_CODE).await, Attempt::Exhausted);
@@ -40,7 +40,7 @@ pub(super) async fn parallel_tries_are_no_more_than_allowed(dir: Dir<'_>) {
     let mut left: Vec<_> = answers
         .iter()
         .filter_map(|answer| match answer {
-            Attempt::Wrong { left } => Some(*left),
+            Attempt::Wrong { left, .. } => Some(*left),
             _ => None,
         })
         .collect();
@@ -80,4 +80,9 @@ pub(super) async fn sessions_end(dir: Dir<'_>) {
     dir.reopen().await;
     assert_eq!(at(dir, 2, NOW).await, Attempt::Unknown);
     assert_eq!(dir.port().expire_registrations(end + Millis(1)).await, Ok(0));
+}
+
+/// A wrong code for the number that the session is for.
+fn wrong(number: u32, left: u32) -> Attempt {
+    Attempt::Wrong { phone: phone(number), left }
 }

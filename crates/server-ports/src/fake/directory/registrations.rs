@@ -32,7 +32,8 @@ impl StoredSession {
             return Attempt::Proved(self.session.phone.clone());
         }
         self.wrong_tries += u32::from(counts);
-        Attempt::Wrong { left: limits::CODE_TRIES_MAX - self.wrong_tries }
+        let left = limits::CODE_TRIES_MAX - self.wrong_tries;
+        Attempt::Wrong { phone: self.session.phone.clone(), left }
     }
 }
 
