@@ -105,9 +105,14 @@ fn cannot_open(path: &Path, error: &rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode as E;
     let (path, cause) = (path.to_owned(), error.to_string());
     match error.sqlite_error_code() {
-        Some(E::CannotOpen | E::DiskFull | E::OutOfMemory | E::PermissionDenied | E::ReadOnly | E::SystemIoFailure) => {
-            OpenError::Io { path, cause }
-        }
+        Some(
+            E::CannotOpen
+            | E::DiskFull
+            | E::OutOfMemory
+            | E::PermissionDenied
+            | E::ReadOnly
+            | E::SystemIoFailure,
+        ) => OpenError::Io { path, cause },
         _ => OpenError::Damaged { path, cause },
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     node::{Node, http, http_get, waxwing},
-    raw,
+    raw::Raw,
 };
 use rustix::process::Signal;
 use std::process::Output;
@@ -159,7 +159,7 @@ fn a_code_whose_tries_are_used_up_is_not_shown_any_more() {
     let account = format!("/v1/registrations/{}/account", body["session"].as_str().unwrap());
     let code = String::from_utf8(ask().stdout).unwrap();
     let wrong = if code.trim() == "000000" { "000001" } else { "000000" };
-    let body = raw::registration(1, wrong).to_string();
+    let body = Raw::new(1).registration(wrong).to_string();
     for left in (0..5).rev() {
         assert!(ask().status.success(), "the code is good for {left} tries more");
         let answer = http(node.public(), "POST", &account, &body);

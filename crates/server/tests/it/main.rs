@@ -8,5 +8,6 @@ mod network;
 mod node;
 mod person;
 mod proxy;
+mod raw;
 mod secrecy;
 mod witness;
