@@ -234,6 +234,9 @@ pub struct SenderKeyDistribution {
     pub distribution: Vec<u8>,
     /// The group's secret, which the receiver may not have yet.
     pub secret: GroupSecret,
+    /// The counter of the last message that this device wrote in the group before: what comes later is for the
+    /// receiver, and its absence is a gap.
+    pub counter: u64,
 }
 
 /// A content breaks a limit or lacks a field. Says which, never what was in it.

@@ -356,6 +356,7 @@ fn distribution_to_proto(sender_key: &SenderKeyDistribution) -> proto::SenderKey
         group: sender_key.group.as_bytes().to_vec(),
         distribution: sender_key.distribution.clone(),
         secret: sender_key.secret.as_bytes().to_vec(),
+        counter: sender_key.counter,
     }
 }
 
@@ -364,5 +365,6 @@ fn distribution_from_proto(wire: proto::SenderKeyDistribution) -> Decoded<Sender
         group: GroupId::from_slice(&wire.group)?,
         distribution: wire.distribution,
         secret: GroupSecret::from_slice(&wire.secret)?,
+        counter: wire.counter,
     })
 }

@@ -111,13 +111,16 @@ fn archive() -> impl Strategy<Value = HistoryArchive> {
 
 fn group_keys() -> impl Strategy<Value = Body> {
     let distribution = prop::collection::vec(any::<u8>(), 1..200);
-    (id(GroupId::from_bytes), any::<[u8; 32]>(), prop::option::of(distribution)).prop_map(
-        |(group, secret, distribution)| {
+    (id(GroupId::from_bytes), any::<[u8; 32]>(), prop::option::of(distribution), any::<u64>()).prop_map(
+        |(group, secret, distribution, counter)| {
             let secret = GroupSecret::from_slice(&secret).unwrap();
             match distribution {
-                Some(distribution) => {
-                    Body::SenderKeyDistribution(SenderKeyDistribution { group, distribution, secret })
-                }
+                Some(distribution) => Body::SenderKeyDistribution(SenderKeyDistribution {
+                    group,
+                    distribution,
+                    secret,
+                    counter,
+                }),
                 None => Body::GroupSecret { group, secret },
             }
         },
