@@ -5,7 +5,7 @@ use crate::{Core, refusal::Rejection, retire::retire};
 use bytes::Bytes;
 use server_ports::{
     Caller, Signal,
-    directory::{Account, DeviceRecord, PutListOutcome},
+    directory::{Account, DeviceRecord, NewList, PutListOutcome},
 };
 use signed::{DeviceList, ListError, Succession};
 use std::collections::BTreeSet;
@@ -98,12 +98,20 @@ async fn commit(
         core.ports.mailboxes.open(added).await?;
     }
     let (id, version) = (list.account(), list.version());
-    let records = records(&list, core.now());
-    let outcome = core.ports.directory.put_list(id, account.list_version, version, carried, records).await?;
+    let new = NewList {
+        account: id,
+        expected: account.list_version,
+        version,
+        list: carried,
+        devices: records(&list, core.now()),
+        link: None,
+    };
+    let outcome = core.ports.directory.put_list(new).await?;
     let removed = match outcome {
         PutListOutcome::Stored { removed, .. } => removed,
         PutListOutcome::Conflict { .. } => return Err(ListRefused::Overtaken.into()),
         PutListOutcome::NoAccount => return Err(ListRefused::NoAccount.into()),
+        PutListOutcome::LinkUnavailable => return Err(Rejection::Code(wire::Code::LinkUnavailable)),
     };
     retire(core, &removed).await?;
     if !core.config.bugs.skip_settling {

@@ -469,15 +469,15 @@ fn after_a_restore_a_device_uploads_its_list_first_and_its_peers_wait() {
     let record =
         world.run(server_ports::directory::Accounts::device(&*world.directory, bob.caller().address()));
     let devices = vec![record.unwrap().unwrap()];
-    let void = server_ports::directory::Accounts::put_list(
-        &*world.directory,
-        bob.id(),
-        1,
-        0,
-        Default::default(),
+    let void = server_ports::directory::NewList {
+        account: bob.id(),
+        expected: 1,
+        version: 0,
+        list: Default::default(),
         devices,
-    );
-    world.run(void).unwrap();
+        link: None,
+    };
+    world.run(server_ports::directory::Accounts::put_list(&*world.directory, void)).unwrap();
     let admitted = world.run(world.core.authenticate(&bob.proof(1, [7; 32]), [7; 32])).unwrap();
     assert_eq!(admitted.device_list_version, 0, "asks for an upload");
     assert_eq!(refused(world.send(&bob, bob.message(&alice, 1))), Code::KeysRequired);

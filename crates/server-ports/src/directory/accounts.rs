@@ -1,6 +1,6 @@
 //! Accounts, their devices and their signed device lists.
 
-use super::SessionId;
+use super::{CompleteLink, SessionId};
 use crate::StoreError;
 use bytes::Bytes;
 use types::{AccountId, DeviceAddress, DeviceNumber, MailboxId, PhoneNumber, RegistrationId, Timestamp};
@@ -11,6 +11,10 @@ use wire::KeyUpload;
 pub trait Accounts: Send + Sync + 'static {
     /// An account, open or closed; `None` for an id that never was one.
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError>;
+
+    /// Several accounts, in the order asked. A group's thousand members cost little: an adapter that asks
+    /// elsewhere asks once.
+    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError>;
 
     /// The open accounts that have these numbers, in the order asked.
     async fn find(&self, numbers: &[PhoneNumber]) -> Result<Vec<Option<AccountId>>, StoreError>;
@@ -26,19 +30,23 @@ pub trait Accounts: Send + Sync + 'static {
     /// key stay known. A closed or unknown one is left as it is and answers `None`.
     async fn close(&self, id: AccountId) -> Result<Option<ClosedAccount>, StoreError>;
 
-    /// Stores a verified device list if the stored version is `expected` (compare and set). Devices that
-    /// are not listed any more, or are listed with another registration id, lose their record and keys.
-    /// A device that stays keeps its stored token, connection number and times, whatever `devices` says.
-    /// A device that stays (same number and registration id) keeps its record as it is, whatever `devices`
-    /// says of it: its token and connection number may have moved since the caller looked.
-    async fn put_list(
-        &self,
-        id: AccountId,
-        expected: u64,
-        version: u64,
-        list: Bytes,
-        devices: Vec<DeviceRecord>,
-    ) -> Result<PutListOutcome, StoreError>;
+    /// Stores a verified device list if the stored version is the expected one (compare and set). Devices
+    /// that are not listed any more, or are listed with another registration id, lose their record and
+    /// keys. A device that stays (same number and registration id) keeps its stored token, connection
+    /// number and times, whatever `devices` says of it: they may have moved since the caller looked.
+    ///
+    /// With a link its device gets the link's token and prekeys, and the link is complete, in the same
+    /// transaction: whoever sees one of these sees all.
+    async fn put_list(&self, list: NewList) -> Result<PutListOutcome, StoreError>;
+
+    /// Puts a new primary device in the place of the old one, by a verified list whose version is above
+    /// the stored one, in one transaction: the old one loses its record and keys, the new one gets what
+    /// is given here, the linked devices keep what they have.
+    ///
+    /// The stored list again, with the token that was stored with it, is a [`RestoreOutcome::Repeat`] and
+    /// changes nothing. With another token it is a conflict: anybody may know a list, and it must not be
+    /// enough to take the device from its owner.
+    async fn restore(&self, restore: Restore) -> Result<RestoreOutcome, StoreError>;
 
     /// The record of a device that is listed now.
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError>;
@@ -152,6 +160,23 @@ pub struct ClosedAccount {
     pub mailboxes: Vec<MailboxId>,
 }
 
+/// A device list to be stored.
+#[derive(Clone, Debug)]
+pub struct NewList {
+    /// Whose.
+    pub account: AccountId,
+    /// The version that it replaces.
+    pub expected: u64,
+    /// Its version.
+    pub version: u64,
+    /// The signed list.
+    pub list: Bytes,
+    /// The devices on it.
+    pub devices: Vec<DeviceRecord>,
+    /// The link of the device that it adds.
+    pub link: Option<CompleteLink>,
+}
+
 /// What came of storing a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PutListOutcome {
@@ -168,6 +193,47 @@ pub enum PutListOutcome {
         version: u64,
     },
     /// The account is closed or unknown.
+    NoAccount,
+    /// The link is unknown, not answered, over, another account's, or its device is not one that the list
+    /// adds. Nothing changed.
+    LinkUnavailable,
+}
+
+/// A new primary device for an account that lost its old one.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// The account.
+    pub account: AccountId,
+    /// The version that the list replaces.
+    pub expected: u64,
+    /// Its version.
+    pub version: u64,
+    /// The signed list.
+    pub list: Bytes,
+    /// The new primary, which has another registration id than the old one.
+    pub device: DeviceRecord,
+    /// Its first keys.
+    pub keys: KeyUpload,
+}
+
+/// What came of a restoration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreOutcome {
+    /// Done.
+    Restored {
+        /// The mailbox of the old primary, which belongs to nobody any more.
+        removed: Vec<MailboxId>,
+    },
+    /// Done before.
+    Repeat,
+    /// The stored version is another one.
+    Conflict {
+        /// It.
+        version: u64,
+    },
+    /// The account is closed.
+    Closed,
+    /// No account ever had this id.
     NoAccount,
 }
 

@@ -1,15 +1,19 @@
-//! The directory: accounts, devices, prekeys and registration sessions.
+//! The directory: accounts, devices, prekeys, registration sessions and links.
 //!
 //! One port, because one transaction must span them (a registration consumes its session, moves a
-//! number, closes an account and stores keys together); three traits, because they are three ideas.
+//! number, closes an account and stores keys together); four traits, because they are four ideas.
 
 mod accounts;
+mod links;
 mod prekeys;
 mod registrations;
 
 pub use accounts::{
     Account, Accounts, ClosedAccount, ConnectOutcome, CreateOutcome, DeviceRecord, ListedDevice, NewAccount,
-    PutListOutcome,
+    NewList, PutListOutcome, Restore, RestoreOutcome,
+};
+pub use links::{
+    AnswerLink, CompleteLink, CreateLinkOutcome, InviteLink, Link, LinkOutcome, LinkState, Links, NewLink,
 };
 pub use prekeys::{Prekeys, TakeKeys, TakenKeys};
 pub use registrations::{Attempt, RegistrationSession, Registrations, SessionId};
@@ -23,7 +27,7 @@ use types::{IncarnationId, Redact};
 /// Every write is durable when it returns `Ok`, atomic, and linearizable with the other calls on the same
 /// account. After the first I/O error the store is poisoned ([`StoreError::Poisoned`]).
 #[async_trait::async_trait]
-pub trait Directory: Accounts + Prekeys + Registrations {
+pub trait Directory: Accounts + Prekeys + Registrations + Links {
     /// What this service is: made once, with the data.
     async fn service(&self) -> Result<ServiceIdentity, StoreError>;
 

@@ -32,6 +32,30 @@ pub enum Bug {
     TriesNotCounted,
     /// A signal reaches whichever session of the node comes first, not the one that was named.
     SignalMisrouted,
+    /// An operation is appended to whatever head the chain has.
+    HeadNotCompared,
+    /// An operation that the chain has is appended again.
+    OperationTwice,
+    /// A restart forgets which operations are not delivered.
+    DutyToDeliverForgotten,
+    /// Whoever left a group is still counted as a member.
+    RemovedMemberStays,
+    /// A second inviter takes a link from the first.
+    LinkTakenTwice,
+    /// A link can be taken after its time.
+    ImmortalLink,
+    /// A list is stored though the link of its device could not be completed.
+    LinkCompletedInPart,
+    /// Whoever knows the newest list can restore with it again.
+    RestoredByAnybody,
+    /// A blob is stored whatever its bytes are.
+    BlobNotChecked,
+    /// Blobs never expire.
+    ImmortalBlob,
+    /// A power cut leaves half of each blob.
+    BlobTorn,
+    /// A signed address is good for ever.
+    AddressNeverEnds,
 }
 
 /// The mistakes to make.

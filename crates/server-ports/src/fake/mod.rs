@@ -8,21 +8,25 @@
 //!
 //! Must not know: any role, any executor.
 
+mod blobs;
 mod bugs;
 mod clock;
 mod directory;
 mod entropy;
 mod exchange;
 mod faults;
+mod group_log;
 mod mailboxes;
 mod outward;
 
+pub use blobs::FakeBlobs;
 pub use bugs::{Bug, Bugs};
 pub use clock::FakeClock;
 pub use directory::FakeDirectory;
 pub use entropy::FakeEntropy;
 pub use exchange::FakeExchange;
 pub use faults::{FaultPlan, Faults, PerMille};
+pub use group_log::FakeGroupLog;
 pub use mailboxes::{FakeMailboxes, Mode, StoredRow};
 pub use outward::{FakePusher, FakeTexter};
 

@@ -1,17 +1,16 @@
 //! Accounts and devices.
 
-use super::{SqliteDirectory, Touched, columns, prekeys, registrations};
-use bytes::Bytes;
+use super::{SqliteDirectory, Touched, columns, links, prekeys, registrations};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use server_ports::{
     StoreError,
     directory::{
         Account, Accounts, ClosedAccount, ConnectOutcome, CreateOutcome, DeviceRecord, ListedDevice,
-        NewAccount, PutListOutcome,
+        NewAccount, NewList, PutListOutcome, Restore, RestoreOutcome,
     },
 };
 use std::collections::BTreeMap;
-use types::{AccountId, DeviceAddress, MailboxId, PhoneNumber, Timestamp};
+use types::{AccountId, DeviceAddress, DeviceNumber, MailboxId, PhoneNumber, Timestamp};
 
 #[async_trait::async_trait]
 impl Accounts for SqliteDirectory {
@@ -28,6 +27,26 @@ impl Accounts for SqliteDirectory {
         Ok(account)
     }
 
+    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
+        self.poison.check()?;
+        let mut found = self.accounts.get_all(ids);
+        let missing: Vec<_> = ids.iter().zip(&found).filter(|(_, found)| found.is_none()).collect();
+        let missing: Vec<AccountId> = missing.into_iter().map(|(id, _)| *id).collect();
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let begun = self.accounts.begin_read();
+        let read = self
+            .read(move |connection| {
+                missing.into_iter().map(|id| account(connection, id)).collect::<Result<Vec<_>, _>>()
+            })
+            .await?;
+        read.iter().flatten().for_each(|account| self.accounts.insert(begun, account));
+        let gaps = found.iter_mut().filter(|found| found.is_none());
+        gaps.zip(read).for_each(|(gap, read)| *gap = read);
+        Ok(found)
+    }
+
     async fn find(&self, numbers: &[PhoneNumber]) -> Result<Vec<Option<AccountId>>, StoreError> {
         let numbers = numbers.to_vec();
         self.read(move |connection| numbers.iter().map(|number| holder(connection, number)).collect()).await
@@ -41,16 +60,12 @@ impl Accounts for SqliteDirectory {
         self.write(move |transaction, touched| close(transaction, touched, id)).await
     }
 
-    async fn put_list(
-        &self,
-        id: AccountId,
-        expected: u64,
-        version: u64,
-        list: Bytes,
-        devices: Vec<DeviceRecord>,
-    ) -> Result<PutListOutcome, StoreError> {
-        let list = NewList { expected, version, list, devices };
-        self.write(move |transaction, touched| put_list(transaction, touched, id, list)).await
+    async fn put_list(&self, list: NewList) -> Result<PutListOutcome, StoreError> {
+        self.write(move |transaction, touched| put_list(transaction, touched, list)).await
+    }
+
+    async fn restore(&self, new: Restore) -> Result<RestoreOutcome, StoreError> {
+        self.write(move |transaction, touched| restore(transaction, touched, new)).await
     }
 
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {
@@ -66,13 +81,6 @@ impl Accounts for SqliteDirectory {
         self.write(move |transaction, touched| connect(transaction, touched, device, connection_number, now))
             .await
     }
-}
-
-struct NewList {
-    expected: u64,
-    version: u64,
-    list: Bytes,
-    devices: Vec<DeviceRecord>,
 }
 
 /// An account's own columns.
@@ -243,9 +251,9 @@ fn close(
 fn put_list(
     connection: &Connection,
     touched: &mut Touched,
-    id: AccountId,
-    new: NewList,
+    mut new: NewList,
 ) -> rusqlite::Result<PutListOutcome> {
+    let id = new.account;
     let Some(stored) = stored(connection, id)?.filter(|account| account.phone.is_some()) else {
         return Ok(PutListOutcome::NoAccount);
     };
@@ -254,8 +262,20 @@ fn put_list(
     }
     let before = devices(connection, id)?.into_iter().map(|record| (record.mailbox, record));
     let mut before: BTreeMap<MailboxId, DeviceRecord> = before.collect();
-    let (staying, joining): (Vec<_>, Vec<_>) =
+    let (staying, mut joining): (Vec<_>, Vec<_>) =
         new.devices.into_iter().partition(|record| before.contains_key(&record.mailbox));
+    let keys = match new.link.take() {
+        Some(complete) => {
+            let joins = joining.iter_mut().find(|record| record.mailbox == complete.device);
+            let Some(record) = joins else { return Ok(PutListOutcome::LinkUnavailable) };
+            let Some(linked) = links::complete(connection, id, &complete)? else {
+                return Ok(PutListOutcome::LinkUnavailable);
+            };
+            record.token_hash = linked.token_hash;
+            Some((complete.device, linked.keys))
+        }
+        None => None,
+    };
     for record in staying {
         if let Some(stored) = before.remove(&record.mailbox) {
             put_device(connection, &DeviceRecord { device_key: record.device_key, ..stored })?;
@@ -268,12 +288,48 @@ fn put_list(
     for record in &joining {
         put_device(connection, record)?;
     }
-    let sql = "UPDATE accounts SET list_version = ?, list = ? WHERE id = ?";
-    let version = columns::integer(new.version);
-    connection.prepare_cached(sql)?.execute(params![version, &new.list[..], id.as_bytes()])?;
-    touched.0.push(id);
+    if let Some((device, keys)) = keys {
+        prekeys::put(connection, device, &keys)?;
+    }
+    set_list(connection, touched, id, (new.version, &new.list))?;
     let added = joining.into_iter().map(|record| record.mailbox).collect();
     Ok(PutListOutcome::Stored { removed, added })
+}
+
+fn set_list(
+    connection: &Connection,
+    touched: &mut Touched,
+    id: AccountId,
+    (version, list): (u64, &[u8]),
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE accounts SET list_version = ?, list = ? WHERE id = ?";
+    connection.prepare_cached(sql)?.execute(params![columns::integer(version), list, id.as_bytes()])?;
+    touched.0.push(id);
+    Ok(())
+}
+
+fn restore(connection: &Connection, touched: &mut Touched, new: Restore) -> rusqlite::Result<RestoreOutcome> {
+    let Some(stored) = stored(connection, new.account)? else { return Ok(RestoreOutcome::NoAccount) };
+    if stored.phone.is_none() {
+        return Ok(RestoreOutcome::Closed);
+    }
+    let primary = device(connection, DeviceAddress::new(new.account, DeviceNumber::PRIMARY))?;
+    let same_list = stored.list_version == new.version && stored.list == new.list;
+    let same_token = |primary: &DeviceRecord| primary.token_hash == new.device.token_hash;
+    if same_list && primary.as_ref().is_some_and(same_token) {
+        return Ok(RestoreOutcome::Repeat);
+    }
+    if stored.list_version != new.expected {
+        return Ok(RestoreOutcome::Conflict { version: stored.list_version });
+    }
+    let removed: Vec<_> = primary.into_iter().map(|primary| primary.mailbox).collect();
+    for mailbox in &removed {
+        delete_device(connection, *mailbox)?;
+    }
+    put_device(connection, &new.device)?;
+    prekeys::put(connection, new.device.mailbox, &new.keys)?;
+    set_list(connection, touched, new.account, (new.version, &new.list))?;
+    Ok(RestoreOutcome::Restored { removed })
 }
 
 fn connect(

@@ -39,6 +39,12 @@ impl AccountCache {
         self.lock().accounts.get(&id).cloned()
     }
 
+    /// Those of these accounts that are here, in the order asked.
+    pub(super) fn get_all(&self, ids: &[AccountId]) -> Vec<Option<Account>> {
+        let cached = self.lock();
+        ids.iter().map(|id| cached.accounts.get(id).map(|account| Account::clone(account))).collect()
+    }
+
     pub(super) fn begin_read(&self) -> ReadBegun {
         ReadBegun(self.lock().changes)
     }

@@ -1,10 +1,11 @@
 //! Domain types as columns. A value that is out of range reads as an error, never as another value.
 
+use bytes::Bytes;
 use rusqlite::{
     Row,
     types::{FromSqlError, Type},
 };
-use types::{AccountId, DeviceNumber, Invalid, PhoneNumber, RegistrationId, Timestamp};
+use types::{AccountId, DeviceNumber, Invalid, PhoneNumber, RegistrationId, Stamp, Timestamp};
 
 /// SQLite has signed integers only; the bits are kept.
 pub(super) const fn integer(value: u64) -> i64 {
@@ -38,6 +39,15 @@ pub(super) fn registration(row: &Row<'_>, at: usize) -> rusqlite::Result<Registr
 pub(super) fn phone(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<PhoneNumber>> {
     let text: Option<String> = row.get(at)?;
     text.map(|text| text.parse().map_err(out_of_range(at))).transpose()
+}
+
+pub(super) fn stamp(row: &Row<'_>, at: usize) -> rusqlite::Result<Stamp> {
+    let bytes: Vec<u8> = row.get(at)?;
+    Stamp::from_slice(&bytes).map_err(out_of_range(at))
+}
+
+pub(super) fn bytes(row: &Row<'_>, at: usize) -> rusqlite::Result<Bytes> {
+    row.get::<_, Vec<u8>>(at).map(Bytes::from)
 }
 
 fn out_of_range(at: usize) -> impl FnOnce(Invalid) -> rusqlite::Error {

@@ -1,4 +1,4 @@
-//! The directory in one SQLite database (its tables: `schema.rs`).
+//! The directory and the group log in one SQLite database (its tables: `schema.rs`).
 //!
 //! Owns: the file, the connection that writes it, the connections that read it, a memory of accounts.
 //!
@@ -7,11 +7,15 @@
 //! failed fsync and forgives errors of its automatic checkpoints, so neither is left to it: checkpoints
 //! are asked for, and looked at.
 //!
-//! Must not know: registration rules, sessions, how keys are used.
+//! One database and not two: they have one writer, one fsync for what comes at once, and one end.
+//!
+//! Must not know: registration rules, sessions, how keys are used, what a group operation means.
 
 mod accounts;
 mod cache;
 mod columns;
+mod group_log;
+mod links;
 mod prekeys;
 mod registrations;
 mod schema;

@@ -1,6 +1,6 @@
 //! Prekeys of listed devices.
 
-use super::{SqliteDirectory, accounts::listed, columns};
+use super::{SqliteDirectory, accounts::listed, columns, columns::bytes};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use server_ports::{
@@ -259,8 +259,4 @@ fn remember(connection: &Connection, request: TakeKeys, bundle: &Bundle) -> rusq
         one_time.as_ref().map(|key| &key.public_key[..]),
     ])?;
     Ok(())
-}
-
-fn bytes(row: &Row<'_>, at: usize) -> rusqlite::Result<Bytes> {
-    row.get::<_, Vec<u8>>(at).map(Bytes::from)
 }

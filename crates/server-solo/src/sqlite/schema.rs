@@ -8,7 +8,11 @@
 //! │       ├── prekeys      device, kind -> signed prekey (1), last-resort post-quantum prekey (2)
 //! │       ├── one_time     device, kind, id -> key; classical (1), post-quantum (2); null once given away
 //! │       └── given        device, requester -> the bundle that it got last, and when
-//! └── registrations        session id -> phone, hash of the code, end, wrong tries, proved
+//! ├── registrations        session id -> phone, hash of the code, end, wrong tries, proved
+//! ├── links                link id -> token hash, offer, prekeys, phase (1 waiting, 2 invited, 3 answered,
+//! │                        4 linked, 5 refused), what the two sides said, the device that came of it, end
+//! ├── group_operations     group, epoch -> id, hash, actor, stamp, bytes, whether its rows are delivered
+//! └── group_members        group, account -> epochs of its latest time as a member; until is null for now
 //! ```
 //!
 //! What hangs below a device goes with it. An id in `one_time` outlives its key, so that a key that was
@@ -22,7 +26,8 @@ use std::sync::Arc;
 pub(super) const FORMAT: u32 = MIGRATIONS.len() as u32;
 
 /// Each runs once, in order, in one transaction with all that are due.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE service (
         only INTEGER PRIMARY KEY CHECK (only = 1),
         incarnation BLOB NOT NULL,
@@ -96,7 +101,48 @@ const MIGRATIONS: &[&str] = &["
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX registrations_by_phone ON registrations (phone);
     CREATE INDEX registrations_by_end ON registrations (expires_at);
-"];
+",
+    "
+    CREATE TABLE links (
+        id BLOB PRIMARY KEY NOT NULL,
+        token_hash BLOB NOT NULL,
+        offer BLOB NOT NULL,
+        keys BLOB NOT NULL,
+        phase INTEGER NOT NULL CHECK (phase BETWEEN 1 AND 5),
+        inviter BLOB,
+        invitation BLOB,
+        answer BLOB,
+        completion BLOB,
+        device INTEGER,
+        registration INTEGER,
+        expires_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX links_by_end ON links (expires_at);
+    CREATE TABLE group_operations (
+        group_id BLOB NOT NULL,
+        epoch INTEGER NOT NULL,
+        operation_id BLOB NOT NULL,
+        hash BLOB NOT NULL,
+        actor BLOB NOT NULL,
+        actor_device INTEGER NOT NULL,
+        actor_registration INTEGER NOT NULL,
+        stamp BLOB NOT NULL,
+        delivered INTEGER NOT NULL,
+        bytes BLOB NOT NULL,
+        PRIMARY KEY (group_id, epoch),
+        UNIQUE (group_id, operation_id)
+    ) STRICT;
+    CREATE INDEX group_operations_undelivered ON group_operations (group_id, epoch) WHERE delivered = 0;
+    CREATE TABLE group_members (
+        group_id BLOB NOT NULL,
+        account BLOB NOT NULL,
+        since INTEGER NOT NULL,
+        until INTEGER,
+        PRIMARY KEY (group_id, account)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX group_members_by_account ON group_members (account, group_id) WHERE until IS NULL;
+",
+];
 
 /// Brings the database to [`FORMAT`]; answers its format if that is newer.
 pub(super) fn migrate(

@@ -5,7 +5,10 @@ use crate::{
     samples::{NOW, create_account, mailbox, open_directory, rows, runtime, send, send_of},
 };
 use bytes::Bytes;
-use server_ports::{Directory, Mailboxes, directory::Accounts};
+use server_ports::{
+    Directory, Mailboxes,
+    directory::{Accounts, NewList},
+};
 use server_solo::redb::RedbMailboxes;
 use std::{fs, path::Path, process::Command};
 
@@ -90,11 +93,15 @@ fn directory_part() {
         let list = |n: u64| Bytes::from(vec![n as u8; 16 * 1024]);
         let record = directory.device(mailbox(1).address()).await.unwrap().unwrap();
         let mut version = 1;
-        while directory
-            .put_list(mailbox(1).account, version, version + 1, list(version), vec![record.clone()])
-            .await
-            .is_ok()
-        {
+        let next = |version| NewList {
+            account: mailbox(1).account,
+            expected: version,
+            version: version + 1,
+            list: list(version),
+            devices: vec![record.clone()],
+            link: None,
+        };
+        while directory.put_list(next(version)).await.is_ok() {
             version += 1;
         }
         assert!(version > 1, "there was room at first");

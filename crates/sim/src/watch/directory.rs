@@ -5,27 +5,37 @@ use bytes::Bytes;
 use server_ports::{
     Directory, StoreError,
     directory::{
-        Account, Accounts, Attempt, ClosedAccount, ConnectOutcome, CreateOutcome, DeviceRecord, NewAccount,
-        Prekeys, PutListOutcome, RegistrationSession, Registrations, ServiceIdentity, SessionId, TakeKeys,
-        TakenKeys,
+        Account, Accounts, AnswerLink, Attempt, ClosedAccount, ConnectOutcome, CreateLinkOutcome,
+        CreateOutcome, DeviceRecord, InviteLink, Link, LinkOutcome, Links, NewAccount, NewLink, NewList,
+        Prekeys, PutListOutcome, RegistrationSession, Registrations, Restore, RestoreOutcome,
+        ServiceIdentity, SessionId, TakeKeys, TakenKeys,
     },
     fake::FakeDirectory,
 };
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 use testkit::history::{Fact, KeyKind};
-use types::{AccountId, DeviceAddress, MailboxId, PhoneNumber, Timestamp};
+use types::{AccountId, DeviceAddress, LinkId, MailboxId, PhoneNumber, Timestamp};
 use wire::{Bundle, KeyCounts, KeyUpload};
 
 /// The fake behind a watch. All nodes of a simulation share one.
 pub struct WatchedDirectory {
     store: Arc<FakeDirectory>,
     chronicle: Chronicle,
+    /// Keys of devices that are being linked: whose they are shows when a list names the device.
+    offered: Mutex<BTreeMap<LinkId, KeyUpload>>,
 }
 
 impl WatchedDirectory {
     /// Watches a store.
     pub const fn new(store: Arc<FakeDirectory>, chronicle: Chronicle) -> Self {
-        Self { store, chronicle }
+        Self { store, chronicle, offered: Mutex::new(BTreeMap::new()) }
+    }
+
+    fn offered(&self) -> MutexGuard<'_, BTreeMap<LinkId, KeyUpload>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened(&self, mailboxes: &[MailboxId]) {
@@ -76,6 +86,10 @@ impl Accounts for WatchedDirectory {
         self.store.account(id).await
     }
 
+    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
+        self.store.accounts(ids).await
+    }
+
     async fn find(&self, numbers: &[PhoneNumber]) -> Result<Vec<Option<AccountId>>, StoreError> {
         self.store.find(numbers).await
     }
@@ -99,18 +113,27 @@ impl Accounts for WatchedDirectory {
         result
     }
 
-    async fn put_list(
-        &self,
-        id: AccountId,
-        expected: u64,
-        version: u64,
-        list: Bytes,
-        devices: Vec<DeviceRecord>,
-    ) -> Result<PutListOutcome, StoreError> {
-        let result = self.store.put_list(id, expected, version, list, devices).await;
+    async fn put_list(&self, list: NewList) -> Result<PutListOutcome, StoreError> {
+        if let Some(link) = &list.link
+            && let Some(keys) = self.offered().get(&link.id)
+        {
+            record_upload(&self.chronicle, link.device, keys);
+        }
+        let result = self.store.put_list(list).await;
         if let Ok(PutListOutcome::Stored { removed, added }) = &result {
             self.closed(removed);
             self.opened(added);
+        }
+        result
+    }
+
+    async fn restore(&self, restore: Restore) -> Result<RestoreOutcome, StoreError> {
+        let mailbox = restore.device.mailbox;
+        record_upload(&self.chronicle, mailbox, &restore.keys);
+        let result = self.store.restore(restore).await;
+        if let Ok(RestoreOutcome::Restored { removed }) = &result {
+            self.closed(removed);
+            self.opened(&[mailbox]);
         }
         result
     }
@@ -165,6 +188,39 @@ impl Registrations for WatchedDirectory {
 
     async fn expire_registrations(&self, now: Timestamp) -> Result<u64, StoreError> {
         self.store.expire_registrations(now).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Links for WatchedDirectory {
+    async fn create_link(&self, link: NewLink) -> Result<CreateLinkOutcome, StoreError> {
+        self.offered().entry(link.id).or_insert_with(|| link.keys.clone());
+        self.store.create_link(link).await
+    }
+
+    async fn link(&self, id: LinkId) -> Result<Option<Link>, StoreError> {
+        self.store.link(id).await
+    }
+
+    async fn invite(&self, invite: InviteLink) -> Result<LinkOutcome, StoreError> {
+        self.store.invite(invite).await
+    }
+
+    async fn answer_link(&self, answer: AnswerLink) -> Result<LinkOutcome, StoreError> {
+        self.store.answer_link(answer).await
+    }
+
+    async fn refuse_link(
+        &self,
+        id: LinkId,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<LinkOutcome, StoreError> {
+        self.store.refuse_link(id, account, now).await
+    }
+
+    async fn expire_links(&self, ended: Timestamp) -> Result<u64, StoreError> {
+        self.store.expire_links(ended).await
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) async fn closing_frees_the_number_and_deletes_devices(dir: Dir<'_>) {
         assert_eq!(take(dir, taking(1, 2)).await, None);
         assert_eq!(dir.port().put_keys(device(1), keys(1..2)).await, Ok(None));
         assert_eq!(dir.port().connect(device(1), 5, NOW).await, Ok(ConnectOutcome::NoDevice));
-        let list = dir.port().put_list(super::account(1), 1, 2, filled(1, 9), vec![record(device(1))]).await;
+        let list = dir.port().put_list(new_list(1, 1, 2, &[device(1)])).await;
         assert_eq!(list, Ok(PutListOutcome::NoAccount));
         assert_eq!(find(dir, 1).await, None);
         assert!(!view(dir, 2).await.closed, "another account stays");

@@ -10,8 +10,7 @@ async fn put(
     version: u64,
     devices: &[MailboxId],
 ) -> Result<PutListOutcome, StoreError> {
-    let devices = devices.iter().map(|mailbox| record(*mailbox)).collect();
-    dir.port().put_list(account(1), expected, version, filled(version as u8, 50), devices).await
+    dir.port().put_list(new_list(1, expected, version, devices)).await
 }
 
 pub(super) async fn a_list_replaces_the_version_it_expects(dir: Dir<'_>) {
@@ -31,7 +30,7 @@ pub(super) async fn a_list_replaces_the_version_it_expects(dir: Dir<'_>) {
         assert_eq!(dir.port().device(second.address()).await, Ok(Some(record(second))));
         dir.reopen().await;
     }
-    let unknown = dir.port().put_list(account(9), 0, 1, filled(1, 1), vec![]).await;
+    let unknown = dir.port().put_list(new_list(9, 0, 1, &[])).await;
     assert_eq!(unknown, Ok(PutListOutcome::NoAccount));
 }
 
@@ -65,7 +64,8 @@ pub(super) async fn a_device_that_stays_keeps_what_it_has(dir: Dir<'_>) {
     dir.port().connect(device(1), 42, NOW + Millis(7)).await.expect("answered");
     let listed = DeviceRecord { device_key: [0xdd; 32], ..record(device(1)) };
     let stale = DeviceRecord { token_hash: [0; 32], last_connected: NOW - Millis(1), ..listed.clone() };
-    let outcome = dir.port().put_list(account(1), 1, 2, filled(2, 10), vec![stale]).await;
+    let list = NewList { devices: vec![stale], ..new_list(1, 1, 2, &[]) };
+    let outcome = dir.port().put_list(list).await;
     assert_eq!(outcome, Ok(PutListOutcome::Stored { removed: vec![], added: vec![] }));
     let expected = DeviceRecord { connection_number: 42, last_connected: NOW + Millis(7), ..listed };
     assert_eq!(dir.port().device(device(1).address()).await, Ok(Some(expected)));
@@ -74,7 +74,8 @@ pub(super) async fn a_device_that_stays_keeps_what_it_has(dir: Dir<'_>) {
 pub(super) async fn one_of_many_lists_is_stored(dir: Dir<'_>) {
     created(dir, 1).await;
     let port = dir.port();
-    let lists = (2..10).map(|n| port.put_list(account(1), 1, 2, filled(n, 50), vec![record(device(1))]));
+    let list = |n| NewList { list: filled(n, 50), ..new_list(1, 1, 2, &[device(1)]) };
+    let lists = (2..10).map(|n| port.put_list(list(n)));
     let answers = join_all(lists).await;
     drop(port);
     let is_stored = |answer: &Result<_, _>| matches!(answer, Ok(PutListOutcome::Stored { .. }));

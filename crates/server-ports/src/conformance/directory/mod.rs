@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Directory,
     directory::{
-        Account, Attempt, ClosedAccount, ConnectOutcome, CreateOutcome, DeviceRecord, NewAccount,
+        Account, Attempt, ClosedAccount, ConnectOutcome, CreateOutcome, DeviceRecord, NewAccount, NewList,
         PutListOutcome, RegistrationSession, SessionId, TakeKeys, TakenKeys,
     },
 };
@@ -125,6 +125,18 @@ fn new_account(n: u32, session: u32, number: u32) -> NewAccount {
         keys: keys(1..4),
         replace: false,
         now: NOW,
+    }
+}
+
+/// A list of the `n`th account whose bytes follow from its version.
+fn new_list(n: u32, expected: u64, version: u64, devices: &[MailboxId]) -> NewList {
+    NewList {
+        account: account(n),
+        expected,
+        version,
+        list: filled(version as u8, 50),
+        devices: devices.iter().map(|mailbox| record(*mailbox)).collect(),
+        link: None,
     }
 }
 

@@ -4,8 +4,8 @@ use super::{FakeDirectory, Tables, prekeys::StoredKeys};
 use crate::{
     StoreError,
     directory::{
-        Account, Accounts, ClosedAccount, ConnectOutcome, CreateOutcome, DeviceRecord, ListedDevice,
-        NewAccount, PutListOutcome, SessionId,
+        Account, Accounts, ClosedAccount, CompleteLink, ConnectOutcome, CreateOutcome, DeviceRecord,
+        ListedDevice, NewAccount, NewList, PutListOutcome, Restore, RestoreOutcome, SessionId,
     },
     fake::Bug,
 };
@@ -27,6 +27,10 @@ impl StoredAccount {
     /// An account is open as long as it has its number.
     const fn closed(&self) -> bool {
         self.phone.is_none()
+    }
+
+    fn lists(&self, mailbox: MailboxId) -> bool {
+        self.devices.get(&mailbox.device).is_some_and(|record| record.mailbox == mailbox)
     }
 
     fn view(&self, id: AccountId) -> Account {
@@ -100,13 +104,48 @@ impl Tables {
         Some(ClosedAccount { id, mailboxes })
     }
 
-    fn put_list(&mut self, id: AccountId, list: NewList) -> PutListOutcome {
-        let Some(account) = self.accounts.get_mut(&id).filter(|account| !account.closed()) else {
+    fn put_list(&mut self, mut list: NewList, in_part: bool) -> PutListOutcome {
+        let Some(account) = self.accounts.get(&list.account).filter(|account| !account.closed()) else {
             return PutListOutcome::NoAccount;
         };
         if account.list_version != list.expected {
             return PutListOutcome::Conflict { version: account.list_version };
         }
+        let linked = match list.link.take() {
+            Some(complete) if self.may_complete(&list, &complete) => self.complete(complete, &mut list),
+            Some(_) if !in_part => return PutListOutcome::LinkUnavailable,
+            _ => None,
+        };
+        let (removed, added) = self.replace_list(list);
+        if let Some((device, keys)) = linked {
+            self.keys.insert(device, keys);
+        }
+        PutListOutcome::Stored { removed, added }
+    }
+
+    /// Whether the list adds the link's device, and its account has the link.
+    fn may_complete(&self, list: &NewList, complete: &CompleteLink) -> bool {
+        let device = complete.device;
+        let added = list.devices.iter().any(|record| record.mailbox == device)
+            && self.accounts.get(&list.account).is_some_and(|account| !account.lists(device));
+        let link = self.links.get(&complete.id);
+        added && link.is_some_and(|link| link.is_answered_for(list.account, complete.now))
+    }
+
+    /// Completes the link; its token goes into the device's record, its keys are for the caller to store.
+    fn complete(&mut self, complete: CompleteLink, list: &mut NewList) -> Option<(MailboxId, StoredKeys)> {
+        let stored = self.links.get_mut(&complete.id)?;
+        let device = complete.device;
+        let record = list.devices.iter_mut().find(|record| record.mailbox == device)?;
+        record.token_hash = stored.link.token_hash;
+        let keys = StoredKeys::of(stored.keys.clone());
+        stored.complete(complete);
+        Some((device, keys))
+    }
+
+    /// Stores a list of an open account; answers the mailboxes that it removes and adds.
+    fn replace_list(&mut self, list: NewList) -> (Vec<MailboxId>, Vec<MailboxId>) {
+        let Some(account) = self.accounts.get_mut(&list.account) else { return Default::default() };
         let mut before = std::mem::take(&mut account.devices);
         let mut added = Vec::new();
         for mut record in list.devices {
@@ -131,21 +170,49 @@ impl Tables {
         added.iter().for_each(|mailbox| {
             self.keys.insert(*mailbox, StoredKeys::default());
         });
-        PutListOutcome::Stored { removed, added }
+        (removed, added)
     }
-}
 
-struct NewList {
-    expected: u64,
-    version: u64,
-    list: Bytes,
-    devices: Vec<DeviceRecord>,
+    fn restore(&mut self, new: Restore, by_anybody: bool) -> RestoreOutcome {
+        let Some(account) = self.accounts.get_mut(&new.account) else { return RestoreOutcome::NoAccount };
+        if account.closed() {
+            return RestoreOutcome::Closed;
+        }
+        let primary = DeviceNumber::PRIMARY;
+        if account.list_version == new.version && account.list == new.list {
+            let stored = account.devices.get(&primary);
+            if stored.is_some_and(|stored| stored.token_hash == new.device.token_hash) {
+                return RestoreOutcome::Repeat;
+            }
+            if by_anybody {
+                account.devices.insert(primary, new.device);
+                return RestoreOutcome::Repeat;
+            }
+        }
+        if account.list_version != new.expected {
+            return RestoreOutcome::Conflict { version: account.list_version };
+        }
+        account.list_version = new.version;
+        account.list = new.list;
+        let mailbox = new.device.mailbox;
+        let removed = account.devices.insert(primary, new.device).map(|record| record.mailbox);
+        removed.iter().for_each(|removed| drop(self.keys.remove(removed)));
+        self.keys.insert(mailbox, StoredKeys::of(new.keys));
+        RestoreOutcome::Restored { removed: removed.into_iter().collect() }
+    }
 }
 
 #[async_trait::async_trait]
 impl Accounts for FakeDirectory {
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
         self.read(|tables| tables.accounts.get(&id).map(|account| account.view(id))).await
+    }
+
+    async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
+        self.read(|tables| {
+            ids.iter().map(|id| tables.accounts.get(id).map(|account| account.view(*id))).collect()
+        })
+        .await
     }
 
     async fn find(&self, numbers: &[PhoneNumber]) -> Result<Vec<Option<AccountId>>, StoreError> {
@@ -160,15 +227,14 @@ impl Accounts for FakeDirectory {
         self.write(|tables| tables.close(id)).await
     }
 
-    async fn put_list(
-        &self,
-        id: AccountId,
-        expected: u64,
-        version: u64,
-        list: Bytes,
-        devices: Vec<DeviceRecord>,
-    ) -> Result<PutListOutcome, StoreError> {
-        self.write(|tables| tables.put_list(id, NewList { expected, version, list, devices })).await
+    async fn put_list(&self, list: NewList) -> Result<PutListOutcome, StoreError> {
+        let in_part = self.makes(Bug::LinkCompletedInPart);
+        self.write(|tables| tables.put_list(list, in_part)).await
+    }
+
+    async fn restore(&self, restore: Restore) -> Result<RestoreOutcome, StoreError> {
+        let by_anybody = self.makes(Bug::RestoredByAnybody);
+        self.write(|tables| tables.restore(restore, by_anybody)).await
     }
 
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {

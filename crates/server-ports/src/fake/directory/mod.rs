@@ -3,6 +3,7 @@
 //! One lock is one transaction; a call that answers has happened, and a power cut takes nothing back.
 
 mod accounts;
+mod links;
 mod prekeys;
 mod registrations;
 
@@ -12,6 +13,7 @@ use crate::{
     directory::{ServiceIdentity, SessionId},
 };
 use accounts::StoredAccount;
+use links::StoredLink;
 use prekeys::StoredKeys;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -20,7 +22,7 @@ use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard},
 };
-use types::{AccountId, IncarnationId, MailboxId, PhoneNumber, Redact};
+use types::{AccountId, IncarnationId, LinkId, MailboxId, PhoneNumber, Redact};
 
 /// The fake. One instance is shared by all nodes of a world.
 #[derive(Debug)]
@@ -41,6 +43,7 @@ struct Tables {
     /// Keys of the listed devices.
     keys: BTreeMap<MailboxId, StoredKeys>,
     sessions: BTreeMap<SessionId, StoredSession>,
+    links: BTreeMap<LinkId, StoredLink>,
 }
 
 impl FakeDirectory {
@@ -57,6 +60,7 @@ impl FakeDirectory {
             numbers: BTreeMap::new(),
             keys: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            links: BTreeMap::new(),
         };
         Self {
             clock: setup.clock.clone(),
