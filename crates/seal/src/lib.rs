@@ -1,7 +1,8 @@
 //! End-to-end encryption: what goes in is [`Content`], what comes out is bytes that only one device can open.
 //!
 //! Owns: PQXDH to open a session, the Triple Ratchet after, sender keys for groups, the guard in front of
-//! the Signal library, padding, the form of the content, safety numbers.
+//! the Signal library, padding, the form of the content, safety numbers; and what is sealed outside a session:
+//! the messages of linking, device names, archives.
 //!
 //! Invariants:
 //! - A failed operation changes nothing: the library works on a copy of the state, and the [`Store`] is
@@ -25,11 +26,14 @@ mod failure;
 pub mod guard;
 mod keys;
 mod library;
+pub mod link;
 pub mod memory;
+pub mod names;
 mod opened;
 mod own_devices;
 mod padding;
 mod peer;
+mod proto;
 mod safety_number;
 mod secret;
 mod sender_key;

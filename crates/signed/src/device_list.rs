@@ -135,6 +135,20 @@ impl ListedDevice {
         Self { number, registration, identity_key, device_key, signature }
     }
 
+    /// The entry of a device whose own signature came from elsewhere; refused if it is not over exactly this
+    /// account, number, registration and these keys ([`ListError::BadDeviceSignature`]).
+    pub fn verify(
+        account: AccountId,
+        number: DeviceNumber,
+        registration: RegistrationId,
+        identity_key: IdentityKey,
+        device_key: DeviceKey,
+        signature: Signature,
+    ) -> Result<Self, ListError> {
+        let device = Self { number, registration, identity_key, device_key, signature };
+        if device.consents(account) { Ok(device) } else { Err(ListError::BadDeviceSignature) }
+    }
+
     /// The device's number.
     pub const fn number(&self) -> DeviceNumber {
         self.number
@@ -153,6 +167,11 @@ impl ListedDevice {
     /// The key that opens the device's sessions.
     pub const fn device_key(&self) -> &DeviceKey {
         &self.device_key
+    }
+
+    /// The device's own signature over its entry.
+    pub const fn signature(&self) -> &Signature {
+        &self.signature
     }
 
     fn consents(&self, account: AccountId) -> bool {

@@ -1,4 +1,5 @@
-//! What people sign: device lists, device certificates, session proofs and group chains.
+//! What people sign: device lists, device certificates, session proofs and group chains; and the offer of a new
+//! device, which the code that it shows commits to.
 //!
 //! Owns: the exact bytes, the signatures (Ed25519) and the rules by which a list or a chain may go on.
 //! Servers and clients run the same code, so neither can believe what the other would refuse.
@@ -18,6 +19,7 @@ pub mod group;
 mod id;
 pub mod keys;
 mod label;
+mod link_offer;
 pub mod proto;
 mod session;
 mod wrapper;
@@ -29,4 +31,5 @@ pub use device_list::{
 pub use group::{ChainError, GroupChange, GroupState, OperationError, SignedOperation};
 pub use id::{account_id, direct_conversation, lists_digest};
 pub use keys::{AccountKey, AccountSecret, DeviceKey, DeviceSecret, IdentityKey, Signature};
+pub use link_offer::{LINK_OFFER_BYTES_MAX, LinkOffer};
 pub use session::{ORIGIN_BYTES_MAX, PROTOCOL, SessionProof};

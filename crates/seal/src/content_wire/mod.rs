@@ -10,17 +10,12 @@ use crate::content::{
     ResendRequest, SenderKeyDistribution, Text, Void,
 };
 use crate::own_devices::{NESTED_CONTENT_BYTES_MAX, NESTING_MAX, content_bytes_max};
+use crate::proto::content as proto;
 use prost::Message;
 use types::{
     AccountId, ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, Invalid, MessageId, Stamp,
     Timestamp, limits,
 };
-
-/// Generated code; private, because wire types stop here.
-#[allow(missing_docs)]
-mod proto {
-    include!(concat!(env!("OUT_DIR"), "/waxwing.content.v1.rs"));
-}
 
 type Decoded<T> = Result<T, ContentInvalid>;
 

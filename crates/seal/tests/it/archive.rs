@@ -134,5 +134,6 @@ fn sizes_have_limits() {
 fn the_bytes_do_not_change() {
     let parts = sealed(key(1), ARCHIVE, &PARTS);
     expect!["009a3744504560639ec670b7a17d492b273e077b0a96bef58bfce1223f89bbd1193ca0fc30ff964ff86d5be90ef2414d6d48ea589072add4447c5d3a29264ad24df6858701717c47df7c055bd5b95e4309692d8b1fa70f50645c007d753976db3bc5d031cb15ff4f630fdbe5cd7f28a08986bfbdbcd880f2dc7607610a27bb2527a68c3ba32ba34b469cc749ce27b826911052460c0cd0fcce6fea173cfb8be5a05069d99063bd90d4cecc9e8ff79b5a17a630f1bfcb177f34e0bfed90d25105749fbd35b9608cde00"].assert_eq(&hex::encode(&parts[0]));
-    expect!["3fe9fe4aab07c550dc551aef9d402d261bd51adad9c9041d0aaf48032d627fec"].assert_eq(&hex::encode(digest(&parts[2])));
+    expect!["3fe9fe4aab07c550dc551aef9d402d261bd51adad9c9041d0aaf48032d627fec"]
+        .assert_eq(&hex::encode(digest(&parts[2])));
 }

@@ -143,7 +143,7 @@ fn a_stripped_field_or_an_older_version_is_refused() {
 
 /// The points of order 1, 2, 4 and 8 on the curve and its twist (RFC 7748 section 7; the list of
 /// <https://cr.yp.to/ecdh.html>), in every encoding of 255 bits.
-fn low_order_points() -> Vec<[u8; 32]> {
+pub(crate) fn low_order_points() -> Vec<[u8; 32]> {
     let hex = |text: &str| <[u8; 32]>::try_from(hex::decode(text).unwrap()).unwrap();
     vec![
         [0; 32],

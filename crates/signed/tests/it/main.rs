@@ -7,5 +7,6 @@ mod fixtures;
 mod group;
 mod ids;
 mod keys;
+mod link_offer;
 mod session;
 mod snapshot;

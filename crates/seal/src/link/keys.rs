@@ -1,0 +1,108 @@
+//! The keys of one link: what both ends derive from their ephemeral keys and the secret in the code.
+//!
+//! Everything that a server could exchange goes in: the offer as salt, both ephemeral keys as info, the
+//! secret beside the agreement. Who differs in one of them has other keys and other digits.
+
+use super::LinkError;
+use crate::aead;
+use hkdf::Hkdf;
+use rand_core::CryptoRng;
+use sha2::Sha256;
+use signed::LinkOffer;
+use std::fmt;
+use types::LinkId;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+const LABEL: &[u8] = b"waxwing link v1";
+/// Three keys and eight bytes for the digits: so many that the digits' remainder is even to 44 bits.
+const BYTES: usize = 3 * 32 + 8;
+
+/// What both sides show, for people to compare: six decimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digits(u32);
+
+impl fmt::Display for Digits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:06}", self.0)
+    }
+}
+
+/// Which of the three messages is sealed.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    Invitation,
+    Answer,
+    Completion,
+}
+
+/// Derived bytes: the keys of [`Purpose`] in their order, then those of the digits.
+#[derive(Clone)]
+pub(super) struct LinkKeys(Zeroizing<[u8; BYTES]>);
+
+impl LinkKeys {
+    /// `own` and `theirs` are the ephemeral keys of this side and the other one.
+    pub(super) fn derive(
+        own: &StaticSecret,
+        theirs: &[u8; 32],
+        offer: &LinkOffer,
+        invitation_key: &[u8; 32],
+        secret: &[u8; 16],
+    ) -> Result<Self, LinkError> {
+        let agreement = own.diffie_hellman(&PublicKey::from(*theirs));
+        if !agreement.was_contributory() {
+            return Err(LinkError::WeakKey);
+        }
+        let input = Zeroizing::new([agreement.as_bytes().as_slice(), secret].concat());
+        let mut bytes = Zeroizing::new([0; BYTES]);
+        Hkdf::<Sha256>::new(Some(&offer.hash()), &input)
+            .expand_multi_info(&[LABEL, offer.ephemeral_key(), invitation_key], bytes.as_mut())
+            .expect("104 bytes are less than HKDF can give");
+        Ok(Self(bytes))
+    }
+
+    pub(super) fn from_slice(bytes: &[u8]) -> Option<Self> {
+        Some(Self(Zeroizing::new(bytes.try_into().ok()?)))
+    }
+
+    pub(super) fn as_slice(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
+    pub(super) fn digits(&self) -> Digits {
+        let (_, bytes) = self.0.split_last_chunk::<8>().expect("there are 104");
+        let digits = u64::from_be_bytes(*bytes) % 1_000_000;
+        Digits(u32::try_from(digits).expect("a remainder by a million fits"))
+    }
+
+    pub(super) fn seal(
+        &self,
+        purpose: Purpose,
+        link: LinkId,
+        body: &[u8],
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Vec<u8> {
+        aead::seal(self.key(purpose), link.as_bytes(), body, rng)
+    }
+
+    pub(super) fn open(
+        &self,
+        purpose: Purpose,
+        link: LinkId,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, LinkError> {
+        aead::open(self.key(purpose), link.as_bytes(), sealed).ok_or(LinkError::NotAuthentic)
+    }
+
+    fn key(&self, purpose: Purpose) -> &[u8; 32] {
+        let (keys, _) = self.0.as_chunks::<32>();
+        &keys[purpose as usize]
+    }
+}
+
+/// Draws an ephemeral key.
+pub(super) fn draw(rng: &mut (impl CryptoRng + ?Sized)) -> StaticSecret {
+    let mut bytes = Zeroizing::new([0; 32]);
+    rng.fill_bytes(bytes.as_mut());
+    StaticSecret::from(*bytes)
+}

@@ -1,0 +1,79 @@
+//! How the two sides keep a link between two steps: private to this crate and to one device's disk.
+
+use super::keys::LinkKeys;
+use super::{Invitation, LinkError};
+use prost::Message;
+use signed::LinkOffer;
+use types::{Invalid, LinkId};
+use zeroize::Zeroizing;
+
+/// All that a link may have to remember; what a state does not use is empty.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Kept {
+    #[prost(uint32, tag = "1")]
+    pub(super) state: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) link: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(super) offer: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) secret: Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub(super) ephemeral: Vec<u8>,
+    #[prost(bytes = "vec", tag = "6")]
+    pub(super) keys: Vec<u8>,
+    #[prost(bytes = "vec", tag = "7")]
+    pub(super) invitation: Vec<u8>,
+    #[prost(bytes = "vec", tag = "8")]
+    pub(super) message: Vec<u8>,
+}
+
+/// Which state it is; the number is kept.
+#[derive(Clone, Copy)]
+pub(super) enum State {
+    NewDevice = 1,
+    InvitedDevice = 2,
+    Primary = 3,
+}
+
+impl Kept {
+    pub(super) fn read(bytes: &[u8], state: State) -> Option<Self> {
+        Self::decode(bytes).ok().filter(|kept| kept.state == state as u32)
+    }
+
+    /// The bytes to keep; the copies that they were made of are wiped.
+    pub(super) fn write(self) -> Zeroizing<Vec<u8>> {
+        let bytes = Zeroizing::new(self.encode_to_vec());
+        let _wiped = [self.secret, self.ephemeral, self.keys].map(Zeroizing::new);
+        bytes
+    }
+
+    pub(super) fn link(&self) -> Option<LinkId> {
+        LinkId::from_slice(&self.link).ok()
+    }
+
+    pub(super) fn offer(&self) -> Option<LinkOffer> {
+        LinkOffer::decode(&self.offer).ok()
+    }
+
+    pub(super) fn keys(&self) -> Option<LinkKeys> {
+        LinkKeys::from_slice(&self.keys)
+    }
+
+    pub(super) fn invitation(&self) -> Option<Invitation> {
+        Invitation::decode(&self.invitation).ok()
+    }
+}
+
+/// What is kept was damaged, or is another state.
+pub(super) const fn invalid() -> Invalid {
+    Invalid { what: "state of a link" }
+}
+
+/// Reads a message with its limit.
+pub(super) fn read_message<T: Message + Default>(bytes: &[u8], max: usize) -> Result<T, LinkError> {
+    if bytes.len() > max {
+        return Err(LinkError::Malformed);
+    }
+    T::decode(bytes).map_err(|_| LinkError::Malformed)
+}
