@@ -231,6 +231,7 @@ impl World {
             self.network.unsilence(link, now);
         }
         self.restarts.values_mut().for_each(|at| *at = now);
+        self.devices.iter_mut().for_each(Device::live);
     }
 
     fn set_faults(&self, faults: &FaultPlan) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, MessageId, NodeId, PhoneNumber,
+    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MailboxId, MessageId, NodeId, PhoneNumber,
     RegistrationId, Stamp, Timestamp,
 };
 use wire::{Envelope, EnvelopeKind, Urgency};
@@ -17,6 +17,11 @@ const fn sixteen(number: u8) -> [u8; 16] {
 /// An account whose id is sixteen times `number`.
 pub const fn account(number: u8) -> AccountId {
     AccountId::from_bytes(sixteen(number))
+}
+
+/// A group whose id is sixteen times `number`.
+pub const fn group(number: u8) -> GroupId {
+    GroupId::from_bytes(sixteen(number))
 }
 
 /// The primary device of [`account`].

@@ -82,7 +82,7 @@ impl Person {
             .driver
             .call(move |engine, now, rng| {
                 let message_id = MessageId::new(now, rng);
-                witness.note(Fact::Composed { message: message_id, sender, to: chat, body });
+                witness.note(Fact::Composed { message: message_id, sender, to: chat.into(), body });
                 engine.send_text(SendText { chat, message_id, text }, now, rng).unwrap();
                 message_id
             })
@@ -140,7 +140,7 @@ impl Person {
                 let history = view.history(chat.chat, u32::MAX, now()).unwrap();
                 let lines =
                     history.iter().map(|line| Line { message: line.message_id, stamp: line.stamp }).collect();
-                witness.note(Fact::View { device, chat: chat.chat, lines, gaps: 0 });
+                witness.note(Fact::View { device, chat: chat.chat.into(), lines, gaps: 0 });
             }
         })
         .await;

@@ -90,6 +90,11 @@ impl Device {
         self.dies_in = Some(turns);
     }
 
+    /// The process dies no more, unless something makes it.
+    pub const fn live(&mut self) {
+        self.dies_in = None;
+    }
+
     /// Copies the disk. The next time, the process dies and the copy takes the disk's place, if the
     /// server has admitted a later connection since: until then a copy cannot be told from its original.
     ///
@@ -121,7 +126,7 @@ impl Device {
             let lines = history.into_iter().map(|one| Line { message: one.message_id, stamp: one.stamp });
             self.chronicle.record(Fact::View {
                 device: mailbox.address(),
-                chat: chat.chat,
+                chat: chat.chat.into(),
                 lines: lines.collect(),
                 gaps: self.disk.gaps(chat.chat),
             });
@@ -151,7 +156,7 @@ impl Device {
             Ok(_) if !repeats => self.chronicle.record(Fact::Composed {
                 message: text.message_id,
                 sender: mailbox.address(),
-                to: text.chat,
+                to: text.chat.into(),
                 body,
             }),
             Ok(_) => {}

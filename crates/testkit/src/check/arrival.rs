@@ -3,10 +3,10 @@
 use super::{
     Invariant::AcceptedArrives,
     Report,
-    ledger::{Accepted, Ledger, Moment},
+    ledger::{Accepted, Composed, Ledger},
 };
 use std::collections::{BTreeMap, BTreeSet};
-use types::{DeviceAddress, EnvelopeId, MailboxId, MessageId, Millis, limits::ENVELOPE_LIFE};
+use types::{ChatId, DeviceAddress, EnvelopeId, MailboxId, MessageId, Millis, limits::ENVELOPE_LIFE};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     envelopes(ledger, report);
@@ -32,17 +32,26 @@ fn envelopes(ledger: &Ledger, report: &mut Report) {
     }
 }
 
-/// Every accepted message is on the screen of each running device of its recipient.
+/// Every accepted message is on the screen of each running device of its recipients, and of its sender's
+/// other devices.
 fn messages(ledger: &Ledger, report: &mut Report) {
     let seen = seen(ledger);
     let fates = Fates::new(ledger);
+    let first_sealed = ledger.first_sealed();
     for accepted in &ledger.accepted {
         let Some(message) = accepted.message else { continue };
         let Some(composed) = ledger.composed.get(&message) else { continue };
-        for mailbox in ledger.devices_of(composed.to) {
+        let left = accepted.envelope.and_then(|envelope| first_sealed.get(&(accepted.sender, envelope)));
+        let left = left.copied().unwrap_or(accepted.when);
+        for mailbox in ledger
+            .audience(composed, accepted.envelope)
+            .into_iter()
+            .flat_map(|account| ledger.devices_of(account))
+        {
             let device = mailbox.address();
-            let linked_later = ledger.opened.get(&mailbox).is_some_and(|opened| *opened > accepted.when);
-            if linked_later || ledger.due(accepted.when, &[device]).is_none() {
+            let linked_later = ledger.opened.get(&mailbox).is_some_and(|opened| *opened > left);
+            let has_it = device == composed.sender || linked_later;
+            if has_it || accepted.resend || ledger.due(accepted.when, &[device]).is_none() {
                 continue;
             }
             let outlived = match accepted.envelope {
@@ -57,20 +66,21 @@ fn messages(ledger: &Ledger, report: &mut Report) {
     }
 }
 
-/// A send names every device that its recipient had when the send first left.
+/// A send names every device that its recipient had, and every other one that its sender had, when it first
+/// left. (Of a group's sends [`super::fan_out`] speaks.)
 fn every_device(ledger: &Ledger, report: &mut Report) {
     let first_sealed = ledger.first_sealed();
     for accepted in ledger.accepted.iter().filter(|accepted| !accepted.resend) {
         let (Some(message), Some(envelope)) = (accepted.message, accepted.envelope) else { continue };
         let Some(left) = first_sealed.get(&(accepted.sender, envelope)) else { continue };
-        let Some(composed) = ledger.composed.get(&message) else { continue };
-        let was_there = |(mailbox, opened): &(&MailboxId, &Moment)| {
-            mailbox.account == composed.to
-                && *opened < left
-                && ledger.closed.get(*mailbox).is_none_or(|closed| *closed > accepted.when)
+        let Some(Composed { to: ChatId::Direct(other), sender, .. }) = ledger.composed.get(&message) else {
+            continue;
         };
-        for (mailbox, _) in ledger.opened.iter().filter(was_there) {
-            report.judge(AcceptedArrives, accepted.when.at, accepted.to.contains(mailbox), || {
+        let is_meant = |mailbox: MailboxId| {
+            mailbox.account == *other || mailbox.account == sender.account && mailbox.address() != *sender
+        };
+        for mailbox in ledger.devices_between(*left, accepted.when, is_meant) {
+            report.judge(AcceptedArrives, accepted.when.at, accepted.to.contains(&mailbox), || {
                 format!("message {message} was accepted without a row for {mailbox:?}")
             });
         }

@@ -4,11 +4,11 @@
 use super::{
     Invariant::{NoDuplicate, NothingUnsent, ResendIsOne},
     Report,
-    ledger::Ledger,
+    ledger::{GroupSealed, Ledger},
 };
 use crate::history::Line;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{EnvelopeId, MessageId};
+use types::{AccountId, ChatId, EnvelopeId, GroupId, MessageId};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     delivered_was_sealed(ledger, report);
@@ -25,22 +25,40 @@ fn delivered_was_sealed(ledger: &Ledger, report: &mut Report) {
     for one in &ledger.sealed {
         sealed.entry((one.to, one.envelope, one.ciphertext)).or_insert(one.when);
     }
+    let of_groups: BTreeMap<_, _> =
+        ledger.group_sealed.iter().rev().map(|one| ((one.envelope, one.ciphertext), one)).collect();
     for delivered in &ledger.delivered {
-        let sent = sealed.get(&(delivered.mailbox, delivered.envelope, delivered.ciphertext));
+        let sent = sealed.get(&(delivered.mailbox, delivered.envelope, delivered.ciphertext)).copied();
+        let sent = sent.or_else(|| {
+            let one = of_groups.get(&(delivered.envelope, delivered.ciphertext))?;
+            is_for(ledger, one, delivered.mailbox.account).then_some(one.when)
+        });
         report.judge(
             NothingUnsent,
             delivered.when.at,
-            sent.is_some_and(|sent| *sent < delivered.when),
+            sent.is_some_and(|sent| sent < delivered.when),
             || format!("{:?} was given envelope {} as nobody sent it", delivered.mailbox, delivered.envelope),
         );
     }
 }
 
+/// A message is for the members that its sender saw, an operation for those before and after it.
+fn is_for(ledger: &Ledger, sealed: &GroupSealed, account: AccountId) -> bool {
+    let before = if sealed.message.is_none() { sealed.epoch.checked_sub(1) } else { None };
+    let epochs = std::iter::once(sealed.epoch).chain(before);
+    let mut known = epochs.filter_map(|epoch| ledger.members_at(sealed.group, epoch)).peekable();
+    known.peek().is_none() || known.any(|members| members.contains(&account))
+}
+
 fn shown_was_composed(ledger: &Ledger, report: &mut Report) {
     for shown in &ledger.shown {
         let holds = ledger.composed.get(&shown.message).is_some_and(|composed| {
-            let for_me =
-                composed.to == shown.device.account || composed.sender.account == shown.device.account;
+            let me = shown.device.account;
+            let for_me = composed.sender.account == me
+                || match composed.to {
+                    ChatId::Direct(account) => account == me,
+                    ChatId::Group(group) => is_ever_member(ledger, group, me),
+                };
             composed.when < shown.when
                 && composed.sender == shown.sender
                 && composed.body == shown.body
@@ -50,6 +68,10 @@ fn shown_was_composed(ledger: &Ledger, report: &mut Report) {
             format!("{} showed message {} as {} never wrote it", shown.device, shown.message, shown.sender)
         });
     }
+}
+
+fn is_ever_member(ledger: &Ledger, group: GroupId, account: AccountId) -> bool {
+    ledger.chains.get(&group).is_none_or(|chain| chain.iter().any(|epoch| epoch.holds.contains(&account)))
 }
 
 /// One life of a process shows a message once; one that was killed in between may show it again.
@@ -100,10 +122,12 @@ fn one_envelope_for_a_message(ledger: &Ledger, report: &mut Report) {
 /// A message is sealed under another envelope id only if nothing was stored under the one before, an
 /// honest race aside: the last try under that one was refused where the first was not visible yet.
 fn one_stored_envelope_for_a_message(ledger: &Ledger, report: &mut Report) {
+    let pairwise = ledger.sealed.iter().map(|sealed| (sealed.envelope, sealed.message, sealed.when));
+    let of_groups = ledger.group_sealed.iter().map(|sealed| (sealed.envelope, sealed.message, sealed.when));
+    let tries: Vec<_> = pairwise.chain(of_groups).collect();
     let messages: BTreeMap<_, _> =
-        ledger.sealed.iter().filter_map(|sealed| Some((sealed.envelope, sealed.message?))).collect();
-    let last_tries: BTreeMap<_, _> =
-        ledger.sealed.iter().map(|sealed| (sealed.envelope, sealed.when.at)).collect();
+        tries.iter().filter_map(|(envelope, message, _)| Some((*envelope, (*message)?))).collect();
+    let last_tries: BTreeMap<_, _> = tries.iter().map(|(envelope, _, when)| (*envelope, when.at)).collect();
     let mut stored = BTreeMap::new();
     for row in &ledger.rows {
         let Some(message) = messages.get(&row.envelope) else { continue };

@@ -39,8 +39,14 @@ invariants! {
     OneTimeKeyOnce = 7, "a one-time prekey goes to at most one requesting device";
     /// Byte for byte.
     BundleUploaded = 8, "a bundle's bytes are those uploaded";
+    /// From the moment in which the operation was answered.
+    RemovedGetsNothing = 9, "nothing goes to a revoked device or a removed member";
+    /// Whoever asks later sees no earlier version, and everybody sees the same.
+    Linearizable = 10, "device lists and group chains are linearizable";
     /// One message, one stamp, one line on every screen.
     ResendIsOne = 12, "resending any number of times is one message";
+    /// Full mailboxes aside, which are named.
+    FanOutWhole = 13, "a group's fan-out is all or none";
     /// Nothing is unaccounted for.
     Accounting = 17, "accepted = committed + pending + expired + discarded";
     /// Neither received nor stored.

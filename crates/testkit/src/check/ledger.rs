@@ -1,9 +1,11 @@
 //! The facts of a history, indexed once for every check.
 
 use super::Terms;
-use crate::history::{Deletion, Entry, Fact, History, KeyKind, Line, ReceiptKind};
+use crate::history::{Deletion, Entry, Fact, History, KeyKind, Line, ReceiptKind, SignedLog};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{AccountId, DeviceAddress, EnvelopeId, MailboxId, MessageId, Millis, Position, Stamp};
+use types::{
+    AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, MailboxId, MessageId, Millis, Position, Stamp,
+};
 
 /// When a fact became true: its place in the history, and the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +17,7 @@ pub struct Moment {
 pub struct Composed {
     pub when: Moment,
     pub sender: DeviceAddress,
-    pub to: AccountId,
+    pub to: ChatId,
     pub body: u128,
 }
 
@@ -47,6 +49,38 @@ pub struct Sealed {
     pub ciphertext: u128,
 }
 
+/// What left a device for all members of a group.
+pub struct GroupSealed {
+    pub when: Moment,
+    /// None for an operation.
+    pub message: Option<MessageId>,
+    pub envelope: EnvelopeId,
+    pub group: GroupId,
+    pub epoch: u64,
+    pub sender: DeviceAddress,
+    pub step: Option<u128>,
+    pub ciphertext: u128,
+}
+
+/// A version of a device list, or an operation of a chain, as the store has it.
+pub struct Written<T> {
+    pub when: Moment,
+    pub version: u64,
+    pub digest: u128,
+    /// The devices on the list, or the members after the operation.
+    pub holds: BTreeSet<T>,
+}
+
+/// What a device was told of a device list or a chain.
+pub struct Told {
+    pub when: Moment,
+    pub asked_at: Millis,
+    pub by: DeviceAddress,
+    pub log: SignedLog,
+    pub version: u64,
+    pub digest: u128,
+}
+
 pub struct Delivered {
     pub when: Moment,
     pub mailbox: MailboxId,
@@ -75,7 +109,7 @@ pub struct Shown {
 pub struct View {
     pub when: Moment,
     pub device: DeviceAddress,
-    pub chat: AccountId,
+    pub chat: ChatId,
     pub lines: Vec<Line>,
     pub gaps: u32,
 }
@@ -104,7 +138,15 @@ pub struct Ledger {
     pub composed: BTreeMap<MessageId, Composed>,
     pub refused: BTreeSet<MessageId>,
     pub sealed: Vec<Sealed>,
+    pub group_sealed: Vec<GroupSealed>,
     pub accepted: Vec<Accepted>,
+    pub skipped: Vec<(Moment, EnvelopeId, Vec<MailboxId>)>,
+    pub lists: BTreeMap<AccountId, Vec<Written<MailboxId>>>,
+    pub chains: BTreeMap<GroupId, Vec<Written<AccountId>>>,
+    /// Answers to what was signed.
+    pub answered: Vec<Told>,
+    /// Answers to questions.
+    pub reads: Vec<Told>,
     pub rows: Vec<Row>,
     pub deleted: Vec<(Moment, MailboxId, Position, Deletion)>,
     pub inventory: BTreeMap<MailboxId, (Moment, BTreeSet<Position>)>,
@@ -116,7 +158,7 @@ pub struct Ledger {
     pub quarantined: Vec<(Moment, DeviceAddress, EnvelopeId)>,
     pub shown: Vec<Shown>,
     /// The last view of each device of each chat.
-    pub views: BTreeMap<(DeviceAddress, AccountId), View>,
+    pub views: BTreeMap<(DeviceAddress, ChatId), View>,
     pub receipts: BTreeMap<(DeviceAddress, MessageId, AccountId, ReceiptKind), Moment>,
     pub uploaded: Vec<Key>,
     pub served: Vec<Key>,
@@ -131,6 +173,7 @@ impl Ledger {
         for (index, Entry { at_ms, fact }) in history.entries().iter().enumerate() {
             ledger.enter(Moment { index, at: Millis(*at_ms) }, fact);
         }
+        ledger.address_group_sends();
         ledger
     }
 
@@ -151,6 +194,20 @@ impl Ledger {
                 self.sealed.push(Sealed { when, message, envelope, sender, to, step, ciphertext }),
             Fact::Accepted { envelope, message, resend, sender, to, stamp } =>
                 self.accepted.push(Accepted { when, envelope, message, resend, sender, to, stamp }),
+            Fact::SealedForGroup { envelope, message, group, epoch, sender, step, ciphertext } =>
+                self.group_sealed.push(
+                    GroupSealed { when, message, envelope, group, epoch, sender, step, ciphertext }),
+            Fact::Skipped { envelope, mailboxes } => self.skipped.push((when, envelope, mailboxes)),
+            Fact::ListWritten { account, version, digest, mailboxes } =>
+                self.lists.entry(account).or_default()
+                    .push(Written { when, version, digest, holds: mailboxes.into_iter().collect() }),
+            Fact::ChainWritten { group, epoch, digest, members } =>
+                self.chains.entry(group).or_default()
+                    .push(Written { when, version: epoch, digest, holds: members.into_iter().collect() }),
+            Fact::LogAnswered { by, log, version, digest, asked_at_ms } =>
+                self.answered.push(Told { when, asked_at: Millis(asked_at_ms), by, log, version, digest }),
+            Fact::LogRead { by, log, version, digest, asked_at_ms } =>
+                self.reads.push(Told { when, asked_at: Millis(asked_at_ms), by, log, version, digest }),
             Fact::Row { envelope, mailbox, position, stamp: _, expires_at_ms } =>
                 self.row(Row { when, envelope, mailbox, position, expires_at: Millis(expires_at_ms) }),
             Fact::Deleted { mailbox, position, cause } => self.deleted.push((when, mailbox, position, cause)),
@@ -194,6 +251,55 @@ impl Ledger {
         }
     }
 
+    /// A send to a group names no devices: those that got a row are the ones it was accepted for.
+    fn address_group_sends(&mut self) {
+        let of_group: BTreeSet<_> = self.group_sealed.iter().map(|sealed| sealed.envelope).collect();
+        let mut rows: BTreeMap<EnvelopeId, Vec<MailboxId>> = BTreeMap::new();
+        for row in self.rows.iter().filter(|row| of_group.contains(&row.envelope)) {
+            rows.entry(row.envelope).or_default().push(row.mailbox);
+        }
+        for accepted in &mut self.accepted {
+            if let Some(rows) = accepted.envelope.and_then(|envelope| rows.get(&envelope)) {
+                accepted.to.clone_from(rows);
+            }
+        }
+    }
+
+    /// The members of a group after the operation at `epoch`; none if nobody saw it.
+    pub fn members_at(&self, group: GroupId, epoch: u64) -> Option<&BTreeSet<AccountId>> {
+        let chain = self.chains.get(&group)?;
+        chain.iter().find(|written| written.version == epoch).map(|written| &written.holds)
+    }
+
+    /// The devices that existed when something left its sender and still did when it was accepted.
+    pub fn devices_between(
+        &self,
+        left: Moment,
+        accepted: Moment,
+        is_meant: impl Fn(MailboxId) -> bool,
+    ) -> impl Iterator<Item = MailboxId> {
+        let was_there = move |mailbox: &MailboxId, opened: &Moment| {
+            is_meant(*mailbox)
+                && *opened < left
+                && self.closed.get(mailbox).is_none_or(|closed| *closed > accepted)
+        };
+        let all = self.opened.iter();
+        all.filter(move |(mailbox, opened)| was_there(mailbox, opened)).map(|(mailbox, _)| *mailbox)
+    }
+
+    /// The accounts that a message is for, its sender's own among them, by the sender's view when it left.
+    pub fn audience(&self, composed: &Composed, envelope: Option<EnvelopeId>) -> BTreeSet<AccountId> {
+        let own = composed.sender.account;
+        match composed.to {
+            ChatId::Direct(account) => BTreeSet::from([account, own]),
+            ChatId::Group(group) => {
+                let sealed = self.group_sealed.iter().find(|sealed| Some(sealed.envelope) == envelope);
+                let members = sealed.and_then(|sealed| self.members_at(group, sealed.epoch));
+                members.cloned().unwrap_or_default()
+            }
+        }
+    }
+
     /// Since when the device has been running without a pause until the end of the history.
     pub fn online_since(&self, device: DeviceAddress) -> Option<Moment> {
         let mut since = None;
@@ -224,17 +330,28 @@ impl Ledger {
     /// When each envelope first left its sender.
     pub fn first_sealed(&self) -> BTreeMap<(DeviceAddress, EnvelopeId), Moment> {
         let mut first = BTreeMap::new();
-        for sealed in &self.sealed {
-            first.entry((sealed.sender, sealed.envelope)).or_insert(sealed.when);
+        let pairwise = self.sealed.iter().map(|sealed| (sealed.sender, sealed.envelope, sealed.when));
+        let of_groups = self.group_sealed.iter().map(|sealed| (sealed.sender, sealed.envelope, sealed.when));
+        for (sender, envelope, when) in pairwise.chain(of_groups) {
+            let first = first.entry((sender, envelope)).or_insert(when);
+            *first = when.min(*first);
         }
         first
     }
 
-    /// How many envelopes from an account to a device ended in its mailbox, their time over.
-    pub fn expired(&self, from: AccountId, to: DeviceAddress) -> usize {
+    /// How many envelopes of the people of a chat to a device ended in its mailbox, their time over.
+    pub fn expired(&self, chat: ChatId, to: DeviceAddress) -> usize {
         let ended = |row: &&Row| row.mailbox.address() == to && self.has_ended(row);
+        let is_one_of_them = |account: AccountId| match chat {
+            ChatId::Direct(other) => account == other || account == to.account,
+            ChatId::Group(_) => true,
+        };
         let from_them = |row: &&Row| {
-            self.sealed.iter().any(|sealed| sealed.envelope == row.envelope && sealed.sender.account == from)
+            let pairwise = self.sealed.iter().map(|sealed| (sealed.envelope, sealed.sender));
+            let of_groups = self.group_sealed.iter().map(|sealed| (sealed.envelope, sealed.sender));
+            pairwise
+                .chain(of_groups)
+                .any(|(envelope, sender)| envelope == row.envelope && is_one_of_them(sender.account))
         };
         self.rows.iter().filter(ended).filter(from_them).count()
     }

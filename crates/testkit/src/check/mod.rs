@@ -9,12 +9,15 @@ mod arrival;
 mod bounds;
 mod decryption;
 mod deletion;
+mod fan_out;
 mod identity;
 mod invariant;
 mod ledger;
+mod linearity;
 mod order;
 mod prekeys;
 mod ratchets;
+mod removal;
 mod secrecy;
 mod settling;
 
@@ -23,7 +26,7 @@ pub use invariant::Invariant;
 use crate::history::History;
 use ledger::Ledger;
 use std::{collections::BTreeMap, fmt};
-use types::Millis;
+use types::{Millis, limits};
 
 /// What a checker must know of the run beside its facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Terms {
     /// A second row of one send in one mailbox is an honest race if it follows within this time: in a
     /// fleet a retry runs at another node before the first try is visible there. Zero for one store.
     pub race_within: Millis,
+    /// The rows that a mailbox holds at most; one that has fewer may not be skipped as full.
+    pub mailbox_rows_max: u64,
     /// How far apart the clocks of the observer and the nodes are.
     pub clock_skew: Millis,
 }
@@ -41,7 +46,12 @@ impl Default for Terms {
     fn default() -> Self {
         // 30 s is the promise; 1 s is for the way of the last row and its answer, which the promise
         // leaves to the network.
-        Self { settle_within: Millis(31_000), race_within: Millis(0), clock_skew: Millis(0) }
+        Self {
+            settle_within: Millis(31_000),
+            race_within: Millis(0),
+            mailbox_rows_max: limits::MAILBOX_ROWS_MAX,
+            clock_skew: Millis(0),
+        }
     }
 }
 
@@ -78,6 +88,9 @@ pub fn check(history: &History, terms: Terms) -> Report {
         secrecy::check,
         decryption::check,
         ratchets::check,
+        removal::check,
+        linearity::check,
+        fan_out::check,
         settling::check,
         bounds::check,
     ] {

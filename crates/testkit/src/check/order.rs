@@ -4,11 +4,11 @@
 use super::{
     Invariant::Order,
     Report,
-    ledger::{Ledger, View},
+    ledger::{Ledger, Shown, View},
 };
 use crate::history::Line;
 use std::collections::BTreeMap;
-use types::{AccountId, DeviceAddress, MessageId, Stamp};
+use types::{ChatId, DeviceAddress, MessageId, Stamp};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     for view in ledger.views.values() {
@@ -49,18 +49,29 @@ fn by_sender(ledger: &Ledger, view: &View, report: &mut Report) {
     }
 }
 
+/// What two people, or the members of a group, have in common.
+type Conversation = (ChatId, ChatId);
+
+fn conversation(view: &View) -> Conversation {
+    let other_end = match view.chat {
+        ChatId::Direct(_) => ChatId::Direct(view.device.account),
+        group @ ChatId::Group(_) => group,
+    };
+    (view.chat.min(other_end), view.chat.max(other_end))
+}
+
 /// Two devices that both show two messages show them in one order and with the same stamps.
 fn one_order_for_all(ledger: &Ledger, report: &mut Report) {
-    let mut known: BTreeMap<(AccountId, AccountId), BTreeMap<MessageId, (Stamp, DeviceAddress)>> =
-        BTreeMap::new();
+    let mut known: BTreeMap<Conversation, BTreeMap<MessageId, (Stamp, DeviceAddress)>> = BTreeMap::new();
     for view in ledger.views.values() {
-        let members = (view.device.account.min(view.chat), view.device.account.max(view.chat));
-        let stamps = known.entry(members).or_default();
+        let stamps = known.entry(conversation(view)).or_default();
         for line in &view.lines {
             let Some(stamp) = line.stamp else { continue };
             // Of two stamps the lowest wins, and a receipt tells the sender; it may have ended on its way.
-            let is_mine =
-                ledger.composed.get(&line.message).is_some_and(|composed| composed.sender == view.device);
+            let is_mine = ledger
+                .composed
+                .get(&line.message)
+                .is_some_and(|composed| composed.sender.account == view.device.account);
             if is_mine && ledger.expired(view.chat, view.device) > 0 {
                 continue;
             }
@@ -77,13 +88,13 @@ fn one_order_for_all(ledger: &Ledger, report: &mut Report) {
 fn answers_follow(ledger: &Ledger, report: &mut Report) {
     let stamps = ledger.stamps();
     let mut shown = ledger.shown.iter().peekable();
-    let mut highest: BTreeMap<(DeviceAddress, AccountId), (Stamp, MessageId)> = BTreeMap::new();
+    let mut highest: BTreeMap<(DeviceAddress, ChatId), (Stamp, MessageId)> = BTreeMap::new();
     let mut composed: Vec<_> = ledger.composed.iter().collect();
     composed.sort_by_key(|(_, composed)| composed.when);
     for (message, composed) in composed {
         while let Some(shown) = shown.next_if(|shown| shown.when < composed.when) {
-            let of_chat =
-                highest.entry((shown.device, shown.sender.account)).or_insert((Stamp::ZERO, shown.message));
+            let chat = chat_of(ledger, shown);
+            let of_chat = highest.entry((shown.device, chat)).or_insert((Stamp::ZERO, shown.message));
             *of_chat = (*of_chat).max((shown.stamp, shown.message));
         }
         let Some(stamp) = stamps.get(message) else { continue };
@@ -91,5 +102,15 @@ fn answers_follow(ledger: &Ledger, report: &mut Report) {
         report.judge(Order, composed.when.at, stamp > seen, || {
             format!("message {message} at {stamp} answers message {answered} at {seen}")
         });
+    }
+}
+
+/// The chat in which a device showed a message: what another device of its account wrote to somebody stands
+/// in the chat with them.
+fn chat_of(ledger: &Ledger, shown: &Shown) -> ChatId {
+    match ledger.composed.get(&shown.message).map(|composed| composed.to) {
+        Some(group @ ChatId::Group(_)) => group,
+        Some(other) if shown.sender.account == shown.device.account => other,
+        _ => ChatId::Direct(shown.sender.account),
     }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::history::ReceiptKind;
 use std::collections::BTreeMap;
-use types::{MessageId, Millis};
+use types::{ChatId, MessageId, Millis};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     outboxes_empty(ledger, report);
@@ -56,22 +56,27 @@ fn expired(ledger: &Ledger, mailbox: types::MailboxId, envelope: types::Envelope
     rows.any(|row| ledger.has_ended(row))
 }
 
+/// Every device of the sender learns that a message arrived at another account.
 fn receipts_return(ledger: &Ledger, report: &mut Report) {
     for shown in &ledger.shown {
         let Some(composed) = ledger.composed.get(&shown.message) else { continue };
-        let sender_is_gone = ledger.devices_of(composed.sender.account).next().is_none();
-        if composed.to != shown.device.account || sender_is_gone {
+        let (reader, writer) = (shown.device.account, composed.sender.account);
+        if reader == writer {
             continue;
         }
-        let Some(due) = ledger.due(shown.when, &[composed.sender, shown.device]) else { continue };
-        // A receipt may have been among them.
-        if ledger.expired(shown.device.account, composed.sender) > 0 {
-            continue;
+        for mailbox in ledger.devices_of(writer) {
+            let device = mailbox.address();
+            let linked_later = ledger.opened.get(&mailbox).is_some_and(|opened| *opened > composed.when);
+            let Some(due) = ledger.due(shown.when, &[device, shown.device]) else { continue };
+            // A receipt may have been among what ended in its mailbox.
+            if linked_later || ledger.expired(ChatId::Direct(reader), device) > 0 {
+                continue;
+            }
+            let receipt = |kind| ledger.receipts.get(&(device, shown.message, reader, kind));
+            let first = receipt(ReceiptKind::Delivered).into_iter().chain(receipt(ReceiptKind::Read)).min();
+            report.judge(Settles, due, in_time(first, due), || {
+                format!("{device} was never told that message {} arrived at {reader}", shown.message)
+            });
         }
-        let receipt = |kind| ledger.receipts.get(&(composed.sender, shown.message, composed.to, kind));
-        let first = receipt(ReceiptKind::Delivered).into_iter().chain(receipt(ReceiptKind::Read)).min();
-        report.judge(Settles, due, in_time(first, due), || {
-            format!("{} was never told that message {} arrived", composed.sender, shown.message)
-        });
     }
 }

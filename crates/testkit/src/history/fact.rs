@@ -1,8 +1,8 @@
 //! The facts that invariants speak of. An observer records those that it can see.
 
-use super::text;
+use super::{Deletion, KeyKind, Line, ReceiptKind, SignedLog, text};
 use serde::{Deserialize, Serialize};
-use types::{AccountId, DeviceAddress, EnvelopeId, MailboxId, MessageId, Position, Stamp};
+use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, MailboxId, MessageId, Position, Stamp};
 
 /// Something that became true. Digests stand for bytes ([`crate::digest`]): no history holds a text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,9 +56,9 @@ pub enum Fact {
         /// The device on which it was written.
         #[serde(with = "text")]
         sender: DeviceAddress,
-        /// To whom.
+        /// To whom, or in which group.
         #[serde(with = "text")]
-        to: AccountId,
+        to: ChatId,
         /// Digest of its text; every text of a run is different.
         #[serde(with = "text")]
         body: u128,
@@ -91,6 +91,29 @@ pub enum Fact {
         #[serde(with = "text")]
         ciphertext: u128,
     },
+    /// What is for all members of a group left a device, a message or an operation; once for each time.
+    SealedForGroup {
+        /// The send that it belongs to.
+        #[serde(with = "text")]
+        envelope: EnvelopeId,
+        /// The message in it; none for an operation.
+        #[serde(with = "text::option", default)]
+        message: Option<MessageId>,
+        /// Which group.
+        #[serde(with = "text")]
+        group: GroupId,
+        /// The sender's view of the chain; of an operation, its own place in it.
+        epoch: u64,
+        /// From which device.
+        #[serde(with = "text")]
+        sender: DeviceAddress,
+        /// Which step of the sender key made it ([`crate::ratchet::step`]); none for an operation.
+        #[serde(with = "text::option", default)]
+        step: Option<u128>,
+        /// Digest of the ciphertext, or of the operation.
+        #[serde(with = "text")]
+        ciphertext: u128,
+    },
     /// The sending device was told that a send is accepted; once for each time it was told.
     Accepted {
         /// The send, where the observer can see it.
@@ -111,6 +134,78 @@ pub enum Fact {
         /// The place that it was given in its conversation.
         #[serde(with = "text")]
         stamp: Stamp,
+    },
+
+    /// Of a send that was accepted the sender was told, too, that these mailboxes are full and got nothing.
+    Skipped {
+        /// The send.
+        #[serde(with = "text")]
+        envelope: EnvelopeId,
+        /// The mailboxes.
+        #[serde(with = "text::list")]
+        mailboxes: Vec<MailboxId>,
+    },
+
+    // ---- what is signed
+    /// A device list became durable.
+    ListWritten {
+        /// Whose.
+        #[serde(with = "text")]
+        account: AccountId,
+        /// Which version.
+        version: u64,
+        /// Digest of its bytes.
+        #[serde(with = "text")]
+        digest: u128,
+        /// The devices on it.
+        #[serde(with = "text::list")]
+        mailboxes: Vec<MailboxId>,
+    },
+    /// An operation of a group became durable.
+    ChainWritten {
+        /// Which group.
+        #[serde(with = "text")]
+        group: GroupId,
+        /// Its place in the chain.
+        epoch: u64,
+        /// Digest of its bytes.
+        #[serde(with = "text")]
+        digest: u128,
+        /// The members after it.
+        #[serde(with = "text::list")]
+        members: Vec<AccountId>,
+    },
+    /// A device was told that what it had signed is in force.
+    LogAnswered {
+        /// Which device.
+        #[serde(with = "text")]
+        by: DeviceAddress,
+        /// Of what.
+        #[serde(with = "text")]
+        log: SignedLog,
+        /// Which version of it.
+        version: u64,
+        /// Digest of its bytes.
+        #[serde(with = "text")]
+        digest: u128,
+        /// When it had asked for it.
+        asked_at_ms: u64,
+    },
+    /// A device was told which version is the newest.
+    LogRead {
+        /// Which device.
+        #[serde(with = "text")]
+        by: DeviceAddress,
+        /// Of what.
+        #[serde(with = "text")]
+        log: SignedLog,
+        /// Which version.
+        version: u64,
+        /// Digest of its bytes.
+        #[serde(with = "text")]
+        digest: u128,
+        /// When it had asked.
+        asked_at_ms: u64,
     },
 
     // ---- the store
@@ -229,14 +324,14 @@ pub enum Fact {
         #[serde(with = "text")]
         body: u128,
     },
-    /// Everything that a device shows of a direct chat now, oldest first.
+    /// Everything that a device shows of a chat now, oldest first.
     View {
         /// Which device.
         #[serde(with = "text")]
         device: DeviceAddress,
-        /// With whom.
+        /// With whom, or in which group.
         #[serde(with = "text")]
-        chat: AccountId,
+        chat: ChatId,
         /// The messages.
         lines: Vec<Line>,
         /// Messages that it says are missing.
@@ -319,58 +414,4 @@ pub enum Fact {
         /// The most that is allowed.
         bound: u64,
     },
-}
-
-/// Why a row was deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Deletion {
-    /// Its device acknowledged it.
-    Acked,
-    /// Its time was over.
-    Expired,
-    /// Its mailbox was closed.
-    Closed,
-}
-
-/// One message of a [`Fact::View`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// The message.
-    #[serde(with = "text")]
-    pub message: MessageId,
-    /// Its place; none while it is not accepted.
-    #[serde(with = "text::option", default)]
-    pub stamp: Option<Stamp>,
-}
-
-/// What a receipt says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReceiptKind {
-    /// It is stored on a device of the recipient.
-    Delivered,
-    /// A person has seen it.
-    Read,
-}
-
-/// The kinds of prekeys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyKind {
-    /// Signed, replaced now and then, given to everybody.
-    Signed,
-    /// Post-quantum, given to everybody when the pool is empty.
-    LastResort,
-    /// Classical, given to one.
-    OneTime,
-    /// Post-quantum, given to one.
-    OneTimeKem,
-}
-
-impl KeyKind {
-    /// Whether it may be given to one requesting device only.
-    pub const fn is_one_time(self) -> bool {
-        matches!(self, Self::OneTime | Self::OneTimeKem)
-    }
 }

@@ -4,9 +4,11 @@
 //! since the start of the run on the observer's own clock (virtual in a simulation).
 
 mod fact;
+mod kinds;
 mod text;
 
-pub use fact::{Deletion, Fact, KeyKind, Line, ReceiptKind};
+pub use fact::Fact;
+pub use kinds::{Deletion, KeyKind, Line, ReceiptKind, SignedLog};
 
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};

@@ -1,8 +1,10 @@
 //! Ids in their text forms, because JSON has neither bytes nor 128-bit numbers.
 
+use super::SignedLog;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, MessageId, Position, RegistrationId, Stamp,
+    AccountId, ChatId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MailboxId, MessageId, Position,
+    RegistrationId, Stamp,
 };
 
 /// A value with one text form.
@@ -27,7 +29,41 @@ macro_rules! by_display {
     };
 }
 
-by_display!(AccountId, EnvelopeId, MessageId, Stamp);
+by_display!(AccountId, EnvelopeId, GroupId, MessageId, Stamp);
+
+/// An account's id as it is, a group's after a word.
+impl Text for ChatId {
+    fn write(&self) -> String {
+        match self {
+            Self::Direct(account) => account.to_string(),
+            Self::Group(group) => format!("group:{group}"),
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        match text.strip_prefix("group:") {
+            Some(group) => group.parse().ok().map(Self::Group),
+            None => text.parse().ok().map(Self::Direct),
+        }
+    }
+}
+
+impl Text for SignedLog {
+    fn write(&self) -> String {
+        match self {
+            Self::DeviceList(account) => format!("list:{account}"),
+            Self::GroupChain(group) => format!("chain:{group}"),
+        }
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            ("list", account) => account.parse().ok().map(Self::DeviceList),
+            ("chain", group) => group.parse().ok().map(Self::GroupChain),
+            _ => None,
+        }
+    }
+}
 
 impl Text for u128 {
     fn write(&self) -> String {

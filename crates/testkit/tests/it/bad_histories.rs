@@ -76,7 +76,10 @@ fn a_good_history_is_clean_and_judged_by_every_invariant() {
     let scene = Scene::good();
     let report = check(&scene.history(), scene.terms);
     report.assert_clean();
-    report.assert_judged(Invariant::ALL);
+    let of_groups: &[Invariant] = &[RemovedGetsNothing, Linearizable, FanOutWhole];
+    let all: Vec<_> =
+        Invariant::ALL.iter().copied().filter(|invariant| !of_groups.contains(invariant)).collect();
+    report.assert_judged(&all);
 }
 
 #[test]
@@ -150,13 +153,14 @@ fn a_gap_that_stays_is_a_loss() {
 }
 
 #[test]
-fn a_send_that_leaves_out_a_device_is_found_unless_it_was_linked_later() {
+fn a_send_that_leaves_out_a_device_of_either_side_is_found_unless_it_was_linked_later() {
     let second = device(2).account;
     let second = types::DeviceAddress::new(second, types::DeviceNumber::new(2).unwrap());
     let opened = Fact::Opened { mailbox: second.mailbox(types::RegistrationId::new(9).unwrap()) };
     let opens_before = Scene::good().after(|fact| matches!(fact, Fact::Opened { .. }), opened.clone());
     opens_before.violates(&[AcceptedArrives]);
-    Scene::good().after(is_sealed(1), opened).violates(&[]);
+    Scene::good().after(is_sealed(1), opened.clone()).violates(&[AcceptedArrives]);
+    Scene::good().after(is_sealed(2), opened).violates(&[]);
 }
 
 // ---- 2
@@ -230,7 +234,8 @@ fn order_by_arrival_is_found() {
 #[test]
 fn one_sender_overtaking_itself_is_found() {
     // Message 3 was written before message 1 and has a higher stamp.
-    let early = Fact::Composed { message: message(3), sender: device(1), to: account(2), body: body(3) };
+    let early =
+        Fact::Composed { message: message(3), sender: device(1), to: account(2).into(), body: body(3) };
     let mut scene = Scene::good();
     let index = scene.facts.iter().position(|(_, fact)| is_composed(1)(fact)).unwrap();
     scene.facts.insert(index, (scene.facts[index].0, early));
@@ -436,7 +441,8 @@ fn a_message_stored_in_two_envelopes_is_a_race_if_the_last_try_under_the_first_w
 
 #[test]
 fn one_text_under_two_ids_is_found() {
-    let twin = Fact::Composed { message: message(3), sender: device(1), to: account(2), body: body(1) };
+    let twin =
+        Fact::Composed { message: message(3), sender: device(1), to: account(2).into(), body: body(1) };
     let refused = Fact::Refused { message: message(3) };
     Scene::good()
         .and(twin)
@@ -570,7 +576,8 @@ fn an_envelope_sealed_again_is_found_and_one_sent_again_is_not() {
 
 #[test]
 fn a_message_that_stays_in_its_outbox_is_found_unless_it_was_refused() {
-    let composed = Fact::Composed { message: message(3), sender: device(1), to: account(2), body: body(3) };
+    let composed =
+        Fact::Composed { message: message(3), sender: device(1), to: account(2).into(), body: body(3) };
     let scene = Scene::good().after(is_composed(1), composed);
     scene.clone().and(Fact::Refused { message: message(3) }).violates(&[]);
     scene.clone().after(is_faults_ended, Fact::Offline { device: device(1) }).violates(&[]);

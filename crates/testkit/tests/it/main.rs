@@ -1,6 +1,8 @@
 //! The checker is tested, too: a good history is clean, and each way of being bad is found.
 #![allow(clippy::unwrap_used)]
 
+mod bad_group_histories;
 mod bad_histories;
+mod group_scene;
 mod lines;
 mod scene;

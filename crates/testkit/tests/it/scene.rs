@@ -76,7 +76,7 @@ pub fn view(at: u8, with: u8, texts: &[u8]) -> Fact {
     let line = |text: &u8| Line { message: message(*text), stamp: Some(stamp((*text).into())) };
     Fact::View {
         device: device(at),
-        chat: device(with).account,
+        chat: device(with).account.into(),
         lines: texts.iter().map(line).collect(),
         gaps: 0,
     }
@@ -110,7 +110,7 @@ fn message_and_receipt(text: u8, from: u8, to: u8) -> Vec<Fact> {
     let composed = Fact::Composed {
         message: message(text),
         sender: device(from),
-        to: device(to).account,
+        to: device(to).account.into(),
         body: body(text),
     };
     let receipt = Fact::Receipt {
@@ -154,15 +154,20 @@ impl Scene {
             bound: 2,
         });
         facts.push(Fact::FaultsEnded);
-        let mut facts: Vec<(u64, Fact)> = (0..).step_by(1_000).zip(facts).collect();
-        let end = facts.last().unwrap().0 + 60 * 60 * 1_000;
-        let closing = [
+        let closing = vec![
             view(1, 2, &[1, 2]),
             view(2, 1, &[1, 2]),
             Fact::Inventory { mailbox: mailbox(1), positions: Vec::new() },
             Fact::Inventory { mailbox: mailbox(2), positions: Vec::new() },
         ];
-        facts.extend(closing.map(|fact| (end, fact)));
+        Self::of(facts, closing)
+    }
+
+    /// A history of its own: one fact a second, an hour of quiet, then the closing facts.
+    pub fn of(facts: Vec<Fact>, closing: Vec<Fact>) -> Self {
+        let mut facts: Vec<(u64, Fact)> = (0..).step_by(1_000).zip(facts).collect();
+        let end = facts.last().unwrap().0 + 60 * 60 * 1_000;
+        facts.extend(closing.into_iter().map(|fact| (end, fact)));
         Self { facts, terms: Terms::default() }
     }
 

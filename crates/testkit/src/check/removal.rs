@@ -1,0 +1,107 @@
+//! Invariant 9: from the moment in which its removal was answered, nothing goes to a revoked device or a
+//! removed member, and nothing that they send after it is accepted for the group.
+
+use super::{
+    Invariant::RemovedGetsNothing,
+    Report,
+    ledger::{Ledger, Moment, Told},
+};
+use crate::history::SignedLog;
+use std::collections::{BTreeMap, BTreeSet};
+use types::{AccountId, EnvelopeId, GroupId, MailboxId};
+
+pub fn check(ledger: &Ledger, report: &mut Report) {
+    for told in &ledger.answered {
+        match told.log {
+            SignedLog::DeviceList(account) => devices(ledger, report, account, told),
+            SignedLog::GroupChain(group) => members(ledger, report, group, told),
+        }
+    }
+}
+
+/// No row is written for a device that an earlier list had and this one has not.
+fn devices(ledger: &Ledger, report: &mut Report, account: AccountId, told: &Told) {
+    let Some(lists) = ledger.lists.get(&account) else { return };
+    let holding = |is_meant: &dyn Fn(u64) -> bool| -> BTreeSet<MailboxId> {
+        let meant = lists.iter().filter(|list| is_meant(list.version));
+        meant.flat_map(|list| list.holds.iter().copied()).collect()
+    };
+    let before = holding(&|version| version < told.version);
+    let since = holding(&|version| version >= told.version);
+    for revoked in before.difference(&since) {
+        let late = ledger.rows.iter().find(|row| row.mailbox == *revoked && row.when > told.when);
+        report.judge(RemovedGetsNothing, told.when.at, late.is_none(), || {
+            let envelope = late.map(|row| row.envelope.to_string()).unwrap_or_default();
+            format!("envelope {envelope} was written to {revoked:?} after its removal was answered")
+        });
+    }
+}
+
+/// What leaves a group's members after a removal was answered does not reach who was removed, and what who
+/// was removed sends after it is not accepted.
+fn members(ledger: &Ledger, report: &mut Report, group: GroupId, told: &Told) {
+    let Some(before) = told.version.checked_sub(1).and_then(|epoch| ledger.members_at(group, epoch)) else {
+        return;
+    };
+    let Some(after) = ledger.members_at(group, told.version) else { return };
+    for removed in before.difference(after) {
+        let back = back_in(ledger, group, told.version, *removed);
+        let is_out = |when: Moment| when > told.when && back.is_none_or(|back| when < back);
+        no_row_for(ledger, report, (group, told), *removed, &is_out);
+        nothing_accepted_of(ledger, report, group, *removed, &is_out);
+    }
+}
+
+/// When a removed member was added again.
+fn back_in(ledger: &Ledger, group: GroupId, epoch: u64, account: AccountId) -> Option<Moment> {
+    let later = ledger.chains.get(&group)?.iter().filter(|written| written.version > epoch);
+    later.filter(|written| written.holds.contains(&account)).map(|written| written.when).min()
+}
+
+fn no_row_for(
+    ledger: &Ledger,
+    report: &mut Report,
+    (group, told): (GroupId, &Told),
+    removed: AccountId,
+    is_out: &impl Fn(Moment) -> bool,
+) {
+    let of_group: BTreeMap<EnvelopeId, u64> = ledger
+        .group_sealed
+        .iter()
+        .filter(|sealed| sealed.group == group)
+        .map(|sealed| (sealed.envelope, if sealed.message.is_none() { sealed.epoch } else { u64::MAX }))
+        .collect();
+    // The removal itself is for the removed member, too.
+    let concerns = |envelope| of_group.get(envelope).is_some_and(|epoch| *epoch > told.version);
+    let late = ledger
+        .rows
+        .iter()
+        .find(|row| row.mailbox.account == removed && is_out(row.when) && concerns(&row.envelope));
+    report.judge(RemovedGetsNothing, told.when.at, late.is_none(), || {
+        let envelope = late.map(|row| row.envelope.to_string()).unwrap_or_default();
+        format!("envelope {envelope} of group {group} reached {removed} after its removal was answered")
+    });
+}
+
+fn nothing_accepted_of(
+    ledger: &Ledger,
+    report: &mut Report,
+    group: GroupId,
+    removed: AccountId,
+    is_out: &impl Fn(Moment) -> bool,
+) {
+    let first_sealed = ledger.first_sealed();
+    for accepted in ledger.accepted.iter().filter(|accepted| accepted.sender.account == removed) {
+        let Some(envelope) = accepted.envelope else { continue };
+        let to_group = ledger
+            .group_sealed
+            .iter()
+            .any(|sealed| sealed.group == group && sealed.envelope == envelope && sealed.message.is_some());
+        let Some(left) = first_sealed.get(&(accepted.sender, envelope)).filter(|_| to_group) else {
+            continue;
+        };
+        report.judge(RemovedGetsNothing, accepted.when.at, !is_out(*left), || {
+            format!("envelope {envelope} of {removed} was accepted for group {group} that it is no member of")
+        });
+    }
+}
