@@ -17,7 +17,7 @@ use std::{path::PathBuf, time::Duration};
     after_long_help = EXIT_CODES
 )]
 pub struct Cli {
-    /// Where this account lives [default: $WAX_PROFILE, else $XDG_DATA_HOME/waxwing/default]
+    /// Where this account lives [default: $WAX_PROFILE, else $XDG_DATA_HOME/wax/default]
     #[arg(long, global = true, value_name = "DIR")]
     pub profile: Option<PathBuf>,
 

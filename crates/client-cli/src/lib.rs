@@ -12,6 +12,7 @@ pub mod commands;
 pub mod failure;
 pub mod forward;
 pub mod lines;
+pub mod names;
 pub mod output;
 pub mod process;
 pub mod profile;
@@ -24,7 +25,7 @@ use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use commands::{Job, Stop, local, receive, register, send, status, verify};
 use failure::{Failure, Reason};
 use lines::{Line, State};
-use output::{Output as _, Terminal};
+use output::{Batch, Output as _, Terminal};
 use profile::Profile;
 use rand::{TryRngCore as _, rngs::OsRng};
 use std::{
@@ -78,13 +79,13 @@ async fn run(cli: Cli) -> Result<(), Stop> {
     let profile = Profile::new(cli.profile)?;
     let mut terminal = Terminal::new(cli.json);
     if let Some(question) = local::Question::of(&cli.command) {
-        let lines = local::ask(&question, &profile, now())?;
-        return Ok(terminal.print(output::Batch { lines, events: Vec::new() }).await?);
+        let answer = local::ask(&question, &profile, now())?;
+        return Ok(terminal.print(answer).await?);
     }
     if let Command::Status(status) = &cli.command
-        && let Some(line) = already_there(status, &profile)?
+        && let Some(answer) = already_there(status, &profile)?
     {
-        return Ok(terminal.print(line.into()).await?);
+        return Ok(terminal.print(answer).await?);
     }
     match cli.command {
         Command::Register(register) => {
@@ -95,11 +96,12 @@ async fn run(cli: Cli) -> Result<(), Stop> {
 }
 
 /// The answer to `status --wait`, if nothing has to be waited for.
-fn already_there(status: &args::Status, profile: &Profile) -> Result<Option<Line>, Failure> {
+fn already_there(status: &args::Status, profile: &Profile) -> Result<Option<Batch>, Failure> {
     let question = local::Question::Status { message_id: status.message_id.clone() };
-    let line = local::ask(&question, profile, now())?.pop();
+    let answer = local::ask(&question, profile, now())?;
     let wanted = status.wait.map_or(State::Queued, State::from);
-    Ok(line.filter(|line| matches!(line, Line::Status(status) if status.state >= wanted)))
+    let reached = |line: &Line| matches!(line, Line::Status(status) if status.state >= wanted);
+    Ok(answer.lines.iter().any(reached).then_some(answer))
 }
 
 /// The command as something that can be handed to another process.

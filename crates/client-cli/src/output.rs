@@ -3,24 +3,34 @@
 use crate::{
     failure::{Failure, Reason},
     lines::Line,
+    names::Names,
     render,
 };
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use tokio::io::{AsyncWriteExt as _, Stdout};
 
 /// Lines that are printed together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// The lines, in order.
     pub lines: Vec<Line>,
     /// The logged events that these lines show; they count as printed once the batch was flushed.
     pub events: Vec<i64>,
+    /// What to call the accounts in them.
+    pub names: Names,
 }
 
 impl From<Line> for Batch {
     fn from(line: Line) -> Self {
-        Self { lines: vec![line], events: Vec::new() }
+        Self { lines: vec![line], ..Self::default() }
+    }
+}
+
+impl From<(Vec<Line>, Names)> for Batch {
+    fn from((lines, names): (Vec<Line>, Names)) -> Self {
+        Self { lines, events: Vec::new(), names }
     }
 }
 
@@ -115,11 +125,11 @@ impl Terminal {
         self.stdout.flush().await
     }
 
-    fn line(&self, line: &Line) -> String {
+    fn line(&self, line: &Line, names: &Names) -> String {
         if self.json {
             return line.json();
         }
-        let text = render::text(line);
+        let text = render::text(line, names);
         if self.colour { text } else { anstream::adapter::strip_str(&text).to_string() }
     }
 }
@@ -132,7 +142,7 @@ impl Output for Terminal {
         self.repeated -= skipped;
         let mut text = String::new();
         for line in batch.lines.iter().skip(skipped) {
-            text.push_str(&self.line(line));
+            text.push_str(&self.line(line, &batch.names));
             text.push('\n');
         }
         self.write(&text).await.map_err(output_error)?;

@@ -15,6 +15,8 @@ use std::{
 
 /// Linux allows 108 bytes for the path of a socket, the last one zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// The database's name in the profile's directory.
+const DATABASE: &str = "profile.db";
 
 /// Where an account lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +39,7 @@ impl Profile {
 
     /// The database file.
     pub fn database(&self) -> PathBuf {
-        self.directory.join("profile.db")
+        self.directory.join(DATABASE)
     }
 
     /// Whether there is a database.
@@ -151,12 +153,15 @@ fn named_directory() -> Option<PathBuf> {
     env::var_os("WAX_PROFILE").filter(|directory| !directory.is_empty()).map(PathBuf::from)
 }
 
-/// `$XDG_DATA_HOME/waxwing/default`, by the XDG Base Directory Specification.
+/// `$XDG_DATA_HOME/wax/default`, by the XDG Base Directory Specification. Earlier versions made the profile in
+/// the server's own directory, `waxwing/default`: one that is there stays in use.
 fn default_directory() -> Option<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let data =
         absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))?;
-    Some(data.join("waxwing/default"))
+    let (present, earlier) = (data.join("wax/default"), data.join("waxwing/default"));
+    let is_profile = |directory: &Path| directory.join(DATABASE).exists();
+    Some(if is_profile(&earlier) && !is_profile(&present) { earlier } else { present })
 }
 
 /// A directory for sockets that is this user's alone.

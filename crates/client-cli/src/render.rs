@@ -1,7 +1,10 @@
 //! Lines for people. Text that others wrote is shown without control characters, so that nobody can
 //! play with the terminal of the person they write to.
 
-use crate::lines::{Event, Line, Sender, State, Text};
+use crate::{
+    lines::{Event, Line, Sender, State, Text},
+    names::Names,
+};
 use std::fmt::Write as _;
 
 const GREEN: &str = "\u{1b}[32m";
@@ -12,7 +15,7 @@ const DIM: &str = "\u{1b}[2m";
 const PLAIN: &str = "\u{1b}[0m";
 
 /// The line as text, with colours, which the stream strips where they are not wanted.
-pub fn text(line: &Line) -> String {
+pub fn text(line: &Line, names: &Names) -> String {
     match line {
         Line::CodeSent(sent) => format!(
             "A code is on its way to your number and is good for {} minutes. Finish with --code CODE.",
@@ -24,10 +27,10 @@ pub fn text(line: &Line) -> String {
         Line::Sent(sent) => {
             format!("{} {}  {DIM}{}{PLAIN}", tick(sent.state), sent.state.name(), sent.message_id)
         }
-        Line::Event(event) => event_text(event),
+        Line::Event(event) => event_text(event, names),
         Line::Read(read) if read.up_to.is_none() => "There is nothing to read.".into(),
         Line::Read(_) => format!("{BLUE}✓✓{PLAIN} The other side knows that you have read everything."),
-        Line::Message(message) => message_text(&message.text, Some(message.state)),
+        Line::Message(message) => message_text(&message.text, Some(message.state), names),
         Line::Chat(chat) => {
             let label =
                 chat.name.as_ref().or(chat.phone.as_ref()).map_or(chat.chat.clone(), |name| shown(name));
@@ -42,7 +45,8 @@ pub fn text(line: &Line) -> String {
             let mut text = format!("{} {}", tick(status.state), status.state.name());
             for recipient in &status.recipients {
                 let at = recipient.at.as_deref().map(minute).unwrap_or_default();
-                let _ = write!(text, "\n  {}  {} {at}", recipient.account, recipient.state.name());
+                let who = shown(names.call(&recipient.account));
+                let _ = write!(text, "\n  {who}  {} {at}", recipient.state.name());
             }
             text
         }
@@ -67,25 +71,27 @@ fn tick(state: State) -> String {
     }
 }
 
-fn event_text(event: &Event) -> String {
+fn event_text(event: &Event, names: &Names) -> String {
     match event {
-        Event::Message(message) => message_text(message, None),
+        Event::Message(message) => message_text(message, None, names),
         Event::Receipt { kind, message_ids, from } => {
             let tick = tick(if kind == "read" { State::Read } else { State::Delivered });
+            let from = shown(names.call(from));
             match message_ids.as_slice() {
                 [one] => format!("{tick} {kind} {DIM}{one} by {from}{PLAIN}"),
                 several => format!("{tick} {kind} {} messages {DIM}by {from}{PLAIN}", several.len()),
             }
         }
         Event::Gap { sender, permanent: false, .. } => {
-            format!("{RED}A message from {} is missing;{PLAIN} it was asked for again.", who(sender))
+            format!("{RED}A message from {} is missing;{PLAIN} it was asked for again.", who(sender, names))
         }
         Event::Gap { sender, reason, .. } => {
-            format!("{RED}A message from {} is lost{PLAIN} ({}).", who(sender), shown(reason))
+            format!("{RED}A message from {} is lost{PLAIN} ({}).", who(sender, names), shown(reason))
         }
         Event::SplitView { account, .. } => format!(
-            "{RED}Warning: the server shows different devices of {account} to different people.{PLAIN} \
-             Compare safety numbers with 'wax verify'."
+            "{RED}Warning: the server shows different devices of {} to different people.{PLAIN} \
+             Compare safety numbers with 'wax verify'.",
+            shown(names.call(account))
         ),
         Event::NumberMoved { phone, to, .. } => format!(
             "{RED}{phone} belongs to a new account now{PLAIN} ({to}). Compare safety numbers with 'wax verify'."
@@ -94,16 +100,18 @@ fn event_text(event: &Event) -> String {
     }
 }
 
-fn message_text(message: &Text, state: Option<State>) -> String {
+fn message_text(message: &Text, state: Option<State>, names: &Names) -> String {
     let tick = state.map(|state| format!("{} ", tick(state))).unwrap_or_default();
     let text = shown(&message.body.text).replace('\n', "\n    ");
-    let mine = message.sender.account != message.chat;
-    let who = if mine { "me" } else { who(&message.sender) };
+    let who = who(&message.sender, names);
     format!("{DIM}{}{PLAIN} {tick}{BOLD}{who}{PLAIN}  {text}", minute(&message.sent_at))
 }
 
-fn who(sender: &Sender) -> &str {
-    sender.phone.as_deref().unwrap_or(&sender.account)
+/// A name is worth more than a number, and a number more than an id.
+fn who(sender: &Sender, names: &Names) -> String {
+    let name = names.call(&sender.account);
+    let name = if name == sender.account { sender.phone.as_deref().unwrap_or(name) } else { name };
+    shown(name)
 }
 
 /// Groups of five digits, four a line, as they are read aloud.

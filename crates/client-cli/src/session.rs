@@ -4,6 +4,7 @@
 use crate::{
     failure::Failure,
     lines::{Event, Line},
+    names::Names,
     output::Batch,
     trouble,
 };
@@ -74,7 +75,12 @@ impl Session {
         self.ask(move |engine, _| {
             let mut taken = leased.lock().unwrap_or_else(PoisonError::into_inner);
             let events = engine.view().unprinted_events(taken.len() as u32 + 64)?;
-            let mut lease = Lease { ids: Vec::new(), lines: Vec::new(), leased: Arc::clone(&leased) };
+            let mut lease = Lease {
+                ids: Vec::new(),
+                lines: Vec::new(),
+                names: Names::default(),
+                leased: Arc::clone(&leased),
+            };
             let (mut messages, mut bytes) = (0, 0);
             for logged in events {
                 if taken.contains(&logged.id) {
@@ -90,6 +96,7 @@ impl Session {
                 lease.ids.push(logged.id);
                 lease.lines.push(line);
             }
+            lease.names = Names::of(&lease.lines, engine.view())?;
             Ok(lease)
         })
         .await
@@ -111,6 +118,7 @@ impl Session {
 pub struct Lease {
     ids: Vec<EventId>,
     lines: Vec<Line>,
+    names: Names,
     leased: Arc<Mutex<BTreeSet<EventId>>>,
 }
 
@@ -132,7 +140,11 @@ impl Lease {
 
     /// What is to be printed.
     pub fn batch(&mut self) -> Batch {
-        Batch { lines: std::mem::take(&mut self.lines), events: self.ids.iter().map(|id| id.0).collect() }
+        Batch {
+            lines: std::mem::take(&mut self.lines),
+            events: self.ids.iter().map(|id| id.0).collect(),
+            names: std::mem::take(&mut self.names),
+        }
     }
 }
 

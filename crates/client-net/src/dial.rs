@@ -50,6 +50,7 @@ pub enum Unreachable {
 #[derive(Clone, Debug)]
 pub struct Dialer {
     url: ServerUrl,
+    pin: Option<CertificatePin>,
     tls: Option<Arc<ClientConfig>>,
 }
 
@@ -57,7 +58,12 @@ impl Dialer {
     /// Prepares the trust: the pin if there is one, else the system's authorities.
     pub fn new(url: ServerUrl, pin: Option<CertificatePin>) -> Result<Self, Unreachable> {
         let tls = client_config(&url, pin).map_err(Unreachable::Tls)?;
-        Ok(Self { url, tls })
+        Ok(Self { url, pin, tls })
+    }
+
+    /// Another place, dialled with the same trust.
+    pub(crate) fn elsewhere(&self, url: ServerUrl) -> Result<Self, Unreachable> {
+        Self::new(url, self.pin)
     }
 
     /// The server.

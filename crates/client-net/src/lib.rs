@@ -1,15 +1,17 @@
 //! The engine's shell on tokio: everything about a client that touches the network.
 //!
-//! Owns: dialling, TLS trust, the WebSocket and its keep-alive, registration over HTTP, reconnecting.
+//! Owns: dialling, TLS trust, the WebSocket and its keep-alive, requests over HTTP, blobs, reconnecting.
 //! Must not know: what a frame means, the database, commands and their output.
 //!
 //! Invariants: plain HTTP is spoken to loopback only; every wait has an end; every queue is bounded;
 //! whatever a server sends, the process neither panics nor grows without limit.
 
 mod backoff;
+pub mod blob;
 mod certificate;
 mod dial;
 mod driver;
+mod http;
 mod http_json;
 mod progress;
 mod server_url;

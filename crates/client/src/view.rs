@@ -146,6 +146,11 @@ impl View<'_> {
         outbox::is_empty(self.connection)
     }
 
+    /// What a person knows an account by: the name of the contact, else its checked number.
+    pub fn known_as(&self, account: AccountId) -> Result<Option<String>, Fault> {
+        contacts::known_as(self.connection, account)
+    }
+
     /// Whether an account was closed: its number may lead to another one now.
     pub fn is_closed(&self, chat: AccountId) -> Result<bool, Fault> {
         contacts::is_closed(self.connection, chat)

@@ -5,6 +5,8 @@ use crate::{
     args,
     failure::{Failure, Reason},
     lines::{Identity, Line, Status},
+    names::Names,
+    output::Batch,
     process::{busy, open_engine},
     profile::{Profile, not_registered},
     trouble,
@@ -56,8 +58,14 @@ impl Question {
         })
     }
 
-    /// The lines that answer it.
-    pub fn answer(&self, view: View<'_>, now: Timestamp) -> Result<Vec<Line>, Failure> {
+    /// The lines that answer it, with what to call the accounts in them.
+    pub fn answer(&self, view: View<'_>, now: Timestamp) -> Result<Batch, Failure> {
+        let lines = self.lines(view, now)?;
+        let names = Names::of(&lines, view).map_err(failure)?;
+        Ok((lines, names).into())
+    }
+
+    fn lines(&self, view: View<'_>, now: Timestamp) -> Result<Vec<Line>, Failure> {
         let whoami = view.whoami().map_err(failure)?.ok_or_else(not_registered)?;
         match self {
             Self::Whoami => Ok(vec![Line::Identity(Identity::from(whoami))]),
@@ -114,7 +122,7 @@ pub fn check(question: &Question) -> Result<(), Failure> {
 }
 
 /// Answers from the stored state, beside the process that may be writing it.
-pub fn ask(question: &Question, profile: &Profile, now: Timestamp) -> Result<Vec<Line>, Failure> {
+pub fn ask(question: &Question, profile: &Profile, now: Timestamp) -> Result<Batch, Failure> {
     check(question)?;
     if !profile.exists() {
         return Err(not_registered());

@@ -5,7 +5,8 @@ use crate::{
     args::WaitFor,
     failure::{Failure, Reason},
     lines::{Line, State, Status},
-    output::Output,
+    names::Names,
+    output::{Batch, Output},
     session::{PATIENCE, Session, Waiting, Woken},
     trouble,
 };
@@ -13,6 +14,7 @@ use client_net::Link;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
+use types::MessageId;
 
 /// What to wait for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +60,7 @@ pub async fn perform(
     loop {
         let progress = waiting.progress();
         connected |= progress.link == Link::Up;
-        let status = session.ask(move |engine, now| engine.view().status(message, now)).await?;
-        let status = Status::from(status.ok_or_else(unknown_message)?);
+        let (status, answer) = ask(message, session).await?;
         let verdict = match () {
             () if status.state >= job.wait => Some(Ok(())),
             () if matches!(status.state, State::Failed | State::Expired) => Some(Err(never(status.state))),
@@ -68,7 +69,7 @@ pub async fn perform(
             () => None,
         };
         if let Some(verdict) = verdict {
-            output.print(Line::Status(status).into()).await?;
+            output.print(answer).await?;
             return verdict.map_err(Stop::from);
         }
         // Without a limit the wait goes on for as long as there is a server to wait for.
@@ -80,6 +81,18 @@ pub async fn perform(
         let woken = waiting.until(until).await;
         over = woken == Woken::Hurried || until.is_some_and(|until| Instant::now() >= until);
     }
+}
+
+/// The state, and the line that says it.
+async fn ask(message: MessageId, session: &Session) -> Result<(Status, Batch), Failure> {
+    let asked = session.ask(move |engine, now| {
+        let Some(status) = engine.view().status(message, now)? else { return Ok(None) };
+        let status = Status::from(status);
+        let lines = vec![Line::Status(status.clone())];
+        let names = Names::of(&lines, engine.view())?;
+        Ok(Some((status, (lines, names).into())))
+    });
+    asked.await?.ok_or_else(unknown_message)
 }
 
 fn never(state: State) -> Failure {

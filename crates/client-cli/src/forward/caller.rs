@@ -3,7 +3,7 @@
 use super::{Reply, Request, VERSION, Word, is_same_user, read, write};
 use crate::{
     commands::{Job, Stop},
-    output::{Batch, Output as _, Terminal},
+    output::{Output as _, Terminal},
     session::reached,
 };
 use std::{path::Path, time::Duration};
@@ -62,9 +62,9 @@ pub async fn ask(
         let Some(reply) = reply else { return Asked::Alone { met, connected } };
         met = true;
         match reply {
-            Reply::Lines { lines, events } => {
+            Reply::Lines(batch) => {
                 terminal.confirmed();
-                if let Err(error) = terminal.print(Batch { lines, events }).await {
+                if let Err(error) = terminal.print(batch).await {
                     return Asked::Finished(Err(error.into()));
                 }
                 // If the holder is gone, the next read says so.

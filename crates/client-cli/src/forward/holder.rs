@@ -213,7 +213,7 @@ struct CallerOutput {
 #[async_trait]
 impl Output for CallerOutput {
     async fn print(&mut self, batch: Batch) -> Result<(), OutputError> {
-        let said = self.caller.say(&Reply::Lines { lines: batch.lines, events: batch.events }).await;
+        let said = self.caller.say(&Reply::Lines(batch)).await;
         if said && self.printed.recv().await.is_some() { Ok(()) } else { Err(OutputError::Closed) }
     }
 

@@ -10,7 +10,7 @@
 pub mod caller;
 pub mod holder;
 
-use crate::{commands::Job, failure::Failure, lines::Line};
+use crate::{commands::Job, failure::Failure, output::Batch};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{io, time::Duration};
 use tokio::{
@@ -54,12 +54,7 @@ pub enum Word {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     /// Lines to print. The holder waits for [`Word::Printed`].
-    Lines {
-        /// The lines, in order.
-        lines: Vec<Line>,
-        /// The logged events that they show.
-        events: Vec<i64>,
-    },
+    Lines(Batch),
     /// A remark for the person.
     Note(String),
     /// The command is done.

@@ -133,6 +133,21 @@ fn a_message_gets_there_and_both_sides_see_how_far_it_came() {
 }
 
 #[test]
+fn people_read_numbers_where_they_are_known() {
+    let c = Conversation::new();
+    c.one(ALICE, &["send", BOB, "hello"]);
+    c.all(BOB, &["receive"]);
+    let id = c.all(ALICE, &["history", BOB])[0]["message_id"].as_str().unwrap().to_owned();
+    let account = c.account(BOB);
+    for arguments in [&["receive"][..], &["status", &id], &["status", &id, "--wait", "delivered"]] {
+        let ran = run(&c.profile(ALICE), arguments);
+        assert!(ran.stdout.contains(BOB) && !ran.stdout.contains(&account), "{arguments:?}: {ran:?}");
+    }
+    let ran = run(&c.profile(ALICE), ["history", BOB]);
+    assert!(ran.stdout.contains(" me  hello"), "{ran:?}");
+}
+
+#[test]
 fn what_nobody_knows_is_65() {
     let c = Conversation::new();
     let stranger = "+15552000199";

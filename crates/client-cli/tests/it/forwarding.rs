@@ -6,6 +6,7 @@ use client_cli::{
     failure::{Failure, Reason},
     forward::{Reply, Request, Word},
     lines::{Event, Line, Sent, State},
+    output::Batch,
     profile::{Profile, ProfileLock},
 };
 use serde::de::DeserializeOwned;
@@ -72,7 +73,7 @@ fn end(child: Child) -> Ran {
 fn sent(request: &Request, state: State) -> Reply {
     let Job::Send(job) = &request.job else { panic!("{request:?}") };
     let line = Sent { message_id: job.message_id.clone(), chat: "00".repeat(16), stamp: None, state };
-    Reply::Lines { lines: vec![Line::Sent(line)], events: Vec::new() }
+    Reply::Lines(Line::Sent(line).into())
 }
 
 fn message_id(request: &Request) -> String {
@@ -164,15 +165,19 @@ fn the_next_holder_learns_which_events_were_printed() {
     let receipt = |from: &str| {
         Line::Event(Event::Receipt { kind: "read".into(), message_ids: Vec::new(), from: from.into() })
     };
-    first.say(&Reply::Lines { lines: vec![receipt("a"), receipt("b")], events: vec![1, 2] });
+    first.say(&Reply::Lines(Batch {
+        lines: vec![receipt("a"), receipt("b")],
+        events: vec![1, 2],
+        ..Batch::default()
+    }));
     assert_eq!(first.hear::<Word>(), Word::Printed);
     // The second batch says that the first one was marked.
-    first.say(&Reply::Lines { lines: vec![receipt("c")], events: vec![3] });
+    first.say(&Reply::Lines(Batch { lines: vec![receipt("c")], events: vec![3], ..Batch::default() }));
     assert_eq!(first.hear::<Word>(), Word::Printed);
     drop(first);
     let mut second = holder.accept();
     assert_eq!(second.hear::<Request>().printed, vec![3]);
-    second.say(&Reply::Lines { lines: vec![receipt("d")], events: vec![4] });
+    second.say(&Reply::Lines(Batch { lines: vec![receipt("d")], events: vec![4], ..Batch::default() }));
     assert_eq!(second.hear::<Word>(), Word::Printed);
     second.say(&Reply::Done);
     let ran = end(child);
@@ -193,7 +198,11 @@ fn a_reader_that_has_enough_ends_the_command_quietly_and_unconfirmed() {
     drop(child.stdout.take());
     let mut caller = holder.accept();
     let _: Request = caller.hear();
-    caller.say(&Reply::Lines { lines: vec![Line::Event(Event::Drained)], events: vec![1] });
+    caller.say(&Reply::Lines(Batch {
+        lines: vec![Line::Event(Event::Drained)],
+        events: vec![1],
+        ..Batch::default()
+    }));
     let mut rest = String::new();
     caller.reader.read_line(&mut rest).unwrap();
     assert_eq!(rest, "", "what was not written is not confirmed");

@@ -3,6 +3,7 @@
 use client_cli::{
     failure::{Failure, Reason},
     lines::*,
+    names::Names,
     render,
 };
 use expect_test::{Expect, expect};
@@ -13,7 +14,7 @@ const STAMP: &str = "019a0b1c2d3e00000001";
 
 fn check(line: &Line, json: Expect, text: Expect) {
     json.assert_eq(&line.json());
-    text.assert_eq(&anstream::adapter::strip_str(&render::text(line)).to_string());
+    text.assert_eq(&anstream::adapter::strip_str(&render::text(line, &Names::default())).to_string());
     let copied: Line = serde_json::from_str(&serde_json::to_string(line).unwrap()).unwrap();
     assert_eq!(copied, *line, "a line survives the way to another process");
 }
@@ -134,6 +135,36 @@ fn events() {
 }
 
 #[test]
+fn people_read_names_where_programs_read_ids() {
+    let me = "ff".repeat(16);
+    let check = |line: &Line, expected: Expect| {
+        let names = Names::given(&me, &[(ACCOUNT, "+15552000101")]);
+        expected.assert_eq(&anstream::adapter::strip_str(&render::text(line, &names)).to_string());
+    };
+    check(
+        &Line::Event(Event::Receipt {
+            kind: "delivered".into(),
+            message_ids: vec![MESSAGE.into(), MESSAGE.into()],
+            from: ACCOUNT.into(),
+        }),
+        expect!["✓✓ delivered 2 messages by +15552000101"],
+    );
+    check(
+        &Line::Status(Status {
+            message_id: MESSAGE.into(),
+            state: State::Read,
+            recipients: vec![Recipient { account: ACCOUNT.into(), state: State::Read, at: None }],
+        }),
+        expect![[r"
+            ✓✓ read
+              +15552000101  read "]],
+    );
+    let mut own = text(None, "from another device of mine");
+    own.sender.account.clone_from(&me);
+    check(&Line::Event(Event::Message(own)), expect!["2026-11-22 14:00Z me  from another device of mine"]);
+}
+
+#[test]
 fn stored_messages() {
     check(
         &Line::Message(Message {
@@ -205,7 +236,7 @@ fn states_and_safety_numbers() {
 fn nobody_plays_with_the_readers_terminal() {
     let hostile = "\u{1b}]0;owned\u{7}\u{1b}[2J\r\u{9b}31m\u{202e}txt.exe\u{0}";
     let line = Line::Event(Event::Message(text(None, hostile)));
-    let shown = anstream::adapter::strip_str(&render::text(&line)).to_string();
+    let shown = anstream::adapter::strip_str(&render::text(&line, &Names::default())).to_string();
     expect!["2026-11-22 14:00Z 000102030405060708090a0b0c0d0e0f  �]0;owned��[2J��31m�txt.exe�"]
         .assert_eq(&shown);
     assert!(line.json().is_ascii() || serde_json::from_str::<serde_json::Value>(&line.json()).is_ok());

@@ -7,6 +7,7 @@ mod documents;
 mod forwarding;
 mod lines;
 mod post_office;
+mod profiles;
 mod real_server;
 mod takeover;
 

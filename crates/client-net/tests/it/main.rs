@@ -1,6 +1,7 @@
 //! The driver's parts against real sockets on loopback.
 #![allow(clippy::unwrap_used)]
 
+mod blob;
 mod http_json;
 mod server_url;
 mod socket;

@@ -62,6 +62,15 @@ pub(crate) fn phone_of(db: &Connection, account: AccountId) -> Stored<Option<Pho
     Ok(phone.optional()?)
 }
 
+/// The contact's name, else its checked number.
+pub(crate) fn known_as(db: &Connection, account: AccountId) -> Stored<Option<String>> {
+    let mut statement = db.prepare_cached(
+        "SELECT coalesce((SELECT name FROM contact WHERE account = ?1),
+                         (SELECT phone FROM number WHERE account = ?1))",
+    )?;
+    Ok(statement.query_row([account.as_bytes()], |row| row.get(0))?)
+}
+
 /// Remembers the number that a contact says is theirs, to be checked.
 pub(crate) fn claim_phone(db: &Connection, account: AccountId, phone: &PhoneNumber) -> Stored<()> {
     db.execute(
