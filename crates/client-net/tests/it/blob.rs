@@ -35,7 +35,8 @@ async fn request(stream: &mut tokio::net::TcpStream) -> Vec<u8> {
         let head = asked.windows(4).position(|window| window == b"\r\n\r\n").map(|end| end + 4);
         let length = head.map(|end| {
             let text = String::from_utf8_lossy(&asked[..end]).to_lowercase();
-            let length = text.lines().find_map(|line| line.strip_prefix("content-length: ").map(str::to_owned));
+            let length =
+                text.lines().find_map(|line| line.strip_prefix("content-length: ").map(str::to_owned));
             end + length.map_or(0, |length| length.parse::<usize>().unwrap())
         });
         if length.is_some_and(|length| asked.len() >= length) {
