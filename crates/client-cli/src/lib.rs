@@ -16,6 +16,7 @@ pub mod names;
 pub mod output;
 pub mod process;
 pub mod profile;
+pub mod prompt;
 pub mod render;
 pub mod session;
 pub mod trouble;

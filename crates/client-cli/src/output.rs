@@ -8,7 +8,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use tokio::io::{AsyncWriteExt as _, Stdout};
 
 /// Lines that are printed together.
@@ -171,9 +171,4 @@ fn output_error(error: std::io::Error) -> OutputError {
             "what was not written will be printed again",
         )),
     }
-}
-
-/// Whether a person can be asked: sees the question on standard error and can answer it.
-pub fn has_terminal() -> bool {
-    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }

@@ -1,6 +1,7 @@
 //! What each command does. A command that needs the engine is a value ([`Job`]) that can be handed to the
 //! process that holds the profile, and again to the next one if that dies; doing it twice is doing it once.
 
+pub mod empty;
 pub mod local;
 pub mod read;
 pub mod receive;
@@ -142,6 +143,15 @@ pub fn unknown_recipient() -> Failure {
         Reason::UnknownRecipient,
         "nobody with this number or account id is registered at your server",
         "check the number, or invite them",
+    )
+}
+
+/// A profile has one account.
+fn has_account() -> Failure {
+    Failure::new(
+        Reason::AlreadyRegistered,
+        "this profile has an account",
+        "'wax whoami' says which; name another profile with --profile DIR to make a second one",
     )
 }
 
