@@ -10,7 +10,9 @@
 use crate::padding;
 use chacha20poly1305::aead::AeadInPlace;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
+use hkdf::Hkdf;
 use rand_core::CryptoRng;
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 const NONCE_BYTES: usize = 24;
@@ -49,6 +51,15 @@ pub(crate) fn open(key: &[u8; 32], bound: &[u8], sealed: &[u8]) -> Option<Zeroiz
     let length = padding::unpad(&text).ok()?.len();
     text.truncate(length);
     Some(text)
+}
+
+/// The key for one use of a secret: HKDF-SHA256 (RFC 5869) without salt, the label as info.
+pub(crate) fn derive(secret: &[u8; 32], label: &[u8]) -> Zeroizing<[u8; 32]> {
+    let mut key = Zeroizing::new([0; 32]);
+    Hkdf::<Sha256>::new(None, secret)
+        .expand(label, key.as_mut())
+        .expect("32 bytes are less than HKDF can give");
+    key
 }
 
 fn cipher(key: &[u8; 32]) -> XChaCha20Poly1305 {

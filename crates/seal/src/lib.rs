@@ -2,7 +2,7 @@
 //!
 //! Owns: PQXDH to open a session, the Triple Ratchet after, sender keys for groups, the guard in front of
 //! the Signal library, padding, the form of the content, safety numbers; and what is sealed outside a session:
-//! the messages of linking, device names, archives.
+//! the messages of linking, device names, a group's name, archives and backups.
 //!
 //! Invariants:
 //! - A failed operation changes nothing: the library works on a copy of the state, and the [`Store`] is
@@ -19,11 +19,14 @@
 
 mod aead;
 pub mod archive;
+pub mod backup;
 mod bundle;
 mod content;
 mod content_wire;
 mod failure;
+pub mod group_info;
 pub mod guard;
+mod invite;
 mod keys;
 mod library;
 pub mod link;
@@ -48,6 +51,7 @@ pub use content::{
     Mention, Quote, Receipt, ReceiptKind, ResendRequest, SenderKeyDistribution, Text, Void,
 };
 pub use failure::{DecryptError, DecryptFailure, Remedy, SealError, SessionNeeded};
+pub use invite::InviteSecret;
 pub use keys::{
     DeviceSecrets, IdentityKeyPair, NewPrekey, generate_kem_one_time, generate_last_resort,
     generate_one_time, generate_signed,

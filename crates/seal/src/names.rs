@@ -3,10 +3,8 @@
 
 use crate::proto::link as proto;
 use crate::{SyncKey, aead};
-use hkdf::Hkdf;
 use prost::Message;
 use rand_core::CryptoRng;
-use sha2::Sha256;
 use std::fmt;
 use std::str::FromStr;
 use types::{AccountId, DeviceNumber, Invalid, Timestamp, limits};
@@ -50,7 +48,7 @@ impl fmt::Display for DeviceName {
 
 /// Control characters, line and paragraph separators, and the marks that turn the writing direction
 /// (Unicode Standard Annex 9).
-const fn is_invisible(character: char) -> bool {
+pub(crate) const fn is_invisible(character: char) -> bool {
     matches!(
         character,
         '\u{0}'..='\u{1f}'
@@ -121,9 +119,5 @@ fn read_name(named: &proto::DeviceName) -> Result<NamedDevice, Invalid> {
 }
 
 fn names_key(key: &SyncKey) -> Zeroizing<[u8; 32]> {
-    let mut names_key = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(None, key.as_bytes())
-        .expand(LABEL, names_key.as_mut())
-        .expect("32 bytes are less than HKDF can give");
-    names_key
+    aead::derive(key.as_bytes(), LABEL)
 }

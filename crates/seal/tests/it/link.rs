@@ -182,11 +182,15 @@ fn the_bytes_are_those_of_the_contract() {
     assert_eq!(get(&completion, 2).unwrap(), scene.completion().certificate.as_bytes());
     assert_eq!(get(&completion, 3).unwrap(), [0x5c; 32]);
 
-    expect!["wxl1-xHWvqm42bWkGC3u0DQKU_alFBNoRO0ipwlnETY3D5C9sFdnyPhomXROpJ8BSYfqbMdK6mJZPQwwVLx7winEutw"].assert_eq(&scene.new_device.code().to_string());
+    expect!["wxl1-xHWvqm42bWkGC3u0DQKU_alFBNoRO0ipwlnETY3D5C9sFdnyPhomXROpJ8BSYfqbMdK6mJZPQwwVLx7winEutw"]
+        .assert_eq(&scene.new_device.code().to_string());
     expect!["0a2105105dd2c6d70785c8f4cae085725a1afc467ace853da75a3843df4c259a11fe191220d68e3508ebd2572c64adc814ad18dbe9628f5e9bc985c51fe4fb0a332e30cb4e18e6462220060b4b3a905d151469459985992c962b3d07c9788c0fbd1bcfa9b1fbdf475744"].assert_eq(&hex::encode(scene.new_device.offer().as_bytes()));
     expect!["037000"].assert_eq(&primary.digits().to_string());
     expect!["0a20ef9e8df6a723454684925863677e0249cfc526f692bd2de18dda2de22f18c25912c801f81515092900477cf4d1fc97070aa8fa54aaf38c352f63d40af84c1723714571339d1ad65c27ce6aa0348b03dc2cb46d5f7d283be8c781db3fb228c12cbe658b82e498a0becf1b5c343ac646c98da0abf218d622635c702639461190740763b0e2691fd5a8573b7326e58546416b5c73627564c524b84a42d251e15d77a60324290a4828303d498a11d3f50e8deb84df9a433e7897bed6591caf423bd50b2aa1cbec168eb8e0fee822f4b14066542adf35a2ce113fc42400abf41da45c411ad8d2295bcc1d7fc185"].assert_eq(&hex::encode(primary.message()));
-    expect!["0a20478b8e507e0bb2b18c0f9e0824769e8562d10df9abe2e774896f82b4b440526610021a0c2b3135353532303030313030"].assert_eq(&hex::encode(invitation));
+    expect![
+        "0a20478b8e507e0bb2b18c0f9e0824769e8562d10df9abe2e774896f82b4b440526610021a0c2b3135353532303030313030"
+    ]
+    .assert_eq(&hex::encode(invitation));
     expect!["0a4082330032dd681d6827fffadb4fdfc2abbd5fe47b48833099e41deb30406dc230e51624db76a8084a51a3749e7376109ac5ab89bc71c673e0c228831365f0620512064c6170746f70"].assert_eq(&hex::encode(answer));
     expect!["ef008cda159ac0a252e000e38318ce5f0e31c1a15898e2be913a5c5d17a0132d49014b1d0bd16f03e8cf2f163f173d713f414685971025fb65d46451fdb62919c85701e310aded96daba13ec277109c802a81b114d04c43be7a94243db3a33ba205ea2079d6b8a08"].assert_eq(&hex::encode(keys.0));
 }

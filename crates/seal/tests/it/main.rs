@@ -4,9 +4,11 @@
 
 mod addresses;
 mod archive;
+mod backup;
 mod content;
 mod control;
 mod conversation;
+mod group_info;
 mod guard;
 mod interop;
 mod link;
@@ -17,6 +19,7 @@ mod padding;
 mod prekeys;
 mod protobuf;
 mod public_api;
+mod removal;
 mod replay;
 mod safety_number;
 mod sender_keys;

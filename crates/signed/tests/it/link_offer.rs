@@ -31,7 +31,8 @@ fn an_offer_is_read_as_it_was_made() {
     assert_eq!(read.device_key(), &device_key(2));
     assert_eq!((read.registration().get(), read.ephemeral_key()), (1_002, &[9; 32]));
     expect!["0a2105ce8d3ad1ccb633ec7b70c17814a5c76ecd029685050d344745ba05870e587d5912208139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b39418ea0722200909090909090909090909090909090909090909090909090909090909090909"].assert_eq(&hex::encode(read.as_bytes()));
-    expect!["139964f294a1df870dda03d67246880813d31ef12166c8695e5e23e451f22cc9"].assert_eq(&hex::encode(read.hash()));
+    expect!["139964f294a1df870dda03d67246880813d31ef12166c8695e5e23e451f22cc9"]
+        .assert_eq(&hex::encode(read.hash()));
 }
 
 /// The code commits to these very bytes, so nothing may be lost or tidied on the way.
