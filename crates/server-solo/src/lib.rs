@@ -3,7 +3,8 @@
 //! | port | adapter |
 //! |---|---|
 //! | `Mailboxes` | [`redb::RedbMailboxes`] |
-//! | `Directory` | [`sqlite::SqliteDirectory`] |
+//! | `Directory`, `GroupLog` | [`sqlite::SqliteDirectory`] |
+//! | `Blobs` | [`files::FileBlobs`] |
 //! | `Exchange` | [`local::LocalExchange`] |
 //! | `Texter`, `Pusher` | [`local::ConsoleTexter`], [`local::QuietPusher`] |
 //! | `Clock`, `Entropy` | [`local::SystemClock`], [`local::SystemEntropy`] |

@@ -5,8 +5,10 @@
 //!
 //! Must not know: any adapter, any executor.
 
+pub mod blobs;
 pub mod directory;
 pub mod exchange;
+pub mod group_log;
 pub mod mailboxes;
 pub mod world;
 

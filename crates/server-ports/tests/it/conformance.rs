@@ -2,9 +2,9 @@
 
 use futures_util::FutureExt as _;
 use server_ports::{
-    Directory, Exchange, Mailboxes,
+    Blobs, Directory, Exchange, GroupLog, Mailboxes,
     conformance::{self, Subject, run_all},
-    fake::{FakeDirectory, FakeEntropy, FakeExchange, FakeMailboxes, Mode, Setup},
+    fake::{FakeBlobs, FakeDirectory, FakeEntropy, FakeExchange, FakeGroupLog, FakeMailboxes, Mode, Setup},
 };
 use std::{future::Future, sync::Arc};
 
@@ -39,6 +39,32 @@ impl Subject<dyn Directory> for Dir {
     }
 }
 
+pub struct Log(pub Arc<FakeGroupLog>);
+
+#[async_trait::async_trait]
+impl Subject<dyn GroupLog> for Log {
+    fn port(&self) -> Arc<dyn GroupLog> {
+        self.0.clone()
+    }
+
+    async fn reopen(&mut self) {
+        self.0.power_cut();
+    }
+}
+
+pub struct Store(pub Arc<FakeBlobs>);
+
+#[async_trait::async_trait]
+impl Subject<dyn Blobs> for Store {
+    fn port(&self) -> Arc<dyn Blobs> {
+        self.0.clone()
+    }
+
+    async fn reopen(&mut self) {
+        self.0.power_cut();
+    }
+}
+
 pub struct Ex(pub Arc<FakeExchange>);
 
 #[async_trait::async_trait]
@@ -64,6 +90,18 @@ fn directory() {
     now(run_all(conformance::directory::CASES, async || {
         Dir(Arc::new(FakeDirectory::new(&Setup::default())))
     }));
+}
+
+#[test]
+fn group_log() {
+    now(run_all(conformance::group_log::CASES, async || Log(Arc::new(FakeGroupLog::new(&Setup::default())))));
+}
+
+#[test]
+fn blobs() {
+    let make = async || Store(Arc::new(FakeBlobs::new(&Setup::default())));
+    now(run_all(conformance::blobs::CASES, make));
+    now(run_all(conformance::blobs::PATH_CASES, make));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A suite that passes a broken adapter proves nothing: each planted mistake must be found by it.
 
-use crate::conformance::{Dir, Ex, Mail, now};
+use crate::conformance::{Dir, Ex, Log, Mail, Store, now};
 use server_ports::{
     conformance::{self, Case, Subject},
-    fake::{Bug, Bugs, FakeDirectory, FakeExchange, FakeMailboxes, Mode, Setup},
+    fake::{Bug, Bugs, FakeBlobs, FakeDirectory, FakeExchange, FakeGroupLog, FakeMailboxes, Mode, Setup},
 };
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -57,10 +57,44 @@ fn directory_suite_finds_planted_mistakes() {
         (Bug::OneTimeKeyTwice, "prekeys::parallel_takers_never_share_a_key"),
         (Bug::ConnectionNumberNotCompared, "accounts::one_of_many_connections_gets_a_number"),
         (Bug::TriesNotCounted, "registrations::parallel_tries_are_no_more_than_allowed"),
+        (Bug::LinkTakenTwice, "links::one_of_many_inviters_has_the_link"),
+        (Bug::ImmortalLink, "links::time_ends_a_link"),
+        (Bug::LinkCompletedInPart, "links::a_link_is_completed_with_its_list_or_not_at_all"),
+        (Bug::RestoredByAnybody, "restoration::a_list_alone_restores_nothing"),
     ] {
         let found = directory(bug);
         assert!(found.contains(&case), "{bug:?} should fail {case}, failed {found:?}");
     }
+}
+
+#[test]
+fn group_log_suite_finds_planted_mistakes() {
+    for (bug, case) in [
+        (Bug::HeadNotCompared, "one_of_many_is_appended_to_a_head"),
+        (Bug::OperationTwice, "a_repeat_is_told_where_it_stands"),
+        (Bug::DutyToDeliverForgotten, "what_is_not_delivered_is_remembered"),
+        (Bug::RemovedMemberStays, "members_come_and_go_with_operations"),
+    ] {
+        let make =
+            |setup: &Setup| -> Box<dyn Subject<_>> { Box::new(Log(Arc::new(FakeGroupLog::new(setup)))) };
+        let found = failing(conformance::group_log::CASES, make, bug);
+        assert!(found.contains(&case), "{bug:?} should fail {case}, failed {found:?}");
+    }
+}
+
+#[test]
+fn blob_suite_finds_planted_mistakes() {
+    let make = |setup: &Setup| -> Box<dyn Subject<_>> { Box::new(Store(Arc::new(FakeBlobs::new(setup)))) };
+    for (bug, case) in [
+        (Bug::BlobNotChecked, "other_bytes_than_announced_are_refused"),
+        (Bug::ImmortalBlob, "a_blob_is_gone_at_its_time_and_not_before"),
+        (Bug::BlobTorn, "a_blob_is_as_it_was_stored"),
+    ] {
+        let found = failing(conformance::blobs::CASES, make, bug);
+        assert!(found.contains(&case), "{bug:?} should fail {case}, failed {found:?}");
+    }
+    let found = failing(conformance::blobs::PATH_CASES, make, Bug::AddressNeverEnds);
+    assert!(found.contains(&"an_address_ends"), "failed {found:?}");
 }
 
 #[test]

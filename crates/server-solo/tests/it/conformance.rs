@@ -1,10 +1,12 @@
 //! Every adapter passes the suite of its port.
 
+use crate::samples::identity;
 use server_ports::{
-    Directory, Entropy, Exchange, Mailboxes,
+    Blobs, Directory, Entropy, Exchange, GroupLog, Mailboxes,
     conformance::{self, Subject, run_all},
 };
 use server_solo::{
+    files::FileBlobs,
     local::{LocalExchange, SystemClock, SystemEntropy},
     redb::RedbMailboxes,
     sqlite::SqliteDirectory,
@@ -59,6 +61,28 @@ impl Subject<dyn Directory> for OnDisk<SqliteDirectory> {
     }
 }
 
+#[async_trait::async_trait]
+impl Subject<dyn GroupLog> for OnDisk<SqliteDirectory> {
+    fn port(&self) -> Arc<dyn GroupLog> {
+        self.adapter()
+    }
+
+    async fn reopen(&mut self) {
+        self.open_again();
+    }
+}
+
+#[async_trait::async_trait]
+impl Subject<dyn Blobs> for OnDisk<FileBlobs> {
+    fn port(&self) -> Arc<dyn Blobs> {
+        self.adapter()
+    }
+
+    async fn reopen(&mut self) {
+        self.open_again();
+    }
+}
+
 struct InProcess(Arc<LocalExchange>);
 
 #[async_trait::async_trait]
@@ -78,13 +102,26 @@ async fn redb_mailboxes() {
         .await;
 }
 
+fn open_directory(path: PathBuf) -> SqliteDirectory {
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    SqliteDirectory::open(&path, &entropy).unwrap()
+}
+
 #[tokio::test]
 async fn sqlite_directory() {
-    let open = |path: PathBuf| {
-        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        SqliteDirectory::open(&path, &entropy).unwrap()
-    };
-    run_all(conformance::directory::CASES, async || OnDisk::new(open)).await;
+    run_all(conformance::directory::CASES, async || OnDisk::new(open_directory)).await;
+}
+
+#[tokio::test]
+async fn sqlite_group_log() {
+    run_all(conformance::group_log::CASES, async || OnDisk::new(open_directory)).await;
+}
+
+#[tokio::test]
+async fn file_blobs() {
+    let open = |path: PathBuf| FileBlobs::open(&path, &identity(1)).unwrap();
+    run_all(conformance::blobs::CASES, async || OnDisk::new(open)).await;
+    run_all(conformance::blobs::PATH_CASES, async || OnDisk::new(open)).await;
 }
 
 #[tokio::test]

@@ -3,14 +3,17 @@
 use bytes::Bytes;
 use server_ports::{
     Directory, Entropy, Mailboxes,
-    directory::{Accounts, CreateOutcome, DeviceRecord, NewAccount, RegistrationSession, Registrations},
+    directory::{
+        Accounts, CreateOutcome, DeviceRecord, NewAccount, RegistrationSession, Registrations,
+        ServiceIdentity,
+    },
     mailboxes::{Append, NewRow, PageLimit, Row, WhenFull},
 };
 use server_solo::{local::SystemEntropy, redb::RedbMailboxes, sqlite::SqliteDirectory};
 use std::{path::Path, sync::Arc};
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, Millis, NodeId, PhoneNumber, Position,
-    RegistrationId, Stamp, Timestamp,
+    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, Millis, NodeId,
+    PhoneNumber, Position, Redact, RegistrationId, Stamp, Timestamp,
 };
 use wire::{KemPrekey, KeyUpload, OneTimePrekey, SignedPrekey};
 
@@ -71,6 +74,11 @@ pub fn entropy() -> Arc<dyn Entropy> {
 
 pub fn open_directory(path: &Path) -> SqliteDirectory {
     SqliteDirectory::open(path, &entropy()).unwrap()
+}
+
+/// The `n`th service.
+pub fn identity(n: u8) -> ServiceIdentity {
+    ServiceIdentity { incarnation: IncarnationId::from_bytes([n; 16]), pepper: Redact::new([n; 32]) }
 }
 
 pub fn phone(n: u32) -> PhoneNumber {

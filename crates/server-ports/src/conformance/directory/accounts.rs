@@ -29,6 +29,41 @@ pub(super) async fn closing_frees_the_number_and_deletes_devices(dir: Dir<'_>) {
     assert_eq!(create(dir, new_account(3, 3, 1)).await, CreateOutcome::Created { closed: None });
 }
 
+pub(super) async fn many_are_read_as_one_by_one(dir: Dir<'_>) {
+    for n in 1..6 {
+        created(dir, n).await;
+    }
+    dir.port().close(account(4)).await.expect("an account closes");
+    // Twice the same, an unknown one in between, and what was read before beside what was not.
+    let ids = [5, 9, 1, 4, 1, 2].map(account);
+    for _ in 0..2 {
+        view(dir, 2).await;
+        let many = dir.port().accounts(&ids).await.expect("readable");
+        let mut singly = Vec::new();
+        for id in ids {
+            singly.push(dir.port().account(id).await.expect("readable"));
+        }
+        assert_eq!(many, singly, "in the order asked");
+        assert_eq!(many.iter().flatten().count(), 5);
+        dir.reopen().await;
+    }
+    assert_eq!(dir.port().accounts(&[]).await, Ok(vec![]));
+}
+
+pub(super) async fn many_are_read_as_they_are_now(dir: Dir<'_>) {
+    created(dir, 1).await;
+    created(dir, 2).await;
+    let versions = async |dir: Dir<'_>| {
+        let many = dir.port().accounts(&[account(1), account(2)]).await.expect("readable");
+        many.into_iter().map(|account| account.map(|account| account.list_version)).collect::<Vec<_>>()
+    };
+    for version in 2..20 {
+        assert_eq!(versions(dir).await, [Some(1), Some(version - 1)]);
+        dir.port().put_list(new_list(2, version - 1, version, &[device(2)])).await.expect("answered");
+        assert_eq!(versions(dir).await, [Some(1), Some(version)], "whatever is kept in memory");
+    }
+}
+
 pub(super) async fn numbers_are_found_in_the_order_asked(dir: Dir<'_>) {
     created(dir, 1).await;
     created(dir, 2).await;

@@ -2,9 +2,11 @@
 
 mod accounts;
 mod creation;
+mod links;
 mod lists;
 mod prekeys;
 mod registrations;
+mod restoration;
 
 use super::{
     Case, Subject, cases,
@@ -13,8 +15,9 @@ use super::{
 use crate::{
     Directory,
     directory::{
-        Account, Attempt, ClosedAccount, ConnectOutcome, CreateOutcome, DeviceRecord, NewAccount, NewList,
-        PutListOutcome, RegistrationSession, SessionId, TakeKeys, TakenKeys,
+        Account, AnswerLink, Attempt, ClosedAccount, CompleteLink, ConnectOutcome, CreateLinkOutcome,
+        CreateOutcome, DeviceRecord, InviteLink, Link, LinkOutcome, LinkState, NewAccount, NewLink, NewList,
+        PutListOutcome, RegistrationSession, Restore, RestoreOutcome, SessionId, TakeKeys, TakenKeys,
     },
 };
 use types::{DeviceNumber, MailboxId, Millis, PhoneNumber, limits};
@@ -36,6 +39,8 @@ pub const CASES: &[Case<dyn Directory>] = cases![dyn Directory:
     creation::an_id_belongs_to_one_session,
     creation::one_of_many_gets_the_number,
     accounts::closing_frees_the_number_and_deletes_devices,
+    accounts::many_are_read_as_one_by_one,
+    accounts::many_are_read_as_they_are_now,
     accounts::numbers_are_found_in_the_order_asked,
     accounts::connection_numbers_only_grow,
     accounts::one_of_many_connections_gets_a_number,
@@ -43,6 +48,24 @@ pub const CASES: &[Case<dyn Directory>] = cases![dyn Directory:
     lists::dropped_and_replaced_devices_lose_their_keys,
     lists::a_device_that_stays_keeps_what_it_has,
     lists::one_of_many_lists_is_stored,
+    links::a_link_goes_from_offer_to_device,
+    links::the_same_offer_again_is_the_same_link,
+    links::a_link_has_one_inviter,
+    links::one_of_many_inviters_has_the_link,
+    links::a_step_again_is_told_so,
+    links::steps_out_of_order_are_refused,
+    links::only_the_right_token_answers,
+    links::time_ends_a_link,
+    links::refusing_ends_a_link,
+    links::ended_links_are_deleted,
+    links::a_link_is_completed_with_its_list_or_not_at_all,
+    links::only_an_answered_link_of_the_account_is_completed,
+    links::a_link_makes_one_device,
+    restoration::a_new_primary_takes_the_place_of_the_old,
+    restoration::the_same_again_changes_nothing,
+    restoration::a_list_alone_restores_nothing,
+    restoration::needs_the_stored_version_and_an_open_account,
+    restoration::one_of_many_restores,
     prekeys::a_bundle_is_what_was_uploaded,
     prekeys::a_one_time_key_is_given_once,
     prekeys::parallel_takers_never_share_a_key,

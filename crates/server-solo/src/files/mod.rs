@@ -5,11 +5,17 @@
 //! ├── format             the format of the whole directory, one number
 //! ├── lock               held by the process that has the directory open
 //! ├── mailboxes.redb     undelivered envelopes (server-solo: redb)
-//! ├── directory.sqlite   accounts, devices, prekeys, registration sessions (server-solo: sqlite)
+//! ├── directory.sqlite   accounts, devices, prekeys, registration sessions, links, groups (server-solo: sqlite)
+//! ├── blobs/             sealed bytes that are too large for a message (blobs.rs)
 //! └── admin.sock         0600, the running server's
 //! ```
 //!
 //! The lock is the kernel's, on an open file: it ends with the process, however that ends.
+
+mod blob_file;
+mod blobs;
+
+pub use blobs::FileBlobs;
 
 use crate::OpenError;
 use std::{
@@ -54,9 +60,14 @@ impl DataDir {
         self.path.join("mailboxes.redb")
     }
 
-    /// Accounts, devices, prekeys, registration sessions.
+    /// Accounts, devices, prekeys, registration sessions, links, groups.
     pub fn directory(&self) -> PathBuf {
         self.path.join("directory.sqlite")
+    }
+
+    /// Blobs; a directory.
+    pub fn blobs(&self) -> PathBuf {
+        self.path.join("blobs")
     }
 
     /// The socket of the running server, for its administrator.
@@ -151,8 +162,11 @@ pub(crate) fn create_private(path: &Path) -> Result<(), OpenError> {
 
 /// A new name is durable once its directory is.
 fn sync_parent(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => Ok(()),
-    }
+    path.parent().map_or(Ok(()), sync_directory)
+}
+
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    // The parent of a bare name is the working directory.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path)?.sync_all()
 }
