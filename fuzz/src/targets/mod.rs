@@ -1,8 +1,10 @@
-//! The table of targets, one file for each crate whose parsers they feed.
+//! The table of targets, one file for each crate whose parsers they feed, and for what `seal` seals outside sessions.
 
 mod client;
 mod edge;
+mod link;
 mod seal;
+mod sealed;
 mod server;
 mod signed;
 mod text;
@@ -22,6 +24,7 @@ pub static ALL: &[Target] = &[
     signed::CERTIFICATE_INSIDE,
     signed::GROUP_OPERATION,
     signed::GROUP_OPERATION_INSIDE,
+    link::OFFER,
     seal::GUARD,
     seal::PADDING,
     seal::CONTENT,
@@ -29,6 +32,15 @@ pub static ALL: &[Target] = &[
     seal::DECRYPT,
     seal::DISTRIBUTION,
     seal::BUNDLE,
+    link::CODE,
+    link::MESSAGE,
+    link::BODY,
+    link::STATE,
+    sealed::ARCHIVE_PART,
+    sealed::BACKUP,
+    sealed::DEVICE_NAMES,
+    sealed::GROUP_INFO,
+    sealed::TYPED_SECRETS,
     edge::HTTP_HEAD,
     edge::WEBSOCKET,
     edge::CONNECTION,

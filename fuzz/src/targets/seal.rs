@@ -6,13 +6,16 @@ use crate::{
 };
 use rand_chacha::ChaCha20Rng;
 use seal::{
-    Arrival, Body, Bundle, Content, DecryptError, DecryptFailure, DeliveredMessage, GroupView, KemPrekey,
-    LinkPreview, ListView, LocalDevice, Mention, NewPrekey, OneTimePrekey, Opened, Peer, Quote, Receipt,
-    ReceiptKind, ResendRequest, SealKind, Sealed, SignedPrekey, Text, Void, guard, memory::MemoryStore,
+    ArchiveId, ArchiveKey, ArchivePart, Arrival, BlockState, Body, Bundle, ContactState, Content,
+    DecryptError, DecryptFailure, DeliveredMessage, Forward, GroupSecret, GroupView, HistoryArchive,
+    InnerContent, KemPrekey, LinkPreview, ListView, LocalDevice, Mention, NewPrekey, OneTimePrekey, Opened,
+    Peer, Quote, ReadUpTo, Receipt, ReceiptKind, ResendRequest, SealKind, Sealed, SenderKeyDistribution,
+    SentTranscript, SignedPrekey, SyncState, Text, Void, guard, memory::MemoryStore,
 };
 use std::sync::OnceLock;
 use types::{
-    AccountId, ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MessageId, NodeId, Stamp,
+    AccountId, BlobId, ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MessageId, NodeId,
+    Stamp,
 };
 
 /// What stands before the library: everything that can be checked without a key.
@@ -421,6 +424,16 @@ fn contents() -> Vec<(&'static str, Content)> {
     let resend =
         ResendRequest { conversation, counters: vec![3, 4], envelope_id, message_id: Some(message_id) };
     let with = |body| Content { counter: 0, body, ..text(from, to) };
+    let to_myself = |body| Content { counter: 0, body, ..text(from, from.account) };
+    let carried = |content: Content| InnerContent::new(content).expect("a sample keeps the limits");
+    let sent = || SentTranscript { content: carried(text(from, to)) };
+    let came = Content {
+        sender: DeviceAddress::new(from.account, second_device()),
+        ..to_myself(Body::SessionReset)
+    };
+    let told = SentTranscript { content: carried(Content { sender: came.sender, ..text(from, to) }) };
+    let forward =
+        Forward { stamp: stamp(), content: carried(Content { body: Body::SentTranscript(told), ..came }) };
     vec![
         ("text", text(from, to)),
         ("rich_text", Content { body: Body::Text(rich), ..text(from, to) }),
@@ -430,5 +443,40 @@ fn contents() -> Vec<(&'static str, Content)> {
         ("resend_request", with(Body::ResendRequest(resend))),
         ("void", with(Body::Void(Void { conversation, counters: vec![3], envelope_id }))),
         ("session_reset", with(Body::SessionReset)),
+        ("group_text_sent_again", Content { recipient: Some(to), ..group_text(from) }),
+        ("sent_transcript", to_myself(Body::SentTranscript(sent()))),
+        ("forward", to_myself(Body::Forward(forward))),
+        ("sync_state", to_myself(Body::Sync(sync_state(to)))),
+        ("history_archive", to_myself(Body::HistoryArchive(history_archive()))),
+        ("sender_key_distribution", with(Body::SenderKeyDistribution(sender_key()))),
+        ("group_secret", with(Body::GroupSecret { group: GROUP, secret: sender_key().secret })),
     ]
+}
+
+fn second_device() -> DeviceNumber {
+    DeviceNumber::new(2).expect("2 is a device number")
+}
+
+fn sync_state(account: AccountId) -> SyncState {
+    let conversation = signed::direct_conversation(account, account);
+    SyncState {
+        read: vec![ReadUpTo { conversation, stamp: stamp() }],
+        contacts: vec![ContactState { account, phone: "+15552000100".parse().ok(), verified: true }],
+        blocks: vec![BlockState { account, blocked: true }],
+        settings: b"settings".to_vec(),
+    }
+}
+
+fn history_archive() -> HistoryArchive {
+    HistoryArchive {
+        archive: ArchiveId::from_bytes([1; 16]),
+        key: ArchiveKey::from_slice(&[2; 32]).expect("they are 32"),
+        parts: vec![ArchivePart { blob: BlobId::from_bytes([3; 16]), size: 1_000, digest: [4; 32] }; 2],
+        with_messages: true,
+    }
+}
+
+fn sender_key() -> SenderKeyDistribution {
+    let secret = GroupSecret::from_slice(&[5; 32]).expect("they are 32");
+    SenderKeyDistribution { group: GROUP, distribution: vec![6; 100], secret, counter: 7 }
 }

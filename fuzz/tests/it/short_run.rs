@@ -40,6 +40,7 @@ short_runs! {
     signed_certificate_inside
     signed_group_operation
     signed_group_operation_inside
+    signed_link_offer
     seal_guard
     seal_padding
     seal_content
@@ -47,6 +48,15 @@ short_runs! {
     seal_decrypt
     seal_distribution
     seal_bundle
+    seal_link_code
+    seal_link_message
+    seal_link_body
+    seal_link_state
+    seal_archive_part
+    seal_backup
+    seal_device_names
+    seal_group_info
+    seal_typed_secrets
     edge_http_head
     edge_websocket
     edge_connection
