@@ -93,9 +93,12 @@ fn event_text(event: &Event, names: &Names) -> String {
              Compare safety numbers with 'wax verify'.",
             shown(names.call(account))
         ),
-        Event::NumberMoved { phone, to, .. } => format!(
-            "{RED}{phone} belongs to a new account now{PLAIN} ({to}). Compare safety numbers with 'wax verify'."
+        Event::KeyChanged { phone, account, .. } => format!(
+            "{RED}{phone} belongs to a new account now{PLAIN} ({account}). Compare safety numbers with 'wax verify'."
         ),
+        Event::DeviceChanged { account, added, removed } => {
+            format!("{DIM}{account} has {} new and {} fewer devices.{PLAIN}", added.len(), removed.len())
+        }
         Event::Drained => format!("{DIM}That is everything.{PLAIN}"),
     }
 }

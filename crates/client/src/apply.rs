@@ -4,11 +4,13 @@ use crate::{
     Effect,
     device_lists::Claim,
     receive::Intake,
-    store::{Stored, chats, contacts, events, gaps, inbox, messages, messages::NewMessage},
+    store::{
+        Stored, chats, contacts, events, gaps, inbox, inbox::ReceiptDue, messages, messages::NewMessage,
+    },
     turn::Turn,
 };
 use seal::{Body, Content, Opened, Text};
-use types::Stamp;
+use types::{AccountId, ChatId, MessageId, Stamp};
 use wire::Envelope;
 
 impl Turn<'_> {
@@ -17,10 +19,11 @@ impl Turn<'_> {
         if from.account == self.me.account() || content.group.is_some() {
             return self.put_aside(envelope, Some(opened), "unknown_conversation");
         }
+        let chat = ChatId::Direct(from.account);
         let stamp = content.original_stamp.map_or(envelope.stamp, |original| original.min(envelope.stamp));
         if !acts_on(&content.body) {
             // A later version may show it; that it takes a place in the order is known now.
-            self.count(from, &content, stamp)?;
+            self.count(chat, from, content.counter, stamp)?;
             return self.put_aside(envelope, Some(opened), "unsupported_body");
         }
         self.check_view_of_us(&content)?;
@@ -29,10 +32,10 @@ impl Turn<'_> {
             gaps::remove_envelope_with_stamp(self.db, from, stamp)?;
         }
         if !inbox::see(self.db, from.account, content.message_id, self.server_now())? {
-            return self.repeated(envelope, &content, stamp);
+            return self.repeated(chat, from.account, content.message_id, stamp);
         }
         match &content.body {
-            Body::Text(text) => self.show(envelope, &content, text, stamp)?,
+            Body::Text(text) => self.show(envelope, chat, &content, text, stamp)?,
             Body::Receipt(receipt) => self.receipt_came(envelope, receipt)?,
             Body::ResendRequest(request) => self.resend_asked(from, request)?,
             Body::Void(void) => self.void_came(from, void)?,
@@ -42,14 +45,21 @@ impl Turn<'_> {
     }
 
     /// The message row, its place in the order, its event and the receipt that it earns, in this transaction.
-    fn show(&mut self, envelope: &Envelope, content: &Content, text: &Text, stamp: Stamp) -> Stored<()> {
+    fn show(
+        &mut self,
+        envelope: &Envelope,
+        chat: ChatId,
+        content: &Content,
+        text: &Text,
+        stamp: Stamp,
+    ) -> Stored<()> {
         let from = envelope.from;
-        chats::ensure(self.db, self.me.account(), from.account)?;
+        chats::ensure(self.db, self.me.account(), chat)?;
         let by_arrival = self.live.planted.bugs.order_by_arrival;
-        let stamp = if by_arrival { self.stamp_by_arrival(from.account, stamp)? } else { stamp };
+        let stamp = if by_arrival { self.stamp_by_arrival(chat, stamp)? } else { stamp };
         let message = NewMessage {
             id: content.message_id,
-            chat: from.account,
+            chat,
             sender: from,
             counter: content.counter,
             sent_at: content.sent_at,
@@ -59,18 +69,23 @@ impl Turn<'_> {
         };
         // Ids older than 60 days are forgotten; the messages are not.
         let Some(seq) = messages::insert_new(self.db, &message)? else { return Ok(()) };
-        self.count(from, content, stamp)?;
-        self.owe_receipt(from.account, content.message_id, stamp)?;
-        events::log_message(self.db, self.live.batch, from.account, seq, stamp)?;
+        self.count(chat, from, content.counter, stamp)?;
+        self.owe_receipt(ReceiptDue { chat, writer: from.account, message_id: content.message_id, stamp })?;
+        events::log_message(self.db, self.live.batch, chat, seq, stamp)?;
         self.effect(Effect::EventsLogged);
         Ok(())
     }
 
     /// The same message in another envelope: shown once, under the lowest stamp.
-    fn repeated(&mut self, envelope: &Envelope, content: &Content, stamp: Stamp) -> Stored<Intake> {
-        let account = envelope.from.account;
-        if messages::lower_stamp_of_received(self.db, account, content.message_id, stamp)? {
-            self.owe_receipt(account, content.message_id, stamp)?;
+    fn repeated(
+        &mut self,
+        chat: ChatId,
+        writer: AccountId,
+        message_id: MessageId,
+        stamp: Stamp,
+    ) -> Stored<Intake> {
+        if messages::lower_stamp_of_received(self.db, writer, message_id, stamp)? {
+            self.owe_receipt(ReceiptDue { chat, writer, message_id, stamp })?;
         }
         Ok(Intake::Done)
     }
@@ -81,7 +96,7 @@ impl Turn<'_> {
         match self.compare_view(self.me.account(), view)? {
             Claim::Agrees => Ok(()),
             Claim::Newer | Claim::Contradicts => {
-                self.report_split_view(content.sender.account, self.me.account(), view.version)
+                self.report_split_view(content.sender.account.into(), self.me.account(), view.version)
             }
         }
     }

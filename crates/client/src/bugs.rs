@@ -8,7 +8,7 @@ use crate::{
 use rusqlite::{OptionalExtension as _, params};
 use seal::{Peer, Store as _};
 use std::collections::BTreeSet;
-use types::{AccountId, DeviceAddress, Millis, Stamp};
+use types::{ChatId, DeviceAddress, Millis, Stamp};
 use wire::{Delivery, Envelope};
 use zeroize::Zeroizing;
 
@@ -103,7 +103,7 @@ impl Turn<'_> {
         let sql = "SELECT seq FROM message WHERE envelope_id = ?1";
         let seq = self.db.query_row(sql, [envelope.envelope_id.as_bytes()], |row| row.get(0)).optional()?;
         if let Some(seq) = seq {
-            let (batch, chat) = (self.live.batch, envelope.from.account);
+            let (batch, chat) = (self.live.batch, envelope.from.account.into());
             events::log_message(self.db, batch, chat, MessageSeq(seq), envelope.stamp)?;
             self.effect(Effect::EventsLogged);
         }
@@ -111,7 +111,7 @@ impl Turn<'_> {
     }
 
     /// [`Bugs::order_by_arrival`]: a stamp after all that the chat shows.
-    pub(crate) fn stamp_by_arrival(&self, chat: AccountId, stamp: Stamp) -> Stored<Stamp> {
+    pub(crate) fn stamp_by_arrival(&self, chat: ChatId, stamp: Stamp) -> Stored<Stamp> {
         let newest = chats::newest_stamp(self.db, chat)?.unwrap_or(Stamp::ZERO);
         Ok(stamp.max(Stamp::new(newest.clock() + (Millis(1).0 << 16), newest.node())))
     }

@@ -11,7 +11,7 @@ use crate::{
 use seal::ListView;
 use signed::{DeviceList, Succession, SuccessionError};
 use std::sync::Arc;
-use types::{AccountId, limits::FETCH_KEYS_ACCOUNTS_MAX};
+use types::{AccountId, ChatId, limits::FETCH_KEYS_ACCOUNTS_MAX};
 use wire::{AccountList, Refusal, Request};
 
 /// What came of a list that the server gave.
@@ -121,7 +121,7 @@ impl Turn<'_> {
             Some(Ok(Succession::Same)) => device_lists::confirm(self.db, account, now)?,
             Some(Err(SuccessionError::Rollback | SuccessionError::Fork)) => {
                 // The known list stays. That the server gives out another one is for the person to know.
-                self.report_split_view(account, account, list.version())?;
+                self.report_split_view(account.into(), account, list.version())?;
             }
             Some(Err(SuccessionError::OtherAccount)) => {}
         }
@@ -140,12 +140,7 @@ impl Turn<'_> {
     }
 
     /// Logs once that there are two lists of one version, or that a newer one is kept from us.
-    pub(crate) fn report_split_view(
-        &mut self,
-        chat: AccountId,
-        account: AccountId,
-        version: u64,
-    ) -> Stored<()> {
+    pub(crate) fn report_split_view(&mut self, chat: ChatId, account: AccountId, version: u64) -> Stored<()> {
         if device_lists::contradict(self.db, account, version)? {
             let event = EventView::SplitView { chat, account };
             events::log(self.db, self.live.batch, None, &event)?;

@@ -11,7 +11,7 @@ use crate::{
 use rand_core::CryptoRng;
 use rusqlite::Connection;
 use std::collections::VecDeque;
-use types::{AccountId, MessageId, PhoneNumber, Stamp, Timestamp};
+use types::{AccountId, ChatId, MessageId, PhoneNumber, Stamp, Timestamp};
 use wire::{Push, Refusal, Response, ServerFrame};
 
 /// A device's engine. See the [crate documentation](crate).
@@ -26,8 +26,8 @@ pub struct Engine {
 /// A text to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendText {
-    /// The other account, from [`View::resolve`].
-    pub chat: AccountId,
+    /// The chat, from [`View::resolve`].
+    pub chat: ChatId,
     /// Made by the caller before it asks, so that a repeated command is the same message.
     pub message_id: MessageId,
     /// At most 65,536 bytes.
@@ -40,7 +40,7 @@ pub struct Sent {
     /// The message.
     pub message_id: MessageId,
     /// The chat.
-    pub chat: AccountId,
+    pub chat: ChatId,
     /// The stamp, if it was accepted before.
     pub stamp: Option<Stamp>,
     /// `Queued`, `Accepted` or `Failed`; finer states are [`View::status`]'s.
@@ -220,7 +220,7 @@ impl Engine {
     /// Marks everything in a chat as read, and lets the other side know.
     pub fn mark_read(
         &mut self,
-        chat: AccountId,
+        chat: ChatId,
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<MarkedRead, Fault> {
@@ -247,21 +247,21 @@ impl Engine {
     /// Asks for an account's device list if it is not known yet, so that [`View::safety`] can answer.
     pub fn fetch_device_list(
         &mut self,
-        chat: AccountId,
+        account: AccountId,
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<(), Fault> {
         self.turn(now, rng, |turn| {
-            if turn.list(chat)?.is_none() {
-                turn.want_list(chat);
+            if turn.list(account)?.is_none() {
+                turn.want_list(account);
             }
             turn.advance()
         })
     }
 
     /// Remembers that the safety number with this account was compared. False if the account is not known.
-    pub fn mark_verified(&mut self, chat: AccountId) -> Result<bool, Fault> {
-        self.write(|db| contacts::set_verified(db, chat))
+    pub fn mark_verified(&mut self, account: AccountId) -> Result<bool, Fault> {
+        self.write(|db| contacts::set_verified(db, account))
     }
 
     /// Forgets events whose lines were written and flushed.

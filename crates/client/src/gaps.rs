@@ -3,12 +3,14 @@
 use crate::{
     Effect, EventView, SenderView,
     resend::RESENDS_AN_HOUR_MAX,
-    store::{Stored, contacts, events, gaps, gaps::Gap, inbox, sent, sent::Resend},
+    store::{
+        Stored, chats, contacts, events, gaps, gaps::Gap, inbox, inbox::Heard, profile, sent, sent::Resend,
+    },
     turn::Turn,
 };
-use seal::{Body, Content, ResendRequest, Void};
+use seal::{Body, ResendRequest, Void};
 use std::collections::BTreeMap;
-use types::{DeviceAddress, Millis, Stamp, limits::ENVELOPE_LIFE};
+use types::{ChatId, DeviceAddress, Millis, Stamp, limits::ENVELOPE_LIFE};
 
 /// How often one gap is asked for.
 pub(crate) const ASKS_MAX: u32 = 3;
@@ -21,32 +23,66 @@ const GRACE: Millis = Millis::from_secs(2);
 /// Counters that one request names (the limit of its format).
 const COUNTERS_MAX: usize = 50;
 
+/// The counters to ask for, by where they are missing and who sent them.
+type Requests = BTreeMap<(ChatId, DeviceAddress), Vec<u64>>;
+
 impl Turn<'_> {
     /// Notes the counter of something that takes a place in the order of its chat.
-    pub(crate) fn count(&mut self, from: DeviceAddress, content: &Content, stamp: Stamp) -> Stored<()> {
-        let counter = content.counter;
+    pub(crate) fn count(
+        &mut self,
+        chat: ChatId,
+        from: DeviceAddress,
+        counter: u64,
+        stamp: Stamp,
+    ) -> Stored<()> {
         // Zero takes no place, and what the database cannot hold no honest device reaches.
         if counter == 0 || i64::try_from(counter).is_err() {
             return Ok(());
         }
-        let highest = inbox::highest_counter(self.db, from.account, from.device)?;
-        if counter <= highest {
-            if let Some(gap) = gaps::containing(self.db, from, counter)? {
+        let heard = inbox::heard(self.db, chat, from)?.unwrap_or(match self.me.joined {
+            // What came before this device did is not missing.
+            true => Heard { first: counter, highest: counter - 1 },
+            false => Heard { first: 1, highest: 0 },
+        });
+        if counter <= heard.highest {
+            if let Some(gap) = gaps::containing(self.db, chat, from, counter)? {
                 gaps::split(self.db, &gap, counter)?;
             }
             return Ok(());
         }
-        inbox::set_highest_counter(self.db, from.account, from.device, counter)?;
-        if counter > highest + 1 {
-            self.miss_counters(from, highest + 1, counter - 1, stamp)?;
-        }
-        Ok(())
+        inbox::set_heard(self.db, chat, from, Heard { highest: counter, ..heard })?;
+        self.miss_counters(chat, from, (heard.highest + 1, counter - 1), stamp)
     }
 
-    fn miss_counters(&mut self, sender: DeviceAddress, first: u64, last: u64, stamp: Stamp) -> Stored<()> {
+    /// What another device knows of the time before this one came: everything of a device up to a counter is in
+    /// its archive, or missing there too. What came between that and what was heard here first is missed.
+    pub(crate) fn set_baseline(&mut self, chat: ChatId, from: DeviceAddress, counter: u64) -> Stored<()> {
+        let Some(heard) = inbox::heard(self.db, chat, from)? else {
+            return inbox::set_heard(self.db, chat, from, Heard { first: counter + 1, highest: counter });
+        };
+        if heard.first <= counter + 1 {
+            return Ok(());
+        }
+        inbox::set_heard(self.db, chat, from, Heard { first: counter + 1, ..heard })?;
+        let stamp = profile::highest_stamp(self.db)?.unwrap_or(Stamp::ZERO);
+        self.miss_counters(chat, from, (counter + 1, heard.first - 1), stamp)
+    }
+
+    /// Notes a run of counters as missing, if it is not empty.
+    fn miss_counters(
+        &mut self,
+        chat: ChatId,
+        sender: DeviceAddress,
+        (first, last): (u64, u64),
+        stamp: Stamp,
+    ) -> Stored<()> {
+        if first > last {
+            return Ok(());
+        }
         let now = self.server_now();
         let gap = Gap {
             id: 0,
+            chat,
             sender,
             first,
             last,
@@ -79,16 +115,16 @@ impl Turn<'_> {
             return Ok(());
         }
         let now = self.server_now();
-        let mut requests: BTreeMap<DeviceAddress, Vec<u64>> = BTreeMap::new();
+        let mut requests: Requests = BTreeMap::new();
         for gap in gaps::due(self.db, now + GRACE, now - ENVELOPE_LIFE)? {
             self.advance_gap(gap, &mut requests)?;
         }
-        for (device, counters) in requests {
+        for ((chat, device), counters) in requests {
             if counters.is_empty() {
                 continue;
             }
             let request = ResendRequest {
-                conversation: Some(signed::direct_conversation(self.me.account(), device.account)),
+                conversation: Some(chats::conversation(self.me.account(), chat)),
                 counters,
                 envelope_id: None,
                 message_id: None,
@@ -100,7 +136,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn advance_gap(&mut self, mut gap: Gap, requests: &mut BTreeMap<DeviceAddress, Vec<u64>>) -> Stored<()> {
+    fn advance_gap(&mut self, mut gap: Gap, requests: &mut Requests) -> Stored<()> {
         let now = self.server_now();
         if now.since(gap.noticed_at) >= ENVELOPE_LIFE {
             return self.give_up(gap, "expired");
@@ -122,7 +158,7 @@ impl Turn<'_> {
     }
 
     /// Asks for a gap; false if there is no room for it now.
-    fn ask(&mut self, gap: &Gap, requests: &mut BTreeMap<DeviceAddress, Vec<u64>>) -> Stored<bool> {
+    fn ask(&mut self, gap: &Gap, requests: &mut Requests) -> Stored<bool> {
         let now = self.server_now();
         let asked = sent::resends_since(self.db, Resend::Asked, gap.sender, now - Millis::from_hours(1))?;
         let room = usize::try_from(RESENDS_AN_HOUR_MAX.saturating_sub(asked)).unwrap_or(0);
@@ -139,7 +175,7 @@ impl Turn<'_> {
         if gap.envelope.is_some() {
             return Ok(room > 0);
         }
-        let counters = requests.entry(gap.sender).or_default();
+        let counters = requests.entry((gap.chat, gap.sender)).or_default();
         let room = room.min(COUNTERS_MAX - counters.len());
         for counter in (gap.first..=gap.last).take(room) {
             sent::count(self.db, Resend::Asked, gap.sender, now)?;
@@ -155,14 +191,16 @@ impl Turn<'_> {
         {
             self.give_up(gap, "void")?;
         }
+        let Some(chat) = self.chat_of(from.account, void.conversation)? else { return Ok(()) };
         for counter in &void.counters {
-            let Some(gap) = gaps::containing(self.db, from, *counter)?.filter(|gap| !gap.permanent) else {
+            let Some(gap) = gaps::containing(self.db, chat, from, *counter)?.filter(|gap| !gap.permanent)
+            else {
                 continue;
             };
             gaps::split(self.db, &gap, *counter)?;
             let lost = Gap { first: *counter, last: *counter, ..gap };
             gaps::insert(self.db, &lost)?;
-            if let Some(lost) = gaps::containing(self.db, from, *counter)? {
+            if let Some(lost) = gaps::containing(self.db, chat, from, *counter)? {
                 self.give_up(lost, "void")?;
             }
         }
@@ -180,7 +218,7 @@ impl Turn<'_> {
 
     fn log_gap(&mut self, gap: &Gap) -> Stored<()> {
         let event = EventView::Gap {
-            chat: gap.sender.account,
+            chat: gap.chat,
             sender: SenderView {
                 account: gap.sender.account,
                 device: gap.sender.device,

@@ -9,7 +9,7 @@ use crate::{
 };
 use seal::{Bundle, Peer, SealError};
 use signed::{DeviceListDraft, ListedDevice};
-use types::{AccountId, DeviceAddress, DeviceNumber, IncarnationId, Millis, limits};
+use types::{AccountId, ChatId, DeviceAddress, DeviceNumber, IncarnationId, Millis, limits};
 use wire::{AccountKeys, Code, FetchKeys, KeyCounts, Refusal, Request};
 
 /// Signed and last-resort prekeys are replaced at least every 48 hours; a device that connects once a day does
@@ -37,7 +37,7 @@ impl Turn<'_> {
 
     /// Fetches what the head of a lane needs to be sealed.
     pub(crate) fn want_keys(&mut self, row: &OutboxRow, reset: Option<DeviceNumber>) -> Stored<()> {
-        let account = row.lane.recipient;
+        let ChatId::Direct(account) = row.lane.chat else { return Ok(()) };
         if !self.live.is_open() {
             self.live.ready.insert(row.lane);
             return Ok(());
@@ -73,7 +73,7 @@ impl Turn<'_> {
     pub(crate) fn keys_refused(&mut self, account: AccountId, refusal: &Refusal) {
         let until = self.now + refusal.retry_after.unwrap_or(FETCH_AGAIN_AFTER);
         for class in [outbox::LaneClass::Messages, outbox::LaneClass::Silent] {
-            self.live.postponed.insert(outbox::Lane { recipient: account, class }, until);
+            self.live.postponed.insert(outbox::Lane { chat: account.into(), class }, until);
         }
     }
 
@@ -162,7 +162,8 @@ impl Turn<'_> {
         }
         self.live.upload_keys = true;
         let own = self.list(self.me.account())?;
-        if own.is_some_and(|list| now.since(list.issued_at()) >= REFRESH_LIST_AFTER) {
+        let is_primary = self.me.account_secret.is_some();
+        if is_primary && own.is_some_and(|list| now.since(list.issued_at()) >= REFRESH_LIST_AFTER) {
             self.sign_list()?;
             self.live.put_list = true;
         }
@@ -304,6 +305,9 @@ pub(crate) fn store_replaceable(
 
 /// Signs the next version of our own list and stores it.
 pub(crate) fn sign_list(db: &rusqlite::Connection, me: &profile::Me, now: types::Timestamp) -> Stored<()> {
+    let Some(account_secret) = &me.account_secret else {
+        return Err(crate::Fault::Bug("only the primary device signs lists"));
+    };
     let version = profile::next_list_version(db)?;
     let device = ListedDevice::sign(
         me.account(),
@@ -313,7 +317,7 @@ pub(crate) fn sign_list(db: &rusqlite::Connection, me: &profile::Me, now: types:
         &me.device_secret,
     );
     let draft = DeviceListDraft { version, issued_at: now, devices: vec![device], sealed_names: Vec::new() };
-    let list = draft.sign(&me.account_secret).map_err(|_| crate::Fault::Bug("our own list breaks a rule"))?;
+    let list = draft.sign(account_secret).map_err(|_| crate::Fault::Bug("our own list breaks a rule"))?;
     device_lists::put(db, &list, now)
 }
 

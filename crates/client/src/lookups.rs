@@ -65,8 +65,8 @@ impl Turn<'_> {
     fn set_number(&mut self, phone: &PhoneNumber, account: AccountId) -> Stored<()> {
         let before = contacts::last_account_of(self.db, phone)?;
         contacts::set_number(self.db, phone, account, self.server_now())?;
-        if let Some(from) = before.filter(|before| *before != account) {
-            let event = EventView::NumberMoved { phone: phone.clone(), from, to: account };
+        if let Some(old_account) = before.filter(|before| *before != account) {
+            let event = EventView::KeyChanged { phone: phone.clone(), account, old_account };
             events::log(self.db, self.live.batch, None, &event)?;
             self.effect(Effect::EventsLogged);
         }

@@ -1,25 +1,28 @@
 //! What the engine shows: messages, chats, states and events, with the fields that interfaces print.
 
 use std::str::FromStr;
-use types::{AccountId, DeviceNumber, Invalid, MessageId, PhoneNumber, Stamp, Timestamp};
+use types::{AccountId, ChatId, DeviceNumber, Invalid, MessageId, PhoneNumber, Stamp, Timestamp};
 
-/// How a person names a chat: a phone number or an account id.
+/// How a person names a chat: a phone number, the id of an account or a group, or the name of a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChatName {
     /// Begins with `+`.
     Phone(PhoneNumber),
-    /// 32 hexadecimal digits.
-    Account(AccountId),
+    /// 32 hexadecimal digits: an account's id or a group's.
+    Id([u8; 16]),
+    /// Anything else: what a group is called.
+    Name(String),
 }
 
 impl FromStr for ChatName {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        if text.starts_with('+') {
-            text.parse().map(Self::Phone)
-        } else {
-            text.parse().map(Self::Account).map_err(|_| Invalid { what: "phone number or account id" })
+        match text.parse::<AccountId>() {
+            Ok(id) => Ok(Self::Id(*id.as_bytes())),
+            Err(_) if text.starts_with('+') => text.parse().map(Self::Phone),
+            Err(_) if text.trim().is_empty() => Err(Invalid { what: "phone number, id or name" }),
+            Err(_) => Ok(Self::Name(text.to_owned())),
         }
     }
 }
@@ -28,11 +31,15 @@ impl FromStr for ChatName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolved {
     /// A chat or contact of this profile.
-    Known(AccountId),
+    Known(ChatId),
     /// An account id that nothing is known of yet; it can be written to.
     Stranger(AccountId),
     /// A number that was never looked up, or that leads to an account that was closed since: look it up.
     LookUp,
+    /// A name that nothing here has.
+    Unknown,
+    /// A name that several groups have: use the id.
+    Ambiguous,
 }
 
 /// This device.
@@ -97,8 +104,8 @@ pub struct SenderView {
 pub struct MessageView {
     /// Names the message.
     pub message_id: MessageId,
-    /// The other account of the direct chat, whoever wrote the message.
-    pub chat: AccountId,
+    /// The chat, whoever wrote the message.
+    pub chat: ChatId,
     /// Who wrote it.
     pub sender: SenderView,
     /// Its place in the order of the chat; none while it is queued.
@@ -116,13 +123,24 @@ pub struct MessageView {
 pub enum ChatKind {
     /// With one other account.
     Direct,
+    /// A group.
+    Group,
 }
 
 impl ChatKind {
+    /// The kind of a chat.
+    pub const fn of(chat: ChatId) -> Self {
+        match chat {
+            ChatId::Direct(_) => Self::Direct,
+            ChatId::Group(_) => Self::Group,
+        }
+    }
+
     /// The word in every interface.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Group => "group",
         }
     }
 }
@@ -130,9 +148,9 @@ impl ChatKind {
 /// One line of the list of chats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chat {
-    /// The other account.
-    pub chat: AccountId,
-    /// Direct.
+    /// The other account or the group.
+    pub chat: ChatId,
+    /// Which of the two.
     pub kind: ChatKind,
     /// What to call it, if there is a name.
     pub name: Option<String>,
@@ -150,7 +168,7 @@ pub struct StatusView {
     /// The message.
     pub message_id: MessageId,
     /// The chat that it belongs to.
-    pub chat: AccountId,
+    pub chat: ChatId,
     /// Its stamp, once accepted.
     pub stamp: Option<Stamp>,
     /// The worst of the recipients' states.
@@ -230,7 +248,7 @@ pub enum EventView {
     /// Something that was sent to us is missing.
     Gap {
         /// The chat.
-        chat: AccountId,
+        chat: ChatId,
         /// The device that sent it.
         sender: SenderView,
         /// The first missing counter of that device in the chat; 0 where something came that could not be opened.
@@ -245,17 +263,26 @@ pub enum EventView {
     /// The server showed us and the other side different device lists of an account.
     SplitView {
         /// The chat in which it showed.
-        chat: AccountId,
+        chat: ChatId,
         /// Whose list it is about.
         account: AccountId,
     },
-    /// A number that led to a known account now leads to another one.
-    NumberMoved {
+    /// A number that led to a known account leads to another one now.
+    KeyChanged {
         /// The number.
         phone: PhoneNumber,
-        /// Where it led.
-        from: AccountId,
         /// Where it leads.
-        to: AccountId,
+        account: AccountId,
+        /// Where it led.
+        old_account: AccountId,
+    },
+    /// The account of a contact, or one's own, has other devices than before.
+    DeviceChanged {
+        /// The account.
+        account: AccountId,
+        /// Numbers of the new devices; a number that lives another life now is in both.
+        added: Vec<DeviceNumber>,
+        /// Numbers of those that are gone.
+        removed: Vec<DeviceNumber>,
     },
 }

@@ -6,7 +6,7 @@ use crate::{
     store::{Stored, contacts, events::Batch},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use types::{MessageId, Timestamp};
+use types::{AccountId, ChatId, DeviceNumber, GroupId, MessageId, Timestamp};
 
 pub(crate) fn unprinted(
     db: &Connection,
@@ -15,8 +15,9 @@ pub(crate) fn unprinted(
 ) -> Result<Vec<LoggedEvent>, Fault> {
     // What has no stamp belongs before the messages of its batch: it is about the connection as a whole.
     let mut statement = db.prepare_cached(
-        "SELECT id, kind, message, chat, account, device, first, last, word, ids, flag FROM event
-         WHERE batch IS NOT ?1 ORDER BY batch, stamp, id LIMIT ?2",
+        "SELECT id, kind, message, chat, account, device, first, last, word, ids, flag, removed,
+                (SELECT chat.kind FROM chat WHERE chat.id = event.chat)
+         FROM event WHERE batch IS NOT ?1 ORDER BY batch, stamp, id LIMIT ?2",
     )?;
     let rows = statement.query_map(params![draining.map(|batch| batch.0), limit], Logged::read)?;
     let mut events = Vec::new();
@@ -42,6 +43,8 @@ struct Logged {
     word: Option<String>,
     ids: Option<Vec<u8>>,
     flag: Option<bool>,
+    removed: Option<Vec<u8>>,
+    is_group: bool,
 }
 
 impl Logged {
@@ -58,13 +61,18 @@ impl Logged {
             word: row.get(8)?,
             ids: row.get(9)?,
             flag: row.get(10)?,
+            removed: row.get(11)?,
+            is_group: row.get::<_, Option<i64>>(12)?.is_some_and(|kind| kind != 0),
         })
     }
 
     /// None for a kind of a later version.
     fn event(&self, db: &Connection) -> Stored<Option<EventView>> {
-        let chat = types::AccountId::from_bytes(self.chat);
-        let account = types::AccountId::from_bytes(self.account.unwrap_or(self.chat));
+        let account = AccountId::from_bytes(self.account.unwrap_or(self.chat));
+        let chat = match self.is_group {
+            true => ChatId::Group(GroupId::from_bytes(self.chat)),
+            false => ChatId::Direct(AccountId::from_bytes(self.chat)),
+        };
         let event = match self.kind.as_str() {
             "message" => return self.message(db),
             "receipt" => EventView::Receipt {
@@ -74,13 +82,13 @@ impl Logged {
                     ReceiptKind::Delivered
                 },
                 message_ids: self.message_ids(),
-                from: chat,
+                from: AccountId::from_bytes(self.chat),
             },
             "gap" => EventView::Gap {
                 chat,
                 sender: SenderView {
                     account,
-                    device: types::DeviceNumber::new(self.device.unwrap_or(1)).map_err(|_| Fault::Damaged)?,
+                    device: DeviceNumber::new(self.device.unwrap_or(1)).map_err(|_| Fault::Damaged)?,
                     phone: contacts::phone_of(db, account)?,
                 },
                 first: unsigned(self.first),
@@ -89,10 +97,15 @@ impl Logged {
                 reason: self.word.clone().unwrap_or_default(),
             },
             "split_view" => EventView::SplitView { chat, account },
-            "number_moved" => EventView::NumberMoved {
+            "key_changed" => EventView::KeyChanged {
                 phone: self.word.as_deref().unwrap_or_default().parse().map_err(|_| Fault::Damaged)?,
-                from: account,
-                to: chat,
+                account: AccountId::from_bytes(self.chat),
+                old_account: account,
+            },
+            "device_changed" => EventView::DeviceChanged {
+                account,
+                added: numbers(self.ids.as_deref())?,
+                removed: numbers(self.removed.as_deref())?,
             },
             _ => return Ok(None),
         };
@@ -112,6 +125,12 @@ impl Logged {
         let ids = self.ids.as_deref().unwrap_or_default();
         ids.chunks_exact(16).filter_map(|id| MessageId::from_slice(id).ok()).collect()
     }
+}
+
+/// Device numbers, a byte each.
+fn numbers(bytes: Option<&[u8]>) -> Stored<Vec<DeviceNumber>> {
+    let numbers = bytes.unwrap_or_default().iter().map(|number| DeviceNumber::new((*number).into()));
+    numbers.collect::<Result<_, _>>().map_err(|_| Fault::Damaged)
 }
 
 fn unsigned(value: Option<i64>) -> u64 {

@@ -6,7 +6,7 @@ use crate::{
     store::{Columns, Stored, profile},
 };
 use rusqlite::{Connection, Row, ToSql, params};
-use types::{AccountId, Timestamp};
+use types::{AccountId, ChatId, Timestamp};
 
 /// What the shown state of a message depends on beside its row.
 pub(crate) struct Reading {
@@ -23,39 +23,40 @@ impl Reading {
     /// Reads the columns of [`COLUMNS`], which begin at `first`.
     pub(crate) fn message(&self, row: &Row<'_>, first: usize) -> rusqlite::Result<MessageView> {
         let column = |offset| first + offset;
-        let sender = row.account(column(2))?;
+        let sender = row.account(column(3))?;
         let own = sender == self.me;
-        let stamp = row.stamp(column(4))?;
+        let stamp = row.stamp(column(5))?;
         let time = |at: usize| -> rusqlite::Result<Option<Timestamp>> {
             row.get::<_, Option<i64>>(at)?.map(|_| row.time(at)).transpose()
         };
         let state = if own {
-            let progress = Progress { delivered_at: time(column(8))?, read_at: time(column(9))? };
-            status::state(stamp, row.get::<_, bool>(column(7))?, progress, self.server_now)
-        } else if stamp <= row.stamp(column(11))? {
+            let progress = Progress { delivered_at: time(column(9))?, read_at: time(column(10))? };
+            status::state(stamp, row.get::<_, bool>(column(8))?, progress, self.server_now)
+        } else if stamp <= row.stamp(column(12))? {
             DeliveryState::Read
         } else {
             DeliveryState::Delivered
         };
         Ok(MessageView {
             message_id: row.message_id(column(0))?,
-            chat: row.account(column(1))?,
+            chat: row.chat(column(1))?,
             sender: SenderView {
                 account: sender,
-                device: row.device(column(3))?,
+                device: row.device(column(4))?,
                 phone: row
-                    .read(column(10), |text: Option<String>| text.map(|text| text.parse()).transpose())?,
+                    .read(column(11), |text: Option<String>| text.map(|text| text.parse()).transpose())?,
             },
             stamp,
-            sent_at: row.time(column(5))?,
-            text: row.get(column(6))?,
+            sent_at: row.time(column(6))?,
+            text: row.get(column(7))?,
             state,
         })
     }
 }
 
 /// What [`Reading::message`] reads, from `message` joined as in [`JOINED`].
-pub(crate) const COLUMNS: &str = "message.id, message.chat, message.sender, message.device, message.stamp,
+pub(crate) const COLUMNS: &str =
+    "message.id, message.chat, chat.kind, message.sender, message.device, message.stamp,
     message.sent_at, message.text, message.failure IS NOT NULL,
     (SELECT min(delivered_at) FROM delivery WHERE message = message.seq AND account = message.chat),
     (SELECT min(read_at) FROM delivery WHERE message = message.seq AND account = message.chat),
@@ -63,12 +64,12 @@ pub(crate) const COLUMNS: &str = "message.id, message.chat, message.sender, mess
 
 /// The tables of [`COLUMNS`].
 pub(crate) const JOINED: &str =
-    "message JOIN chat ON chat.account = message.chat LEFT JOIN number ON number.account = message.sender";
+    "message JOIN chat ON chat.id = message.chat LEFT JOIN number ON number.account = message.sender";
 
 /// The last messages of a chat, oldest first; what has no stamp yet is last, in the order of writing.
 pub(crate) fn history(
     db: &Connection,
-    chat: AccountId,
+    chat: ChatId,
     limit: u32,
     server_now: Timestamp,
 ) -> Result<Vec<MessageView>, Fault> {

@@ -4,7 +4,7 @@
 use crate::{
     device_lists::Claim,
     sealing::store_failed,
-    store::{Stored, contacts, encryption, gaps, gaps::Gap, inbox, messages, profile},
+    store::{Stored, contacts, encryption, gaps, gaps::Gap, inbox, inbox::ReceiptDue, messages, profile},
     turn::Turn,
 };
 use bytes::Bytes;
@@ -70,7 +70,7 @@ impl Turn<'_> {
             return Ok(Intake::Done);
         }
         profile::raise_highest_stamp(self.db, envelope.stamp)?;
-        if let Some(held) = inbox::held(self.db, envelope.from, envelope.envelope_id)? {
+        if let Some(held) = inbox::held_envelope(self.db, envelope.from, envelope.envelope_id)? {
             return self.held_again(&envelope, held);
         }
         match envelope.kind {
@@ -151,7 +151,7 @@ impl Turn<'_> {
             return self.hold(envelope, Some(opened));
         }
         if let (Claim::Newer | Claim::Contradicts, Some(view)) = (claim, opened.sender_list()) {
-            self.report_split_view(account, account, view.version)?;
+            self.report_split_view(account.into(), account, view.version)?;
         }
         match content {
             Ok(content) => {
@@ -291,7 +291,13 @@ impl Turn<'_> {
         let lowered =
             messages::lower_stamp_of_envelope(self.db, envelope.from, envelope.envelope_id, envelope.stamp)?;
         if let Some(id) = lowered {
-            self.owe_receipt(envelope.from.account, id, envelope.stamp)?;
+            let writer = envelope.from.account;
+            self.owe_receipt(ReceiptDue {
+                chat: writer.into(),
+                writer,
+                message_id: id,
+                stamp: envelope.stamp,
+            })?;
         }
         Ok(Intake::Done)
     }
@@ -304,6 +310,7 @@ impl Turn<'_> {
         let now = self.server_now();
         let gap = Gap {
             id: 0,
+            chat: envelope.from.account.into(),
             sender: envelope.from,
             first: 0,
             last: 0,

@@ -195,7 +195,7 @@ pub(crate) fn finish(db: &Connection, code: &str, replace: bool) -> Result<HttpR
     let body = json(&MakeAccount {
         code,
         replace,
-        account_key: URL_SAFE_NO_PAD.encode(me.account_secret.public().as_bytes()),
+        account_key: URL_SAFE_NO_PAD.encode(list.account_key().as_bytes()),
         device_list: URL_SAFE_NO_PAD.encode(list.as_bytes()),
         token: URL_SAFE_NO_PAD.encode(me.token.expose()),
         keys: URL_SAFE_NO_PAD.encode(prekeys::to_upload(db)?.keys.encode()),
@@ -230,11 +230,14 @@ fn make_keys(db: &Connection, account: &NewAccount, now: Timestamp, rng: &mut dy
         name: account.name.clone(),
         address: DeviceAddress::new(signed::account_id(&account_secret.public()), DeviceNumber::PRIMARY),
         registration: secrets.registration,
-        account_secret,
+        account_secret: Some(account_secret),
         device_secret: DeviceSecret::from_bytes(secrets.device_key_seed.expose()),
         identity: secrets.identity,
         token: Redact::new(token),
+        sync_key: None,
         registered: false,
+        revoked: false,
+        joined: false,
     };
     // Ids begin anywhere, so that they do not tell how old a device is.
     let prekey_next = rng.next_u32() % 0x00f0_0000 + 1;

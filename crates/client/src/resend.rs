@@ -31,13 +31,10 @@ impl Turn<'_> {
         if let Some(envelope) = request.envelope_id {
             self.resend_envelope(by, envelope)?;
         }
-        let conversation = signed::direct_conversation(self.me.account(), by.account);
-        if request.conversation != Some(conversation) {
-            return Ok(());
-        }
+        let Some(chat) = self.chat_of(by.account, request.conversation)? else { return Ok(()) };
         let mut void = Vec::new();
         for counter in &request.counters {
-            match messages::own_by_counter(self.db, self.me.address, by.account, *counter)? {
+            match messages::own_by_counter(self.db, self.me.address, chat, *counter)? {
                 Some(message) => self.resend_message(by, &message, Wanted::Counter(*counter))?,
                 None => void.push(*counter),
             }
@@ -46,13 +43,13 @@ impl Turn<'_> {
             return Ok(());
         }
         sent::count(self.db, Resend::Answered, by, self.server_now())?;
-        let void = Void { conversation: Some(conversation), counters: void, envelope_id: None };
+        let void = Void { conversation: request.conversation, counters: void, envelope_id: None };
         self.send_silently(by.account, Body::Void(void))
     }
 
     /// Answers a request for what was in an envelope.
     pub(crate) fn resend_envelope(&mut self, by: DeviceAddress, envelope: EnvelopeId) -> Stored<()> {
-        let sent = sent::get(self.db, envelope)?.filter(|sent| sent.recipient == by.account);
+        let sent = sent::get(self.db, envelope)?.filter(|sent| sent.chat == by.account.into());
         let Some(sent) = sent else { return self.void(by, Wanted::Envelope(envelope)) };
         if let Some(seq) = sent.message {
             let message = messages::own_by_seq(self.db, seq)?;
@@ -79,7 +76,11 @@ impl Turn<'_> {
     }
 
     fn resend_message(&mut self, by: DeviceAddress, message: &OwnMessage, wanted: Wanted) -> Stored<()> {
-        if message.chat != by.account {
+        if message.sender != self.me.address {
+            // The device that wrote it answers for it.
+            return Ok(());
+        }
+        if message.chat != by.account.into() {
             return self.void(by, wanted);
         }
         let Some(stamp) = message.stamp else {
@@ -93,7 +94,7 @@ impl Turn<'_> {
         if !allowed {
             return self.void(by, wanted);
         }
-        let lane = Lane { recipient: by.account, class: LaneClass::Silent };
+        let lane = Lane { chat: by.account.into(), class: LaneClass::Silent };
         let is_queued = outbox::any(self.db, lane, |content| content.message_id == message.id)?;
         if is_queued || !self.may_answer(by)? {
             return Ok(());
@@ -105,7 +106,7 @@ impl Turn<'_> {
             counter: message.counter,
             sent_at: message.sent_at,
             original_stamp: Some(stamp),
-            ..self.content(by.account, message.id, body)
+            ..self.content(by.account.into(), message.id, body)
         };
         self.queue_silently(by.account, Some(message.seq), &content)
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 use seal::{Content, Peer, SealError, SealKind, Sealed};
 use signed::DeviceList;
-use types::{DeviceNumber, EnvelopeId};
+use types::{AccountId, ChatId, DeviceNumber, EnvelopeId};
 use wire::{Code, EnvelopeKind, SealedFor};
 
 /// What came of sealing a row.
@@ -28,7 +28,9 @@ pub(crate) enum Sealing {
 impl Turn<'_> {
     /// Encrypts the head of a lane to every listed device of its recipient, if all of them can be reached.
     pub(crate) fn seal(&mut self, row: &OutboxRow) -> Stored<Sealing> {
-        let recipient = row.lane.recipient;
+        let ChatId::Direct(recipient) = row.lane.chat else {
+            return Ok(Sealing::Refused(Code::NoSuchGroup));
+        };
         if contacts::is_closed(self.db, recipient)? {
             return Ok(Sealing::Refused(Code::AccountClosed));
         }
@@ -43,7 +45,7 @@ impl Turn<'_> {
         if let Some(missing) = self.missing_session(&peers)? {
             return Ok(missing);
         }
-        let content = self.finished_content(row, &list)?;
+        let content = self.finished_content(row, recipient, &list)?;
         self.seal_to(row, &peers, &content)
     }
 
@@ -62,10 +64,15 @@ impl Turn<'_> {
     }
 
     /// The row's content with the views of both lists, and our number until the other side has answered.
-    fn finished_content(&mut self, row: &OutboxRow, list: &DeviceList) -> Stored<Content> {
+    fn finished_content(
+        &mut self,
+        row: &OutboxRow,
+        recipient: AccountId,
+        list: &DeviceList,
+    ) -> Stored<Content> {
         let own = self.list(self.me.account())?;
         let content = Content::decode(&row.content).map_err(|_| Fault::Damaged)?;
-        let introduced = contacts::is_heard(self.db, row.lane.recipient)?;
+        let introduced = contacts::is_heard(self.db, recipient)?;
         Ok(Content {
             own_list: own.as_deref().map(view_of),
             recipient_list: Some(view_of(list)),
@@ -97,7 +104,7 @@ impl Turn<'_> {
         self.keep_ratchets_back(before)?;
         outbox::set_sealed(self.db, row.id, envelope, &sealed)?;
         let sent = SentRow {
-            recipient: row.lane.recipient,
+            chat: row.lane.chat,
             message: row.message,
             content: row.message.is_none().then(|| row.content.clone()),
             stamp: None,

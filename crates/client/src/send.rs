@@ -11,7 +11,7 @@ use crate::{
     turn::Turn,
 };
 use seal::{Body, Content, Text};
-use types::{AccountId, MessageId, limits::TEXT_BYTES_MAX};
+use types::{AccountId, ChatId, MessageId, limits::TEXT_BYTES_MAX};
 
 impl Turn<'_> {
     /// Stores a text with its place in the order of its chat. It leaves in this turn, if it can.
@@ -19,7 +19,7 @@ impl Turn<'_> {
         if text.text.len() > TEXT_BYTES_MAX {
             return Ok(Err(SendError::TextTooLong { bytes: text.text.len() }));
         }
-        if text.chat == self.me.account() {
+        if text.chat == self.me.account().into() {
             return Ok(Err(SendError::ToOneself));
         }
         if let Some(known) = messages::own(self.db, self.me.account(), text.message_id)? {
@@ -41,7 +41,7 @@ impl Turn<'_> {
         let seq = messages::insert(self.db, &message)?;
         let body = Body::Text(Text::from(text.text.as_str()));
         let content = Content { counter, ..self.content(text.chat, text.message_id, body) };
-        let lane = Lane { recipient: text.chat, class: LaneClass::Messages };
+        let lane = Lane { chat: text.chat, class: LaneClass::Messages };
         outbox::push(self.db, lane, Some(seq), &encoded(&content)?)?;
         self.live.ready.insert(lane);
         Ok(Ok(sent(&messages::own_by_seq(self.db, seq)?)))
@@ -49,9 +49,9 @@ impl Turn<'_> {
 
     /// Queues something that history does not show.
     pub(crate) fn send_silently(&mut self, recipient: AccountId, body: Body) -> Stored<()> {
-        chats::ensure(self.db, self.me.account(), recipient)?;
+        chats::ensure(self.db, self.me.account(), recipient.into())?;
         let id = MessageId::new(self.now, self.rng);
-        let content = self.content(recipient, id, body);
+        let content = self.content(recipient.into(), id, body);
         self.queue_silently(recipient, None, &content)
     }
 
@@ -61,20 +61,20 @@ impl Turn<'_> {
         message: Option<messages::MessageSeq>,
         content: &Content,
     ) -> Stored<()> {
-        let lane = Lane { recipient, class: LaneClass::Silent };
+        let lane = Lane { chat: recipient.into(), class: LaneClass::Silent };
         outbox::push(self.db, lane, message, &encoded(content)?)?;
         self.live.ready.insert(lane);
         Ok(())
     }
 
-    /// A content from this device to an account, with everything but what is only known when it is sealed.
-    pub(crate) fn content(&self, recipient: AccountId, message_id: MessageId, body: Body) -> Content {
+    /// A content of this device in a chat, with everything but what is only known when it is sealed.
+    pub(crate) fn content(&self, chat: ChatId, message_id: MessageId, body: Body) -> Content {
         Content {
             message_id,
-            conversation: signed::direct_conversation(self.me.account(), recipient),
+            conversation: chats::conversation(self.me.account(), chat),
             sent_at: self.now,
             sender: self.me.address,
-            recipient: Some(recipient),
+            recipient: chat.account(),
             counter: 0,
             own_list: None,
             recipient_list: None,

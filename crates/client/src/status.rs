@@ -21,7 +21,9 @@ pub(crate) fn status(
 ) -> Result<Option<StatusView>, Fault> {
     let me = profile::account(db)?;
     let Some(message) = messages::own(db, me, id)? else { return Ok(None) };
-    let progress = progress(db, message.seq, message.chat)?;
+    // Of a group the members are the recipients.
+    let account = message.chat.account().unwrap_or(me);
+    let progress = progress(db, message.seq, account)?;
     let state = state(message.stamp, message.failure.is_some(), progress, server_now);
     let at = match state {
         DeliveryState::Failed | DeliveryState::Queued => None,
@@ -36,7 +38,7 @@ pub(crate) fn status(
         stamp: message.stamp,
         state,
         failure: message.failure,
-        recipients: vec![RecipientView { account: message.chat, state, at }],
+        recipients: vec![RecipientView { account, state, at }],
     }))
 }
 

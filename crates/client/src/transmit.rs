@@ -16,7 +16,7 @@ use crate::{
     },
     turn::Turn,
 };
-use types::{AccountId, Millis, Stamp, limits::SENDS_UNANSWERED_MAX};
+use types::{AccountId, ChatId, Millis, Stamp, limits::SENDS_UNANSWERED_MAX};
 use wire::{Code, Refusal, Request, Send, Urgency};
 
 /// The first pause after a try whose outcome is unknown or that was refused for now; doubles up to the longest.
@@ -42,7 +42,7 @@ impl Turn<'_> {
     /// Lets every lane of a recipient try again.
     pub(crate) fn wake_lanes(&mut self, recipient: AccountId) {
         for class in [LaneClass::Messages, LaneClass::Silent] {
-            let lane = Lane { recipient, class };
+            let lane = Lane { chat: recipient.into(), class };
             self.live.postponed.remove(&lane);
             self.live.ready.insert(lane);
         }
@@ -106,9 +106,10 @@ impl Turn<'_> {
             return Ok(());
         };
         let urgency = if message.is_some() { Urgency::Normal } else { Urgency::Silent };
+        let ChatId::Direct(recipient) = lane.chat else { return Ok(()) };
         let send = Send {
             envelope_id,
-            recipient: lane.recipient,
+            recipient,
             urgency,
             ttl: None,
             sealed: outbox::sealed(self.db, id)?,
@@ -128,7 +129,7 @@ impl Turn<'_> {
         if let Some(envelope) = row.envelope_id {
             sent::set_stamp(self.db, envelope, stamp)?;
             if let (Some(message), LaneClass::Messages) = (row.message, lane.class) {
-                self.message_accepted(message, lane.recipient, stamp)?;
+                self.message_accepted(message, stamp)?;
             }
             for device in sent::take_wanted(self.db, envelope)? {
                 self.resend_envelope(device, envelope)?;
@@ -137,16 +138,15 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn message_accepted(&mut self, message: MessageSeq, chat: AccountId, stamp: Stamp) -> Stored<()> {
+    fn message_accepted(&mut self, message: MessageSeq, stamp: Stamp) -> Stored<()> {
         let lowered = messages::lower_stamp(self.db, message, stamp)?;
         let own = messages::own_by_seq(self.db, message)?;
         if lowered {
             self.effect(Effect::StateChanged(own.id));
         }
-        for (device, up_to, at) in chats::peer_reads(self.db, chat)? {
-            let by = types::DeviceAddress::new(chat, device);
+        for (by, up_to, at) in chats::peer_reads(self.db, own.chat)? {
             if own.stamp <= Some(up_to) && messages::set_read(self.db, message, by, at)? {
-                self.log_receipt(crate::ReceiptKind::Read, vec![own.id], chat, at)?;
+                self.log_receipt(crate::ReceiptKind::Read, vec![own.id], by.account, at)?;
             }
         }
         Ok(())
@@ -159,7 +159,9 @@ impl Turn<'_> {
         match refusal.code {
             Code::StaleDevices => {
                 self.unseal(&row)?;
-                device_lists::mark_stale(self.db, lane.recipient)?;
+                if let ChatId::Direct(recipient) = lane.chat {
+                    device_lists::mark_stale(self.db, recipient)?;
+                }
                 // The first time at once; a server that goes on like this is given time.
                 if row.tries == 0 {
                     self.try_again(&row, Millis(0))
@@ -172,7 +174,9 @@ impl Turn<'_> {
                 self.back_off(&row, BACK_OFF_LONGEST)
             }
             Code::AccountClosed => {
-                contacts::set_closed(self.db, lane.recipient)?;
+                if let ChatId::Direct(recipient) = lane.chat {
+                    contacts::set_closed(self.db, recipient)?;
+                }
                 self.fail(&row, refusal.code)
             }
             Code::NoSuchAccount | Code::Forbidden | Code::TooLarge | Code::Malformed | Code::Unsupported => {
@@ -239,7 +243,7 @@ impl Turn<'_> {
     /// Ends everything that waits for an account. What was sealed may have been accepted, and has an answer of its own.
     pub(crate) fn fail_recipient(&mut self, recipient: AccountId, code: Code) -> Stored<()> {
         for class in [LaneClass::Messages, LaneClass::Silent] {
-            let head = |db| outbox::head(db, Lane { recipient, class });
+            let head = |db| outbox::head(db, Lane { chat: recipient.into(), class });
             while let Some(row) = head(self.db)?.filter(|row| row.envelope_id.is_none()) {
                 self.fail(&row, code)?;
             }
@@ -269,11 +273,12 @@ impl Turn<'_> {
     /// Writes that a device has read our messages up to a stamp.
     pub(crate) fn read_by(
         &mut self,
+        chat: ChatId,
         device: types::DeviceAddress,
         up_to: Stamp,
         at: types::Timestamp,
     ) -> Stored<()> {
-        let unread = messages::unread_by(self.db, self.me.account(), device.account, device.device, up_to)?;
+        let unread = messages::unread_by(self.db, self.me.account(), chat, device, up_to)?;
         let mut ids = Vec::with_capacity(unread.len());
         for (message, id) in unread {
             if messages::set_read(self.db, message, device, at)? {

@@ -3,11 +3,11 @@
 use crate::{
     Chat, ChatKind, ChatName, Fault, LoggedEvent, MessageView, OpenError, Resolved, Safety, StatusView,
     Whoami, database, printing, reading, search, status,
-    store::{Columns, contacts, device_lists, events::Batch, outbox, profile, profile::ClockRecord},
+    store::{Columns, chats, contacts, device_lists, events::Batch, outbox, profile, profile::ClockRecord},
 };
 use rusqlite::Connection;
 use seal::{Body, ReceiptKind};
-use types::{AccountId, MessageId, Millis, PhoneNumber, Timestamp};
+use types::{AccountId, ChatId, MessageId, Millis, PhoneNumber, Timestamp};
 
 /// Primaries sign a fresh list at least every 30 days, when they connect; half as long again is suspicious.
 const LIST_OLD_AFTER: Millis = Millis::from_days(45);
@@ -66,42 +66,49 @@ impl View<'_> {
     pub fn resolve(&self, name: &ChatName) -> Result<Resolved, Fault> {
         match name {
             ChatName::Phone(phone) => match contacts::account_of(self.connection, phone)? {
-                Some(account) => Ok(Resolved::Known(account)),
+                Some(account) => Ok(Resolved::Known(account.into())),
                 None => Ok(Resolved::LookUp),
             },
-            ChatName::Account(account) if contacts::exists(self.connection, *account)? => {
-                Ok(Resolved::Known(*account))
+            ChatName::Id(id) => {
+                let account = AccountId::from_bytes(*id);
+                Ok(match chats::with_id(self.connection, *id)? {
+                    Some(chat) => Resolved::Known(chat),
+                    None if contacts::exists(self.connection, account)? => Resolved::Known(account.into()),
+                    None => Resolved::Stranger(account),
+                })
             }
-            ChatName::Account(account) => Ok(Resolved::Stranger(*account)),
+            ChatName::Name(_) => Ok(Resolved::Unknown),
         }
     }
 
     /// All chats, the one with the newest message first.
     pub fn chats(&self) -> Result<Vec<Chat>, Fault> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT chat.account, contact.name, number.phone,
-                    (SELECT max(stamp) FROM message WHERE message.chat = chat.account) AS last,
-                    (SELECT count(*) FROM message WHERE message.chat = chat.account AND sender = chat.account
+            "SELECT chat.id, chat.kind, contact.name, number.phone,
+                    (SELECT max(stamp) FROM message WHERE message.chat = chat.id) AS last,
+                    (SELECT count(*) FROM message WHERE message.chat = chat.id AND sender <> ?1
                        AND (read_up_to IS NULL OR stamp > read_up_to))
-             FROM chat LEFT JOIN contact USING (account) LEFT JOIN number USING (account)
-             WHERE EXISTS (SELECT 1 FROM message WHERE message.chat = chat.account)
-             ORDER BY last DESC NULLS FIRST, chat.account",
+             FROM chat LEFT JOIN contact ON contact.account = chat.id LEFT JOIN number ON number.account = chat.id
+             WHERE EXISTS (SELECT 1 FROM message WHERE message.chat = chat.id)
+             ORDER BY last DESC NULLS FIRST, chat.id",
         )?;
-        let rows = statement.query_map([], |row| {
+        let me = profile::account(self.connection)?;
+        let rows = statement.query_map([me.as_bytes()], |row| {
+            let chat = row.chat(0)?;
             Ok(Chat {
-                chat: row.account(0)?,
-                kind: ChatKind::Direct,
-                name: row.get(1)?,
-                phone: row.read(2, |text: Option<String>| text.map(|text| text.parse()).transpose())?,
-                last_stamp: row.stamp(3)?,
-                unread: row.number(4)?,
+                chat,
+                kind: ChatKind::of(chat),
+                name: row.get(2)?,
+                phone: row.read(3, |text: Option<String>| text.map(|text| text.parse()).transpose())?,
+                last_stamp: row.stamp(4)?,
+                unread: row.number(5)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The last `limit` messages of a chat, oldest first, queued ones last. `now` decides what has expired.
-    pub fn history(&self, chat: AccountId, limit: u32, now: Timestamp) -> Result<Vec<MessageView>, Fault> {
+    pub fn history(&self, chat: ChatId, limit: u32, now: Timestamp) -> Result<Vec<MessageView>, Fault> {
         reading::history(self.connection, chat, limit, self.server_time(now)?)
     }
 
@@ -116,11 +123,12 @@ impl View<'_> {
     }
 
     /// The safety number with another account; none until its device list is known.
-    pub fn safety(&self, chat: AccountId) -> Result<Option<Safety>, Fault> {
+    pub fn safety(&self, account: AccountId) -> Result<Option<Safety>, Fault> {
         let me = profile::require(self.connection)?;
-        let Some(list) = device_lists::get(self.connection, chat)? else { return Ok(None) };
-        let number = seal::safety_number(&me.account_secret.public(), list.account_key());
-        let verified = contacts::is_verified(self.connection, chat)?;
+        let Some(own) = device_lists::get(self.connection, me.account())? else { return Ok(None) };
+        let Some(list) = device_lists::get(self.connection, account)? else { return Ok(None) };
+        let number = seal::safety_number(own.account_key(), list.account_key());
+        let verified = contacts::is_verified(self.connection, account)?;
         Ok(Some(Safety { safety_number: number.digits().to_owned(), verified }))
     }
 
@@ -131,8 +139,8 @@ impl View<'_> {
     }
 
     /// Whether the read receipts of this chat were accepted by the server.
-    pub fn is_read_accepted(&self, chat: AccountId) -> Result<bool, Fault> {
-        let lane = outbox::Lane { recipient: chat, class: outbox::LaneClass::Silent };
+    pub fn is_read_accepted(&self, chat: ChatId) -> Result<bool, Fault> {
+        let lane = outbox::Lane { chat, class: outbox::LaneClass::Silent };
         let waits = outbox::any(
             self.connection,
             lane,
@@ -152,15 +160,15 @@ impl View<'_> {
     }
 
     /// Whether an account was closed: its number may lead to another one now.
-    pub fn is_closed(&self, chat: AccountId) -> Result<bool, Fault> {
-        contacts::is_closed(self.connection, chat)
+    pub fn is_closed(&self, account: AccountId) -> Result<bool, Fault> {
+        contacts::is_closed(self.connection, account)
     }
 
     /// Whether the newest list that we know of an account is older than 45 days: it is still used, and the chat
     /// should say so, because a device that was removed since would still be written to.
-    pub fn is_device_list_old(&self, chat: AccountId, now: Timestamp) -> Result<bool, Fault> {
+    pub fn is_device_list_old(&self, account: AccountId, now: Timestamp) -> Result<bool, Fault> {
         let now = self.server_time(now)?;
-        let list = device_lists::get(self.connection, chat)?;
+        let list = device_lists::get(self.connection, account)?;
         Ok(list.is_some_and(|list| now.since(list.issued_at()) >= LIST_OLD_AFTER))
     }
 

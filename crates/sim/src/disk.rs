@@ -8,7 +8,7 @@
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use std::sync::atomic::{AtomicU64, Ordering};
-use types::{AccountId, EnvelopeId, MessageId};
+use types::{AccountId, ChatId, EnvelopeId, MessageId};
 
 /// Tells the databases of one process apart. The number reaches nothing but the name.
 static DISKS: AtomicU64 = AtomicU64::new(0);
@@ -98,10 +98,10 @@ impl Disk {
             .is_some()
     }
 
-    /// How much of an account is known to be missing.
-    pub fn gaps(&self, account: AccountId) -> u32 {
-        let sql = "SELECT count(*) FROM gap WHERE account = ?1";
-        self.eye.query_row(sql, params![account.as_bytes()], |row| row.get(0)).unwrap_or(0)
+    /// How much of a chat is known to be missing.
+    pub fn gaps(&self, chat: ChatId) -> u32 {
+        let sql = "SELECT count(*) FROM gap WHERE chat = ?1";
+        self.eye.query_row(sql, params![chat.as_bytes()], |row| row.get(0)).unwrap_or(0)
     }
 
     /// How many rows a table has.

@@ -264,7 +264,7 @@ fn register(
 
 fn write(device: &mut Device, chat: AccountId, text: &str) {
     let message_id = MessageId::new(NOW, &mut device.rng);
-    let text = SendText { chat, message_id, text: text.to_owned() };
+    let text = SendText { chat: chat.into(), message_id, text: text.to_owned() };
     device.engine.send_text(text, NOW, &mut device.rng).expect("a text can be stored");
     while device.engine.poll_effect().is_some() {}
 }

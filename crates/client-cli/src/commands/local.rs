@@ -13,7 +13,7 @@ use crate::{
 };
 use client::{ChatName, Fault, OpenError, Reader, Resolved, View, database};
 use std::{thread::sleep, time::Duration};
-use types::{AccountId, Timestamp};
+use types::{ChatId, Timestamp};
 
 /// A question about what is stored.
 #[derive(Clone, Debug)]
@@ -90,16 +90,16 @@ impl Question {
     }
 }
 
-fn known_chat(chat: &str, view: View<'_>) -> Result<AccountId, Failure> {
+fn known_chat(chat: &str, view: View<'_>) -> Result<ChatId, Failure> {
     let name = chat_name(chat)?;
     match (view.resolve(&name).map_err(failure)?, name) {
-        (Resolved::Known(account), _) => Ok(account),
+        (Resolved::Known(chat), _) => Ok(chat),
         (_, ChatName::Phone(_)) => Err(Failure::new(
             Reason::UnknownChat,
             "this number is not in your contacts",
             "it will be once you have written to it, or its owner to you; 'wax chats' lists what there is",
         )),
-        (_, ChatName::Account(_)) => Err(Failure::new(
+        (_, ChatName::Id(_) | ChatName::Name(_)) => Err(Failure::new(
             Reason::UnknownChat,
             "there is no chat with this account",
             "'wax chats' lists what there is",

@@ -20,7 +20,7 @@ use client::{ChatName, Resolved};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use types::AccountId;
+use types::{AccountId, ChatId};
 
 /// A command for the process that holds the profile. Times count from when it is handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,14 +118,20 @@ pub async fn perform(
 /// Reads how a chat was named on the command line.
 pub fn chat_name(text: &str) -> Result<ChatName, Failure> {
     let is_meant_as_number = text.starts_with('+') || text.chars().all(|c| c.is_ascii_digit() || c == ' ');
-    text.parse().map_err(|_| match is_meant_as_number {
-        true => bad_number(),
-        false => Failure::new(
-            Reason::UnknownChat,
-            "this names neither a phone number nor an account",
-            "give a number with its country code, like +15552000101, or an account id of 32 hexadecimal digits",
-        ),
-    })
+    match text.parse() {
+        Ok(ChatName::Name(_)) | Err(_) if is_meant_as_number => Err(bad_number()),
+        Ok(ChatName::Name(_)) | Err(_) => Err(unknown_name()),
+        Ok(name) => Ok(name),
+    }
+}
+
+/// A name that nothing has.
+fn unknown_name() -> Failure {
+    Failure::new(
+        Reason::UnknownChat,
+        "this names neither a phone number nor an account",
+        "give a number with its country code, like +15552000101, or an account id of 32 hexadecimal digits",
+    )
 }
 
 /// Not a phone number.
@@ -160,21 +166,33 @@ fn oneself() -> Failure {
     Failure::new(Reason::UnknownRecipient, "this is your own account", "name somebody else")
 }
 
-/// The account that a name leads to; a number that this profile does not know is looked up on the server.
-async fn resolve(
+/// The account that a name leads to.
+async fn resolve_account(
     name: ChatName,
     session: &Session,
     waiting: &mut Waiting,
     deadline: Instant,
 ) -> Result<AccountId, Failure> {
+    resolve(name, session, waiting, deadline).await?.account().ok_or_else(unknown_name)
+}
+
+/// The chat that a name leads to; a number that this profile does not know is looked up on the server.
+async fn resolve(
+    name: ChatName,
+    session: &Session,
+    waiting: &mut Waiting,
+    deadline: Instant,
+) -> Result<ChatId, Failure> {
     let asked = name.clone();
     match (session.ask(move |engine, _| engine.view().resolve(&asked)).await?, name) {
-        (Resolved::Known(account) | Resolved::Stranger(account), _) => Ok(account),
+        (Resolved::Known(chat), _) => Ok(chat),
+        (Resolved::Stranger(account), _) => Ok(account.into()),
         (Resolved::LookUp, ChatName::Phone(phone)) => {
             session.connect().await?;
-            look_up(phone, session, waiting, deadline).await
+            look_up(phone, session, waiting, deadline).await.map(Into::into)
         }
-        (Resolved::LookUp, ChatName::Account(_)) => Err(unknown_recipient()),
+        (Resolved::LookUp, _) => Err(unknown_recipient()),
+        (Resolved::Unknown | Resolved::Ambiguous, _) => Err(unknown_name()),
     }
 }
 

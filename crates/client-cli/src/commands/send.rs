@@ -11,7 +11,7 @@ use crate::{
 use client::{DeliveryState, SendError, SendText, StatusView};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use types::{AccountId, MessageId, limits};
+use types::{ChatId, MessageId, limits};
 
 /// A text to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,14 +121,14 @@ async fn status(message: MessageId, session: &Session) -> Result<StatusView, Fai
 }
 
 /// The server has decided.
-async fn finish(status: &StatusView, chat: AccountId, output: &mut dyn Output) -> Result<(), Stop> {
+async fn finish(status: &StatusView, chat: ChatId, output: &mut dyn Output) -> Result<(), Stop> {
     let failed = status.state == DeliveryState::Failed;
     let state = if failed { State::Failed } else { State::Accepted };
     output.print(Line::Sent(sent(status.message_id, chat, status.stamp, state)).into()).await?;
     if failed { Err(refused(status.failure.as_deref().unwrap_or_default()).into()) } else { Ok(()) }
 }
 
-fn sent(message: MessageId, chat: AccountId, stamp: Option<types::Stamp>, state: State) -> Sent {
+fn sent(message: MessageId, chat: ChatId, stamp: Option<types::Stamp>, state: State) -> Sent {
     Sent {
         message_id: message.to_string(),
         chat: chat.to_string(),

@@ -1,6 +1,6 @@
 //! `wax verify`: the number that two people compare.
 
-use super::{Stop, chat_name, resolve};
+use super::{Stop, chat_name, resolve_account};
 use crate::{
     failure::{Failure, Reason},
     lines::{Line, Verification},
@@ -29,7 +29,7 @@ pub async fn perform(
     output: &mut dyn Output,
 ) -> Result<(), Stop> {
     let deadline = waiting.began() + PATIENCE;
-    let chat = resolve(chat_name(&job.chat)?, session, &mut waiting, deadline).await?;
+    let chat = resolve_account(chat_name(&job.chat)?, session, &mut waiting, deadline).await?;
     if session.ask(|engine, _| engine.view().whoami()).await?.is_some_and(|me| me.account == chat) {
         return Err(super::oneself().into());
     }

@@ -244,13 +244,22 @@ pub enum Event {
         account: String,
     },
     /// A number leads to another account than before.
-    NumberMoved {
+    KeyChanged {
         /// The number, E.164.
         phone: String,
-        /// Where it led.
-        from: String,
         /// Where it leads.
-        to: String,
+        account: String,
+        /// Where it led.
+        old_account: String,
+    },
+    /// An account has other devices than before.
+    DeviceChanged {
+        /// The account.
+        account: String,
+        /// Numbers of the new devices.
+        added: Vec<u8>,
+        /// Numbers of those that are gone.
+        removed: Vec<u8>,
     },
     /// Everything that waited on the server has been fetched.
     Drained,
@@ -271,10 +280,15 @@ impl From<EventView> for Event {
             EventView::SplitView { chat, account } => {
                 Self::SplitView { chat: chat.to_string(), account: account.to_string() }
             }
-            EventView::NumberMoved { phone, from, to } => Self::NumberMoved {
+            EventView::KeyChanged { phone, account, old_account } => Self::KeyChanged {
                 phone: phone.e164().to_owned(),
-                from: from.to_string(),
-                to: to.to_string(),
+                account: account.to_string(),
+                old_account: old_account.to_string(),
+            },
+            EventView::DeviceChanged { account, added, removed } => Self::DeviceChanged {
+                account: account.to_string(),
+                added: added.iter().map(|device| device.get()).collect(),
+                removed: removed.iter().map(|device| device.get()).collect(),
             },
         }
     }

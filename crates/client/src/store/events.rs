@@ -3,7 +3,7 @@
 use super::{Stored, messages::MessageSeq, number};
 use crate::{EventId, EventView, ReceiptKind};
 use rusqlite::{Connection, params};
-use types::{AccountId, MessageId, Stamp};
+use types::{ChatId, DeviceNumber, MessageId, Stamp};
 
 /// Which events are printed together: those of one drain, in stamp order, or those between two drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +18,7 @@ pub(crate) fn next_batch(db: &Connection) -> Stored<Batch> {
 pub(crate) fn log_message(
     db: &Connection,
     batch: Batch,
-    chat: AccountId,
+    chat: ChatId,
     message: MessageSeq,
     stamp: Stamp,
 ) -> Stored<()> {
@@ -65,11 +65,18 @@ pub(crate) fn log(db: &Connection, batch: Batch, stamp: Option<Stamp>, event: &E
                 params![batch.0, stamp, chat.as_bytes(), account.as_bytes()],
             )?;
         }
-        EventView::NumberMoved { phone, from, to } => {
+        EventView::KeyChanged { phone, account, old_account } => {
             db.execute(
                 "INSERT INTO event (batch, stamp, kind, chat, account, word)
-                 VALUES (?1, ?2, 'number_moved', ?3, ?4, ?5)",
-                params![batch.0, stamp, to.as_bytes(), from.as_bytes(), phone.e164()],
+                 VALUES (?1, ?2, 'key_changed', ?3, ?4, ?5)",
+                params![batch.0, stamp, account.as_bytes(), old_account.as_bytes(), phone.e164()],
+            )?;
+        }
+        EventView::DeviceChanged { account, added, removed } => {
+            db.execute(
+                "INSERT INTO event (batch, stamp, kind, chat, account, ids, removed)
+                 VALUES (?1, ?2, 'device_changed', ?3, ?3, ?4, ?5)",
+                params![batch.0, stamp, account.as_bytes(), numbers(added), numbers(removed)],
             )?;
         }
     }
@@ -79,6 +86,11 @@ pub(crate) fn log(db: &Connection, batch: Batch, stamp: Option<Stamp>, event: &E
 pub(crate) fn remove(db: &Connection, event: EventId) -> Stored<()> {
     db.prepare_cached("DELETE FROM event WHERE id = ?1")?.execute([event.0])?;
     Ok(())
+}
+
+/// Device numbers, a byte each.
+fn numbers(devices: &[DeviceNumber]) -> Vec<u8> {
+    devices.iter().map(|device| device.get()).collect()
 }
 
 const fn receipt_word(kind: ReceiptKind) -> &'static str {

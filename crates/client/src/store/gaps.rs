@@ -2,12 +2,14 @@
 
 use super::{Columns, Stored, millis, number};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use types::{DeviceAddress, EnvelopeId, Stamp, Timestamp};
+use types::{ChatId, DeviceAddress, EnvelopeId, Stamp, Timestamp};
 
 /// One gap.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) id: i64,
+    /// Where it would be shown; for an envelope, the chat that such a sender mostly writes in.
+    pub(crate) chat: ChatId,
     pub(crate) sender: DeviceAddress,
     /// 0 for an envelope.
     pub(crate) first: u64,
@@ -30,34 +32,36 @@ impl Gap {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
-            sender: DeviceAddress::new(row.account(1)?, row.device(2)?),
-            first: row.number(3)?,
-            last: row.number(4)?,
-            envelope: row.get::<_, Option<[u8; 16]>>(5)?.map(EnvelopeId::from_bytes),
-            stamp: row.stamp(6)?.unwrap_or(Stamp::ZERO),
-            reason: row.get(7)?,
-            silent: row.get(8)?,
-            shown: row.get(9)?,
-            asked: row.get(10)?,
-            ask_at: row.time(11)?,
-            noticed_at: row.time(12)?,
-            permanent: row.get(13)?,
+            chat: row.chat(1)?,
+            sender: DeviceAddress::new(row.account(3)?, row.device(4)?),
+            first: row.number(5)?,
+            last: row.number(6)?,
+            envelope: row.get::<_, Option<[u8; 16]>>(7)?.map(EnvelopeId::from_bytes),
+            stamp: row.stamp(8)?.unwrap_or(Stamp::ZERO),
+            reason: row.get(9)?,
+            silent: row.get(10)?,
+            shown: row.get(11)?,
+            asked: row.get(12)?,
+            ask_at: row.time(13)?,
+            noticed_at: row.time(14)?,
+            permanent: row.get(15)?,
         })
     }
 }
 
-const GAP: &str = "SELECT id, account, device, first, last, envelope_id, stamp, reason, silent, shown, \
-     asked, ask_at, noticed_at, permanent FROM gap WHERE";
+const GAP: &str = "SELECT id, chat, (SELECT kind FROM chat WHERE chat.id = gap.chat), account, device, first, \
+     last, envelope_id, stamp, reason, silent, shown, asked, ask_at, noticed_at, permanent FROM gap WHERE";
 
 /// Writes a gap; for an envelope that is known to be missing, nothing changes. Its `id` is not looked at.
 pub(crate) fn insert(db: &Connection, gap: &Gap) -> Stored<()> {
     db.prepare_cached(
         "INSERT OR IGNORE INTO gap
-           (account, device, first, last, envelope_id, stamp, reason, silent, shown, asked, ask_at, noticed_at,
-            permanent)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+           (chat, account, device, first, last, envelope_id, stamp, reason, silent, shown, asked, ask_at,
+            noticed_at, permanent)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?
     .execute(params![
+        gap.chat.as_bytes(),
         gap.sender.account.as_bytes(),
         gap.sender.device.get(),
         number(gap.first),
@@ -90,11 +94,16 @@ pub(crate) fn remove(db: &Connection, id: i64) -> Stored<()> {
 }
 
 /// The gap that a counter falls into.
-pub(crate) fn containing(db: &Connection, sender: DeviceAddress, counter: u64) -> Stored<Option<Gap>> {
+pub(crate) fn containing(
+    db: &Connection,
+    chat: ChatId,
+    sender: DeviceAddress,
+    counter: u64,
+) -> Stored<Option<Gap>> {
     let mut statement = db.prepare_cached(&format!(
-        "{GAP} account = ?1 AND device = ?2 AND first <= ?3 AND last >= ?3 AND first > 0 LIMIT 1"
+        "{GAP} gap.chat = ?1 AND account = ?2 AND device = ?3 AND first <= ?4 AND last >= ?4 AND first > 0 LIMIT 1"
     ))?;
-    let key = params![sender.account.as_bytes(), sender.device.get(), number(counter)];
+    let key = params![chat.as_bytes(), sender.account.as_bytes(), sender.device.get(), number(counter)];
     Ok(statement.query_row(key, Gap::read).optional()?)
 }
 
@@ -133,7 +142,7 @@ pub(crate) fn remove_envelope_with_stamp(db: &Connection, sender: DeviceAddress,
 /// Gaps that are not permanent, and of which something is due: by sender, in order.
 pub(crate) fn due(db: &Connection, now: Timestamp, noticed_before: Timestamp) -> Stored<Vec<Gap>> {
     let mut statement = db.prepare_cached(&format!(
-        "{GAP} NOT permanent AND (ask_at <= ?1 OR noticed_at < ?2) ORDER BY account, device, first, id"
+        "{GAP} NOT permanent AND (ask_at <= ?1 OR noticed_at < ?2) ORDER BY account, device, chat, first, id"
     ))?;
     let rows = statement.query_map(params![millis(now), millis(noticed_before)], Gap::read)?;
     Ok(rows.collect::<Result<_, _>>()?)

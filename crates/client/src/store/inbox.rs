@@ -5,7 +5,7 @@ use super::{Columns, Stored, millis, number};
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use seal::Opened;
-use types::{AccountId, DeviceAddress, DeviceNumber, EnvelopeId, MessageId, Stamp, Timestamp};
+use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, MessageId, Stamp, Timestamp};
 use zeroize::Zeroizing;
 
 // ---- ids
@@ -25,21 +25,36 @@ pub(crate) fn prune_seen(db: &Connection, before: Timestamp) -> Stored<()> {
 
 // ---- counters
 
-/// The highest counter that was heard from a device in a chat; 0 if none was.
-pub(crate) fn highest_counter(db: &Connection, chat: AccountId, device: DeviceNumber) -> Stored<u64> {
-    let mut statement = db.prepare_cached("SELECT counter FROM heard WHERE chat = ?1 AND device = ?2")?;
-    let key = params![chat.as_bytes(), device.get()];
-    Ok(statement.query_row(key, |row| row.number(0)).optional()?.unwrap_or(0))
+/// What was heard from a device in a chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Nothing is known of the counters before this one.
+    pub(crate) first: u64,
+    /// The highest counter.
+    pub(crate) highest: u64,
 }
 
-pub(crate) fn set_highest_counter(
-    db: &Connection,
-    chat: AccountId,
-    device: DeviceNumber,
-    counter: u64,
-) -> Stored<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO heard (chat, device, counter) VALUES (?1, ?2, ?3)")?
-        .execute(params![chat.as_bytes(), device.get(), number(counter)])?;
+/// What was heard from a device in a chat; none if nothing was.
+pub(crate) fn heard(db: &Connection, chat: ChatId, device: DeviceAddress) -> Stored<Option<Heard>> {
+    let mut statement = db.prepare_cached(
+        "SELECT first, counter FROM heard WHERE chat = ?1 AND account = ?2 AND device = ?3",
+    )?;
+    let key = params![chat.as_bytes(), device.account.as_bytes(), device.device.get()];
+    let heard = statement.query_row(key, |row| Ok(Heard { first: row.number(0)?, highest: row.number(1)? }));
+    Ok(heard.optional()?)
+}
+
+pub(crate) fn set_heard(db: &Connection, chat: ChatId, device: DeviceAddress, heard: Heard) -> Stored<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO heard (chat, account, device, first, counter) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![
+        chat.as_bytes(),
+        device.account.as_bytes(),
+        device.device.get(),
+        number(heard.first),
+        number(heard.highest)
+    ])?;
     Ok(())
 }
 
@@ -84,7 +99,11 @@ pub(crate) fn hold(
 }
 
 /// The bytes of an envelope that is held.
-pub(crate) fn held(db: &Connection, from: DeviceAddress, envelope: EnvelopeId) -> Stored<Option<Bytes>> {
+pub(crate) fn held_envelope(
+    db: &Connection,
+    from: DeviceAddress,
+    envelope: EnvelopeId,
+) -> Stored<Option<Bytes>> {
     let mut statement = db.prepare_cached(
         "SELECT envelope FROM held WHERE account = ?1 AND device = ?2 AND envelope_id = ?3",
     )?;
@@ -181,10 +200,26 @@ pub(crate) fn take_quarantined_by_others(db: &Connection) -> Stored<Vec<Quaranti
 
 // ---- receipts
 
-/// A delivered receipt is due for this message, with the lowest stamp known for it.
-pub(crate) fn receipt_due(db: &Connection, chat: AccountId, id: MessageId, stamp: Stamp) -> Stored<()> {
-    db.prepare_cached("INSERT OR REPLACE INTO receipt_due (chat, message_id, stamp) VALUES (?1, ?2, ?3)")?
-        .execute(params![chat.as_bytes(), id.as_bytes(), stamp.to_bytes()])?;
+/// A delivered receipt that is owed to the account that wrote the message.
+pub(crate) struct ReceiptDue {
+    pub(crate) chat: ChatId,
+    pub(crate) writer: AccountId,
+    pub(crate) message_id: MessageId,
+    /// The lowest that is known.
+    pub(crate) stamp: Stamp,
+}
+
+/// Owes a receipt, or corrects the stamp of one that is owed.
+pub(crate) fn receipt_due(db: &Connection, due: &ReceiptDue) -> Stored<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO receipt_due (chat, account, message_id, stamp) VALUES (?1, ?2, ?3, ?4)",
+    )?
+    .execute(params![
+        due.chat.as_bytes(),
+        due.writer.as_bytes(),
+        due.message_id.as_bytes(),
+        due.stamp.to_bytes()
+    ])?;
     Ok(())
 }
 
@@ -192,12 +227,19 @@ pub(crate) fn has_receipts_due(db: &Connection) -> Stored<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM receipt_due LIMIT 1")?.exists([])?)
 }
 
-/// Takes all receipts that are due, by chat and stamp.
-pub(crate) fn take_receipts_due(db: &Connection) -> Stored<Vec<(AccountId, MessageId, Stamp)>> {
-    let mut statement = db
-        .prepare_cached("SELECT chat, message_id, stamp FROM receipt_due ORDER BY chat, stamp, message_id")?;
+/// Takes all receipts that are due, by chat, writer and stamp.
+pub(crate) fn take_receipts_due(db: &Connection) -> Stored<Vec<ReceiptDue>> {
+    let mut statement = db.prepare_cached(
+        "SELECT chat, (SELECT kind FROM chat WHERE chat.id = receipt_due.chat), account, message_id, stamp
+         FROM receipt_due ORDER BY receipt_due.chat, account, stamp, message_id",
+    )?;
     let rows = statement.query_map([], |row| {
-        Ok((row.account(0)?, row.message_id(1)?, row.stamp(2)?.unwrap_or(Stamp::ZERO)))
+        Ok(ReceiptDue {
+            chat: row.chat(0)?,
+            writer: row.account(2)?,
+            message_id: row.message_id(3)?,
+            stamp: row.stamp(4)?.unwrap_or(Stamp::ZERO),
+        })
     })?;
     let due = rows.collect::<Result<_, _>>()?;
     db.execute("DELETE FROM receipt_due", [])?;

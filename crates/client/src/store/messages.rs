@@ -2,7 +2,7 @@
 
 use super::{Columns, Stored, millis, number};
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use types::{AccountId, DeviceAddress, DeviceNumber, EnvelopeId, MessageId, Stamp, Timestamp};
+use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, MessageId, Stamp, Timestamp};
 
 /// A message's row number: names it within this database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -11,7 +11,7 @@ pub(crate) struct MessageSeq(pub(crate) i64);
 /// A message to be written.
 pub(crate) struct NewMessage<'a> {
     pub(crate) id: MessageId,
-    pub(crate) chat: AccountId,
+    pub(crate) chat: ChatId,
     pub(crate) sender: DeviceAddress,
     pub(crate) counter: u64,
     pub(crate) sent_at: Timestamp,
@@ -20,11 +20,13 @@ pub(crate) struct NewMessage<'a> {
     pub(crate) envelope: Option<EnvelopeId>,
 }
 
-/// What sending needs to know of a message of our own.
+/// What sending needs to know of a message of our own account.
 pub(crate) struct OwnMessage {
     pub(crate) seq: MessageSeq,
     pub(crate) id: MessageId,
-    pub(crate) chat: AccountId,
+    pub(crate) chat: ChatId,
+    /// This device or another one of ours.
+    pub(crate) sender: DeviceAddress,
     pub(crate) counter: u64,
     pub(crate) sent_at: Timestamp,
     pub(crate) stamp: Option<Stamp>,
@@ -38,18 +40,20 @@ impl OwnMessage {
         Ok(Self {
             seq: MessageSeq(row.get(0)?),
             id: row.message_id(1)?,
-            chat: row.account(2)?,
-            counter: row.number(3)?,
-            sent_at: row.time(4)?,
-            stamp: row.stamp(5)?,
-            text: row.get(6)?,
-            failure: row.get(7)?,
-            resends: row.get(8)?,
+            chat: row.chat(2)?,
+            sender: DeviceAddress::new(row.account(4)?, row.device(5)?),
+            counter: row.number(6)?,
+            sent_at: row.time(7)?,
+            stamp: row.stamp(8)?,
+            text: row.get(9)?,
+            failure: row.get(10)?,
+            resends: row.get(11)?,
         })
     }
 }
 
-const OWN: &str = "SELECT seq, id, chat, counter, sent_at, stamp, text, failure, resends FROM message WHERE";
+const OWN: &str = "SELECT seq, id, chat, (SELECT kind FROM chat WHERE chat.id = message.chat), sender, device, \
+     counter, sent_at, stamp, text, failure, resends FROM message WHERE";
 
 pub(crate) fn insert(db: &Connection, message: &NewMessage<'_>) -> Stored<MessageSeq> {
     let mut statement = db.prepare_cached(
@@ -90,11 +94,12 @@ pub(crate) fn own_by_seq(db: &Connection, seq: MessageSeq) -> Stored<OwnMessage>
 pub(crate) fn own_by_counter(
     db: &Connection,
     me: DeviceAddress,
-    chat: AccountId,
+    chat: ChatId,
     counter: u64,
 ) -> Stored<Option<OwnMessage>> {
-    let mut statement =
-        db.prepare_cached(&format!("{OWN} chat = ?1 AND sender = ?2 AND device = ?3 AND counter = ?4"))?;
+    let mut statement = db.prepare_cached(&format!(
+        "{OWN} message.chat = ?1 AND sender = ?2 AND device = ?3 AND counter = ?4"
+    ))?;
     let key = params![chat.as_bytes(), me.account.as_bytes(), me.device.get(), number(counter)];
     Ok(statement.query_row(key, OwnMessage::read).optional()?)
 }
@@ -181,18 +186,24 @@ pub(crate) fn set_read(db: &Connection, seq: MessageSeq, by: DeviceAddress, at: 
 pub(crate) fn unread_by(
     db: &Connection,
     me: AccountId,
-    chat: AccountId,
-    device: DeviceNumber,
+    chat: ChatId,
+    device: DeviceAddress,
     up_to: Stamp,
 ) -> Stored<Vec<(MessageSeq, MessageId)>> {
     let mut statement = db.prepare_cached(
         "SELECT seq, id FROM message
-         WHERE chat = ?1 AND sender = ?2 AND stamp <= ?4
+         WHERE chat = ?1 AND sender = ?2 AND stamp <= ?5
            AND NOT EXISTS (SELECT 1 FROM delivery
-                           WHERE message = seq AND account = ?1 AND device = ?3 AND read_at IS NOT NULL)
+                           WHERE message = seq AND account = ?3 AND device = ?4 AND read_at IS NOT NULL)
          ORDER BY stamp",
     )?;
-    let key = params![chat.as_bytes(), me.as_bytes(), device.get(), up_to.to_bytes()];
+    let key = params![
+        chat.as_bytes(),
+        me.as_bytes(),
+        device.account.as_bytes(),
+        device.device.get(),
+        up_to.to_bytes()
+    ];
     let rows = statement.query_map(key, |row| Ok((MessageSeq(row.get(0)?), row.message_id(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -3,10 +3,11 @@
 //! ```text
 //! profile            this device: keys, token, connection number, clock, highest stamp
 //! contact            other accounts            number        phone -> account, once looked up
+//! key_change         numbers that lead to another account than before
 //! device_list        newest verified lists     list_seen     hashes of every verified version
 //! ratchet, sender_key, prekey, last_resort_use   the encryption state (seal::Store)
 //! renewal            sessions that broke
-//! chat               direct conversations
+//! chat               conversations: with an account, or of a group
 //! └── message        what history shows        message_text  its full-text index (FTS5)
 //!     └── delivery   how far ours got          peer_read     how far others have read
 //! outbox             what is to be sent
@@ -36,7 +37,10 @@ pub(crate) mod sent;
 
 use crate::Fault;
 use rusqlite::{Row, types::Type};
-use types::{AccountId, DeviceNumber, EnvelopeId, Invalid, MessageId, RegistrationId, Stamp, Timestamp};
+use types::{
+    AccountId, ChatId, DeviceNumber, EnvelopeId, GroupId, Invalid, MessageId, RegistrationId, Stamp,
+    Timestamp,
+};
 
 /// What a store's function gives.
 pub(crate) type Stored<T> = Result<T, Fault>;
@@ -60,6 +64,8 @@ pub(crate) trait Columns {
         read: impl FnOnce(U) -> Result<T, Invalid>,
     ) -> rusqlite::Result<T>;
 
+    /// A chat, from its id and the next column, its kind. What is not in the table of chats is with an account.
+    fn chat(&self, column: usize) -> rusqlite::Result<ChatId>;
     /// An account id.
     fn account(&self, column: usize) -> rusqlite::Result<AccountId>;
     /// A message id.
@@ -86,6 +92,14 @@ impl Columns for Row<'_> {
     ) -> rusqlite::Result<T> {
         read(self.get(column)?).map_err(|invalid| {
             rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(invalid))
+        })
+    }
+
+    fn chat(&self, column: usize) -> rusqlite::Result<ChatId> {
+        let id: [u8; 16] = self.get(column)?;
+        Ok(match self.get::<_, Option<i64>>(column + 1)? {
+            None | Some(0) => ChatId::Direct(AccountId::from_bytes(id)),
+            Some(_) => ChatId::Group(GroupId::from_bytes(id)),
         })
     }
 

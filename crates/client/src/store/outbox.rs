@@ -3,7 +3,7 @@
 use super::{Columns, Stored, messages::MessageSeq};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use seal::Content;
-use types::{AccountId, EnvelopeId};
+use types::{ChatId, EnvelopeId};
 use wire::{EnvelopeKind, SealedFor};
 
 /// Names a row.
@@ -13,7 +13,7 @@ pub(crate) struct OutboxId(pub(crate) i64);
 /// Rows of one lane leave one after the other, each after the answer to the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lane {
-    pub(crate) recipient: AccountId,
+    pub(crate) chat: ChatId,
     pub(crate) class: LaneClass,
 }
 
@@ -47,16 +47,17 @@ impl OutboxRow {
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: OutboxId(row.get(0)?),
-            lane: Lane { recipient: row.account(1)?, class: LaneClass::from_number(row.get(2)?) },
-            message: row.get::<_, Option<i64>>(3)?.map(MessageSeq),
-            content: row.get(4)?,
-            envelope_id: row.get::<_, Option<[u8; 16]>>(5)?.map(EnvelopeId::from_bytes),
-            tries: row.get(6)?,
+            lane: Lane { chat: row.chat(1)?, class: LaneClass::from_number(row.get(3)?) },
+            message: row.get::<_, Option<i64>>(4)?.map(MessageSeq),
+            content: row.get(5)?,
+            envelope_id: row.get::<_, Option<[u8; 16]>>(6)?.map(EnvelopeId::from_bytes),
+            tries: row.get(7)?,
         })
     }
 }
 
-const ROW: &str = "SELECT id, recipient, lane, message, content, envelope_id, tries FROM outbox WHERE";
+const ROW: &str = "SELECT id, chat, (SELECT kind FROM chat WHERE chat.id = outbox.chat), lane, message, content, \
+     envelope_id, tries FROM outbox WHERE";
 
 /// Adds a content at the end of its lane.
 pub(crate) fn push(
@@ -66,9 +67,9 @@ pub(crate) fn push(
     content: &[u8],
 ) -> Stored<OutboxId> {
     let mut statement =
-        db.prepare_cached("INSERT INTO outbox (recipient, lane, message, content) VALUES (?1, ?2, ?3, ?4)")?;
+        db.prepare_cached("INSERT INTO outbox (chat, lane, message, content) VALUES (?1, ?2, ?3, ?4)")?;
     let id = statement.insert(params![
-        lane.recipient.as_bytes(),
+        lane.chat.as_bytes(),
         lane.class as i64,
         message.map(|message| message.0),
         content
@@ -79,16 +80,16 @@ pub(crate) fn push(
 /// The row that leaves next in a lane.
 pub(crate) fn head(db: &Connection, lane: Lane) -> Stored<Option<OutboxRow>> {
     let mut statement =
-        db.prepare_cached(&format!("{ROW} recipient = ?1 AND lane = ?2 ORDER BY id LIMIT 1"))?;
-    let key = params![lane.recipient.as_bytes(), lane.class as i64];
+        db.prepare_cached(&format!("{ROW} outbox.chat = ?1 AND lane = ?2 ORDER BY id LIMIT 1"))?;
+    let key = params![lane.chat.as_bytes(), lane.class as i64];
     Ok(statement.query_row(key, OutboxRow::read).optional()?)
 }
 
 /// The row that leaves last in a lane, for a planted fault.
 pub(crate) fn tail(db: &Connection, lane: Lane) -> Stored<Option<OutboxRow>> {
     let mut statement =
-        db.prepare_cached(&format!("{ROW} recipient = ?1 AND lane = ?2 ORDER BY id DESC LIMIT 1"))?;
-    let key = params![lane.recipient.as_bytes(), lane.class as i64];
+        db.prepare_cached(&format!("{ROW} outbox.chat = ?1 AND lane = ?2 ORDER BY id DESC LIMIT 1"))?;
+    let key = params![lane.chat.as_bytes(), lane.class as i64];
     Ok(statement.query_row(key, OutboxRow::read).optional()?)
 }
 
@@ -99,11 +100,12 @@ pub(crate) fn get(db: &Connection, id: OutboxId) -> Stored<Option<OutboxRow>> {
 
 /// Every lane that has a row.
 pub(crate) fn lanes(db: &Connection) -> Stored<Vec<Lane>> {
-    let mut statement =
-        db.prepare_cached("SELECT DISTINCT recipient, lane FROM outbox ORDER BY recipient, lane")?;
-    let rows = statement.query_map([], |row| {
-        Ok(Lane { recipient: row.account(0)?, class: LaneClass::from_number(row.get(1)?) })
-    })?;
+    let mut statement = db.prepare_cached(
+        "SELECT DISTINCT outbox.chat, kind, lane FROM outbox LEFT JOIN chat ON chat.id = outbox.chat
+         ORDER BY outbox.chat, lane",
+    )?;
+    let rows = statement
+        .query_map([], |row| Ok(Lane { chat: row.chat(0)?, class: LaneClass::from_number(row.get(2)?) }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -175,8 +177,8 @@ pub(crate) fn remove(db: &Connection, id: OutboxId) -> Stored<()> {
 
 /// Whether an unanswered content of this chat reads as `matches` says.
 pub(crate) fn any(db: &Connection, lane: Lane, matches: impl Fn(&Content) -> bool) -> Stored<bool> {
-    let mut statement = db.prepare_cached("SELECT content FROM outbox WHERE recipient = ?1 AND lane = ?2")?;
-    let mut rows = statement.query(params![lane.recipient.as_bytes(), lane.class as i64])?;
+    let mut statement = db.prepare_cached("SELECT content FROM outbox WHERE chat = ?1 AND lane = ?2")?;
+    let mut rows = statement.query(params![lane.chat.as_bytes(), lane.class as i64])?;
     while let Some(row) = rows.next()? {
         let content: Vec<u8> = row.get(0)?;
         if Content::decode(&content).is_ok_and(|content| matches(&content)) {

@@ -16,11 +16,18 @@ pub(crate) struct Me {
     pub(crate) name: Option<String>,
     pub(crate) address: DeviceAddress,
     pub(crate) registration: RegistrationId,
-    pub(crate) account_secret: AccountSecret,
+    /// On the primary device alone.
+    pub(crate) account_secret: Option<AccountSecret>,
     pub(crate) device_secret: DeviceSecret,
     pub(crate) identity: IdentityKeyPair,
     pub(crate) token: Redact<[u8; 32]>,
+    /// Seals what only our own devices read; born on the primary when it is first needed.
+    pub(crate) sync_key: Option<Redact<[u8; 32]>>,
     pub(crate) registered: bool,
+    /// This device is not on the list of its account any more: nothing here leaves or comes in.
+    pub(crate) revoked: bool,
+    /// It came to an account with a past and was not told of it yet: counters begin anywhere.
+    pub(crate) joined: bool,
 }
 
 impl Me {
@@ -43,7 +50,7 @@ pub(crate) struct ClockRecord {
 pub(crate) fn load(db: &Connection) -> Stored<Option<Me>> {
     let mut statement = db.prepare_cached(
         "SELECT server, server_pin, phone, name, account, device, registration, account_secret, device_secret,
-                identity, token, registered
+                identity, token, sync_key, registered, revoked, joined
          FROM profile",
     )?;
     let row = statement.query_row([], |row| {
@@ -55,11 +62,15 @@ pub(crate) fn load(db: &Connection) -> Stored<Option<Me>> {
             name: row.get(3)?,
             address,
             registration: row.registration(6)?,
-            account_secret: row.read(7, |seed: [u8; 32]| Ok(AccountSecret::from_bytes(&seed)))?,
+            account_secret: row
+                .read(7, |seed: Option<[u8; 32]>| Ok(seed.map(|seed| AccountSecret::from_bytes(&seed))))?,
             device_secret: row.read(8, |seed: [u8; 32]| Ok(DeviceSecret::from_bytes(&seed)))?,
             identity: row.read(9, |bytes: Vec<u8>| IdentityKeyPair::from_slice(&bytes))?,
             token: Redact::new(row.get(10)?),
-            registered: row.get(11)?,
+            sync_key: row.get::<_, Option<[u8; 32]>>(11)?.map(Redact::new),
+            registered: row.get(12)?,
+            revoked: row.get(13)?,
+            joined: row.get(14)?,
         })
     });
     Ok(row.optional()?)
@@ -67,24 +78,29 @@ pub(crate) fn load(db: &Connection) -> Stored<Option<Me>> {
 
 /// Writes the row of a registration that begins; nothing of an earlier attempt stays.
 pub(crate) fn insert(db: &Connection, me: &Me, prekey_next: u32) -> Stored<()> {
+    let account_secret = me.account_secret.as_ref().map(AccountSecret::to_bytes);
     db.execute(
         "INSERT OR REPLACE INTO profile
            (only, server, server_pin, phone, name, account, account_secret, device, registration, device_secret,
-            identity, token, list_version, prekey_next)
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, ?12)",
+            identity, token, sync_key, list_version, prekey_next, registered, revoked, joined)
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13, ?14, ?15, ?16)",
         params![
             me.server,
             me.server_pin,
             me.phone.e164(),
             me.name,
             me.account().as_bytes(),
-            me.account_secret.to_bytes().as_slice(),
+            account_secret.as_ref().map(|secret| secret.as_slice()),
             me.address.device.get(),
             me.registration.get(),
             me.device_secret.to_bytes().as_slice(),
             me.identity.to_bytes().as_slice(),
             me.token.expose(),
+            me.sync_key.as_ref().map(Redact::expose),
             prekey_next,
+            me.registered,
+            me.revoked,
+            me.joined,
         ],
     )?;
     Ok(())
@@ -115,6 +131,18 @@ pub(crate) fn set_registration_session(db: &Connection, session: &str) -> Stored
 
 pub(crate) fn set_registered(db: &Connection) -> Stored<()> {
     db.execute("UPDATE profile SET registered = 1, registration_session = NULL", [])?;
+    Ok(())
+}
+
+/// Writes that this device is not on the list of its account any more.
+pub(crate) fn set_revoked(db: &Connection) -> Stored<()> {
+    db.execute("UPDATE profile SET revoked = 1", [])?;
+    Ok(())
+}
+
+/// Writes that this device was told of its account's past, as far as it will be.
+pub(crate) fn set_told(db: &Connection) -> Stored<()> {
+    db.execute("UPDATE profile SET joined = 0", [])?;
     Ok(())
 }
 

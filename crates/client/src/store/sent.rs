@@ -3,11 +3,11 @@
 use super::{Columns, Stored, messages::MessageSeq, millis};
 use rusqlite::{Connection, OptionalExtension, params};
 use seal::Peer;
-use types::{AccountId, DeviceAddress, EnvelopeId, Stamp, Timestamp};
+use types::{ChatId, DeviceAddress, EnvelopeId, Stamp, Timestamp};
 
 /// One send.
 pub(crate) struct SentRow {
-    pub(crate) recipient: AccountId,
+    pub(crate) chat: ChatId,
     pub(crate) message: Option<MessageSeq>,
     /// What was sealed, if history does not show it.
     pub(crate) content: Option<Vec<u8>>,
@@ -20,11 +20,11 @@ pub(crate) struct SentRow {
 /// Remembers a send in the transaction that seals it.
 pub(crate) fn insert(db: &Connection, envelope: EnvelopeId, row: &SentRow, peers: &[Peer]) -> Stored<()> {
     db.prepare_cached(
-        "INSERT INTO sent (envelope_id, recipient, message, content, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO sent (envelope_id, chat, message, content, at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
     .execute(params![
         envelope.as_bytes(),
-        row.recipient.as_bytes(),
+        row.chat.as_bytes(),
         row.message.map(|message| message.0),
         row.content,
         millis(row.at)
@@ -46,16 +46,17 @@ pub(crate) fn insert(db: &Connection, envelope: EnvelopeId, row: &SentRow, peers
 
 pub(crate) fn get(db: &Connection, envelope: EnvelopeId) -> Stored<Option<SentRow>> {
     let mut statement = db.prepare_cached(
-        "SELECT recipient, message, content, stamp, at, resends FROM sent WHERE envelope_id = ?1",
+        "SELECT chat, (SELECT kind FROM chat WHERE chat.id = sent.chat), message, content, stamp, at, resends
+         FROM sent WHERE envelope_id = ?1",
     )?;
     let row = statement.query_row([envelope.as_bytes()], |row| {
         Ok(SentRow {
-            recipient: row.account(0)?,
-            message: row.get::<_, Option<i64>>(1)?.map(MessageSeq),
-            content: row.get(2)?,
-            stamp: row.stamp(3)?,
-            at: row.time(4)?,
-            resends: row.get(5)?,
+            chat: row.chat(0)?,
+            message: row.get::<_, Option<i64>>(2)?.map(MessageSeq),
+            content: row.get(3)?,
+            stamp: row.stamp(4)?,
+            at: row.time(5)?,
+            resends: row.get(6)?,
         })
     });
     Ok(row.optional()?)

@@ -231,7 +231,7 @@ fn a_rolled_back_or_forked_list_is_refused_and_told() {
         world.send(0, 1, "hello");
         world.pass(Millis::from_secs(30));
         assert!(world.texts(1, 0).is_empty(), "nothing is sealed for a list that was taken back");
-        let split = EventView::SplitView { chat: account, account };
+        let split = EventView::SplitView { chat: account.into(), account };
         assert!(world.print(0).contains(&split));
     }
 }
@@ -274,7 +274,7 @@ fn another_view_of_our_own_list_is_told() {
     world.connect(1);
     world.settle();
     let events = world.print(1);
-    assert!(events.contains(&EventView::SplitView { chat: other, account: me }));
+    assert!(events.contains(&EventView::SplitView { chat: other.into(), account: me }));
 }
 
 #[test]

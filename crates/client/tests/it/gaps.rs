@@ -294,8 +294,9 @@ fn requests_for_what_never_was_earn_a_bounded_number_of_answers() {
     // The receiver invents gaps again and again, as only a broken one would.
     for round in 0..80 {
         world.with_database(1, |database| {
-            let gap = "INSERT INTO gap (account, device, first, last, stamp, reason, ask_at, noticed_at)
-                       SELECT account, 1, ?1, ?1, zeroblob(10), 'missing', 0, ?2 FROM contact";
+            let gap =
+                "INSERT INTO gap (chat, account, device, first, last, stamp, reason, ask_at, noticed_at)
+                       SELECT account, account, 1, ?1, ?1, zeroblob(10), 'missing', 0, ?2 FROM contact";
             database.execute("DELETE FROM gap", []).unwrap();
             database.execute("DELETE FROM resend_count", []).unwrap();
             database.execute(gap, (1_000 + round, world_start())).unwrap();

@@ -7,6 +7,7 @@ mod conversation;
 mod devices;
 mod faults;
 mod gaps;
+mod migrations;
 mod outbox;
 mod profile;
 mod quarantine;

@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use client::{DeliveryState, Effect, SendError, SendText};
-use types::{MessageId, Millis, limits::TEXT_BYTES_MAX};
+use types::{AccountId, MessageId, Millis, limits::TEXT_BYTES_MAX};
 use wire::{Code, Refusal};
 
 fn connected() -> World {
@@ -140,8 +140,12 @@ fn writing_to_a_closed_account_fails_until_the_number_is_looked_up_again() {
     world.run();
     let (old, new) = (world.account(1), world.account(again));
     let resolved = world.people[0].engine().view().resolve(&name).unwrap();
-    assert_eq!(resolved, client::Resolved::Known(new));
-    let moved = client::EventView::NumberMoved { phone: "+15550000001".parse().unwrap(), from: old, to: new };
+    assert_eq!(resolved, client::Resolved::Known(new.into()));
+    let moved = client::EventView::KeyChanged {
+        phone: "+15550000001".parse().unwrap(),
+        account: new,
+        old_account: old,
+    };
     assert!(world.print(0).contains(&moved), "the person is told");
     let message = world.send(0, again, "hello, new you");
     world.settle();
@@ -285,7 +289,7 @@ fn the_same_id_again_is_the_same_send() {
     let mut world = connected();
     let message_id = MessageId::from_bytes([7; 16]);
     let (one, other) = (world.account(1), world.account(0));
-    let text = SendText { chat: one, message_id, text: "hello".to_owned() };
+    let text = SendText { chat: one.into(), message_id, text: "hello".to_owned() };
     assert_eq!(world.try_send(0, text.clone()).unwrap().state, DeliveryState::Queued);
     assert_eq!(world.try_send(0, text.clone()).unwrap().state, DeliveryState::Queued);
     world.settle();
@@ -297,16 +301,16 @@ fn the_same_id_again_is_the_same_send() {
     let another_text = SendText { text: "bye".to_owned(), ..text.clone() };
     assert!(matches!(world.try_send(0, another_text), Err(SendError::MessageIdUsed)));
     let third = world.register();
-    let another_chat = SendText { chat: world.account(third), ..text.clone() };
+    let another_chat = SendText { chat: world.account(third).into(), ..text.clone() };
     assert!(matches!(world.try_send(0, another_chat), Err(SendError::MessageIdUsed)));
-    let oneself = SendText { chat: other, message_id: MessageId::from_bytes([8; 16]), ..text };
+    let oneself = SendText { chat: other.into(), message_id: MessageId::from_bytes([8; 16]), ..text };
     assert!(matches!(world.try_send(0, oneself), Err(SendError::ToOneself)));
 }
 
 #[test]
 fn a_text_has_at_most_65536_bytes() {
     let mut world = connected();
-    let chat = world.account(1);
+    let chat = world.account(1).into();
     let longest = "x".repeat(TEXT_BYTES_MAX);
     let text = SendText { chat, message_id: MessageId::from_bytes([1; 16]), text: format!("{longest}x") };
     let refused = world.try_send(0, text);
@@ -347,7 +351,7 @@ fn what_may_have_been_accepted_does_not_fail_with_what_was_never_sent() {
 #[test]
 fn no_such_account_fails() {
     let mut world = connected();
-    let chat = "00112233445566778899aabbccddeeff".parse().unwrap();
+    let chat = AccountId::from_bytes([7; 16]).into();
     let text = SendText { chat, message_id: MessageId::from_bytes([1; 16]), text: "anybody?".to_owned() };
     world.try_send(0, text).unwrap();
     world.run();

@@ -223,6 +223,6 @@ fn after_a_failed_transaction_the_engine_refuses_everything() {
     };
     let fault = engine.handle(client::Event::Received(answer.encode()), now, &mut rng);
     assert!(matches!(fault, Err(Fault::Database(_))), "{fault:?}");
-    assert!(matches!(engine.mark_read(chat, now, &mut rng), Err(Fault::Poisoned)));
+    assert!(matches!(engine.mark_read(chat.into(), now, &mut rng), Err(Fault::Poisoned)));
     assert!(matches!(engine.dial(), Err(Fault::Poisoned)));
 }

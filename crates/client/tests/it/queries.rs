@@ -86,7 +86,7 @@ fn history_is_ordered_by_stamps_with_queued_messages_last() {
     let texts = world.texts(0, 1);
     assert_eq!(texts[2..], ["queued", "queued too"]);
     let now = world.now;
-    let chat = world.account(1);
+    let chat = world.account(1).into();
     let last = world.people[0].engine().view().history(chat, 3, now).unwrap();
     assert_eq!(
         last.iter().map(|message| message.text.as_str()).collect::<Vec<_>>(),
@@ -107,7 +107,7 @@ fn chats_count_what_is_unread() {
     world.send(1, 2, "three");
     world.settle();
     let chats = world.people[2].engine().view().chats().unwrap();
-    let (zero, one) = (world.account(0), world.account(1));
+    let (zero, one) = (world.account(0).into(), world.account(1).into());
     let [first, second] = chats.as_slice() else { panic!("{chats:?}") };
     assert_eq!((first.chat, first.unread, second.chat, second.unread), (one, 1, zero, 2));
     let last_stamp = world.history(2, 1)[0].stamp;
@@ -181,7 +181,7 @@ fn status_names_each_recipient() {
     let now = world.now;
     let other = world.account(1);
     let status = world.people[0].engine().view().status(message, now).unwrap().unwrap();
-    assert_eq!((status.chat, status.stamp, status.state), (other, None, DeliveryState::Queued));
+    assert_eq!((status.chat, status.stamp, status.state), (other.into(), None, DeliveryState::Queued));
     assert_eq!((status.recipients[0].account, status.recipients[0].at), (other, None));
     world.settle();
     let status = world.people[0].engine().view().status(message, now).unwrap().unwrap();
@@ -216,19 +216,22 @@ fn names_lead_to_contacts() {
     let one = world.account(1);
     let phone: ChatName = "+1 555 000-0001".parse().unwrap();
     let account: ChatName = one.to_string().parse().unwrap();
-    assert_eq!(account, ChatName::Account(one));
-    for wrong in ["", "bob", "555", "+0", "00112233"] {
+    assert_eq!(account, ChatName::Id(*one.as_bytes()));
+    for wrong in ["", " ", "+0", "+bob"] {
         assert!(wrong.parse::<ChatName>().is_err(), "{wrong}");
     }
+    let family: ChatName = "The family".parse().unwrap();
+    assert_eq!(family, ChatName::Name("The family".to_owned()));
     let view = |world: &mut World, name: &ChatName| world.people[0].engine().view().resolve(name).unwrap();
     assert_eq!(view(&mut world, &phone), Resolved::LookUp);
+    assert_eq!(view(&mut world, &family), Resolved::Unknown);
     assert_eq!(view(&mut world, &account), Resolved::Stranger(one));
     world.connect(0);
     world.look_up(0, "+15550000001");
     world.look_up(0, "+15559999999");
     world.run();
-    assert_eq!(view(&mut world, &phone), Resolved::Known(one));
-    assert_eq!(view(&mut world, &account), Resolved::Known(one));
+    assert_eq!(view(&mut world, &phone), Resolved::Known(one.into()));
+    assert_eq!(view(&mut world, &account), Resolved::Known(one.into()));
     let answers: Vec<_> = world.people[0]
         .effects
         .iter()

@@ -1,9 +1,9 @@
 CREATE TABLE chat (
-  account BLOB PRIMARY KEY,
+  id BLOB PRIMARY KEY,
   conversation BLOB NOT NULL UNIQUE,
   counter INTEGER NOT NULL DEFAULT 0,    -- the last one that this device gave
   read_up_to BLOB                        -- the newest stamp that was marked read here
-) STRICT, WITHOUT ROWID;
+, kind INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
 
 CREATE TABLE contact (
   account BLOB PRIMARY KEY,
@@ -45,13 +45,14 @@ CREATE TABLE event (
   word TEXT,
   ids BLOB,
   flag INTEGER
-) STRICT;
+, removed BLOB) STRICT;
 
 CREATE INDEX event_order ON event (batch, stamp, id);
 
-CREATE TABLE gap (
+CREATE TABLE "gap" (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
-  account BLOB NOT NULL,
+  chat BLOB NOT NULL,
+  account BLOB NOT NULL,                 -- of the device that sent what is missing
   device INTEGER NOT NULL,
   first INTEGER NOT NULL,                -- 0 for an envelope
   last INTEGER NOT NULL,
@@ -66,13 +67,15 @@ CREATE TABLE gap (
   permanent INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
-CREATE INDEX gap_sender ON gap (account, device, first);
+CREATE INDEX gap_sender ON gap (account, device, chat, first);
 
-CREATE TABLE heard (
+CREATE TABLE "heard" (
   chat BLOB NOT NULL,
+  account BLOB NOT NULL,
   device INTEGER NOT NULL,
-  counter INTEGER NOT NULL,
-  PRIMARY KEY (chat, device)
+  counter INTEGER NOT NULL,              -- the highest
+  first INTEGER NOT NULL,                -- nothing is known of those before
+  PRIMARY KEY (chat, account, device)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE held (
@@ -85,6 +88,15 @@ CREATE TABLE held (
   since INTEGER NOT NULL,
   UNIQUE (account, device, envelope_id)
 ) STRICT;
+
+CREATE TABLE key_change (
+  phone TEXT PRIMARY KEY,
+  old_account BLOB NOT NULL,
+  account BLOB NOT NULL,
+  noticed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX key_change_old ON key_change (old_account);
 
 CREATE TABLE last_resort_use (
   kem_prekey INTEGER NOT NULL,
@@ -140,7 +152,7 @@ CREATE TABLE number (
 
 CREATE TABLE outbox (
   id INTEGER PRIMARY KEY AUTOINCREMENT,  -- first in, first out within a lane
-  recipient BLOB NOT NULL,
+  chat BLOB NOT NULL,
   lane INTEGER NOT NULL,                 -- 0: what history shows; 1: receipts, requests, resends
   message INTEGER REFERENCES message (seq),
   content BLOB NOT NULL,                 -- without views of lists, which are added when it is sealed
@@ -148,7 +160,7 @@ CREATE TABLE outbox (
   tries INTEGER NOT NULL DEFAULT 0       -- those that did not succeed: the pause grows with them
 ) STRICT;
 
-CREATE INDEX outbox_lane ON outbox (recipient, lane, id);
+CREATE INDEX outbox_lane ON outbox (chat, lane, id);
 
 CREATE TABLE outbox_sealed (
   outbox INTEGER NOT NULL REFERENCES outbox (id) ON DELETE CASCADE,
@@ -160,12 +172,13 @@ CREATE TABLE outbox_sealed (
   PRIMARY KEY (outbox, account, device)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE peer_read (
+CREATE TABLE "peer_read" (
   chat BLOB NOT NULL,
+  account BLOB NOT NULL,
   device INTEGER NOT NULL,
   up_to BLOB NOT NULL,
   at INTEGER NOT NULL,
-  PRIMARY KEY (chat, device)
+  PRIMARY KEY (chat, account, device)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE prekey (
@@ -181,22 +194,25 @@ CREATE TABLE prekey (
   PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE profile (
+CREATE TABLE "profile" (
   only INTEGER PRIMARY KEY CHECK (only = 1),
   server TEXT NOT NULL,
   server_pin BLOB,
   phone TEXT NOT NULL,
   name TEXT,
   account BLOB NOT NULL,
-  account_secret BLOB NOT NULL,
+  account_secret BLOB,                   -- on the primary device alone
   device INTEGER NOT NULL,
   registration INTEGER NOT NULL,
   device_secret BLOB NOT NULL,
   identity BLOB NOT NULL,
   token BLOB NOT NULL,
+  sync_key BLOB,                         -- 32 bytes; seals what only our own devices read
   list_version INTEGER NOT NULL,         -- the highest version that a signature was ever asked for
   registration_session TEXT,             -- bound to the one-time code
   registered INTEGER NOT NULL DEFAULT 0,
+  revoked INTEGER NOT NULL DEFAULT 0,    -- this device is not on the list any more
+  joined INTEGER NOT NULL DEFAULT 0,     -- it came to an account with a past, and was not told of it yet
   connection_number INTEGER NOT NULL DEFAULT 0,
   incarnation BLOB,                      -- of the server that has our list and keys
   highest_stamp BLOB,
@@ -226,11 +242,12 @@ CREATE TABLE ratchet (
   PRIMARY KEY (account, device)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE receipt_due (
+CREATE TABLE "receipt_due" (
   chat BLOB NOT NULL,
+  account BLOB NOT NULL,
   message_id BLOB NOT NULL,
   stamp BLOB NOT NULL,
-  PRIMARY KEY (chat, message_id)
+  PRIMARY KEY (chat, account, message_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE renewal (
@@ -276,7 +293,7 @@ CREATE TABLE sender_key (
 
 CREATE TABLE sent (
   envelope_id BLOB PRIMARY KEY,
-  recipient BLOB NOT NULL,
+  chat BLOB NOT NULL,
   message INTEGER REFERENCES message (seq),
   content BLOB,                          -- of what history does not show
   stamp BLOB,

@@ -145,6 +145,14 @@ impl World {
         person.cut();
     }
 
+    /// Puts another database in the place of a person's.
+    pub fn replace_database(&mut self, who: usize, work: impl FnOnce(Connection) -> Connection) {
+        let person = &mut self.people[who];
+        let connection = work(person.engine.take().unwrap().close());
+        person.engine = Some(Engine::open(connection).unwrap());
+        person.cut();
+    }
+
     pub fn poll(&mut self, who: usize) {
         self.people[who].poll();
     }
@@ -267,12 +275,12 @@ impl World {
 
     pub fn send(&mut self, who: usize, to: usize, text: &str) -> MessageId {
         let message_id = MessageId::new(self.now, &mut self.people[who].rng);
-        let text = SendText { chat: self.account(to), message_id, text: text.to_owned() };
+        let text = SendText { chat: self.account(to).into(), message_id, text: text.to_owned() };
         self.try_send(who, text).unwrap().message_id
     }
 
     pub fn mark_read(&mut self, who: usize, chat: usize) -> client::MarkedRead {
-        let (now, chat) = (self.now, self.account(chat));
+        let (now, chat) = (self.now, self.account(chat).into());
         let person = &mut self.people[who];
         let marked = person.engine.as_mut().unwrap().mark_read(chat, now, &mut person.rng).unwrap();
         person.poll();
@@ -289,7 +297,7 @@ impl World {
     // ---- what people see
 
     pub fn history(&mut self, who: usize, with: usize) -> Vec<MessageView> {
-        let (now, chat) = (self.now, self.account(with));
+        let (now, chat) = (self.now, self.account(with).into());
         self.people[who].engine().view().history(chat, 100_000, now).unwrap()
     }
 

@@ -83,7 +83,7 @@ impl Person {
             .call(move |engine, now, rng| {
                 let message_id = MessageId::new(now, rng);
                 witness.note(Fact::Composed { message: message_id, sender, to: chat.into(), body });
-                engine.send_text(SendText { chat, message_id, text }, now, rng).unwrap();
+                engine.send_text(SendText { chat: chat.into(), message_id, text }, now, rng).unwrap();
                 message_id
             })
             .await
@@ -140,7 +140,7 @@ impl Person {
                 let history = view.history(chat.chat, u32::MAX, now()).unwrap();
                 let lines =
                     history.iter().map(|line| Line { message: line.message_id, stamp: line.stamp }).collect();
-                witness.note(Fact::View { device, chat: chat.chat.into(), lines, gaps: 0 });
+                witness.note(Fact::View { device, chat: chat.chat, lines, gaps: 0 });
             }
         })
         .await;
@@ -149,7 +149,11 @@ impl Person {
     pub async fn texts_with(&self, other: &Person) -> Vec<String> {
         let chat = other.address.account;
         self.ask(move |view| {
-            view.history(chat, u32::MAX, now()).unwrap().into_iter().map(|message| message.text).collect()
+            view.history(chat.into(), u32::MAX, now())
+                .unwrap()
+                .into_iter()
+                .map(|message| message.text)
+                .collect()
         })
         .await
     }

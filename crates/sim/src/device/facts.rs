@@ -159,6 +159,9 @@ fn record_event(chronicle: &Chronicle, mailbox: MailboxId, event: &EventView) {
                 chronicle.record(Fact::Receipt { device, message: *message, from: *from, kind });
             }
         }
-        EventView::Gap { .. } | EventView::SplitView { .. } | EventView::NumberMoved { .. } => {}
+        EventView::Gap { .. }
+        | EventView::SplitView { .. }
+        | EventView::KeyChanged { .. }
+        | EventView::DeviceChanged { .. } => {}
     }
 }

@@ -46,10 +46,11 @@ impl Device {
         let now = self.clock.now();
         let message = MessageId::new(now, &mut self.rng);
         match engine.view().resolve(&client::ChatName::Phone(to.clone()))? {
-            client::Resolved::Known(chat) | client::Resolved::Stranger(chat) => {
-                self.send(SendText { chat, message_id: message, text }, outside)
+            client::Resolved::Known(chat) => self.send(SendText { chat, message_id: message, text }, outside),
+            client::Resolved::Stranger(account) => {
+                self.send(SendText { chat: account.into(), message_id: message, text }, outside)
             }
-            client::Resolved::LookUp => {
+            client::Resolved::LookUp | client::Resolved::Unknown | client::Resolved::Ambiguous => {
                 self.wishes.push((to.clone(), message, text));
                 engine.look_up(to.clone(), now, &mut self.rng)?;
                 self.turn_done(outside)
@@ -65,7 +66,7 @@ impl Device {
         outside: &mut Outside<'_>,
     ) -> Result<(), Fault> {
         let message_id = MessageId::new(self.clock.now(), &mut self.rng);
-        self.send(SendText { chat, message_id, text }, outside)
+        self.send(SendText { chat: chat.into(), message_id, text }, outside)
     }
 
     /// Repeats the last command to send.
@@ -126,7 +127,7 @@ impl Device {
             let lines = history.into_iter().map(|one| Line { message: one.message_id, stamp: one.stamp });
             self.chronicle.record(Fact::View {
                 device: mailbox.address(),
-                chat: chat.chat.into(),
+                chat: chat.chat,
                 lines: lines.collect(),
                 gaps: self.disk.gaps(chat.chat),
             });
@@ -156,7 +157,7 @@ impl Device {
             Ok(_) if !repeats => self.chronicle.record(Fact::Composed {
                 message: text.message_id,
                 sender: mailbox.address(),
-                to: text.chat.into(),
+                to: text.chat,
                 body,
             }),
             Ok(_) => {}
@@ -178,7 +179,7 @@ impl Device {
         let found: Vec<(PhoneNumber, MessageId, String)> = found;
         let Some(chat) = account else { return Ok(()) };
         for (_, message_id, text) in found {
-            self.send(SendText { chat, message_id, text }, outside)?;
+            self.send(SendText { chat: chat.into(), message_id, text }, outside)?;
         }
         Ok(())
     }
