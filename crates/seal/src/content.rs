@@ -230,7 +230,7 @@ pub struct Void {
 pub struct SenderKeyDistribution {
     /// The group.
     pub group: GroupId,
-    /// What [`crate::sender_key_distribution`] gave, at most [`DISTRIBUTION_BYTES_MAX`].
+    /// What [`crate::sender_key_distribution`] gave, at most 512 bytes.
     pub distribution: Vec<u8>,
     /// The group's secret, which the receiver may not have yet.
     pub secret: GroupSecret,

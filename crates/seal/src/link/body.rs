@@ -7,14 +7,14 @@ use crate::proto::link as proto;
 use prost::Message;
 use signed::{AccountKey, DeviceCertificate, DeviceList, LinkOffer, Signature, account_id};
 use types::{AccountId, DeviceNumber, PhoneNumber};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Whose device the new one is asked to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invitation {
     /// The key of the inviting account.
     pub account_key: AccountKey,
-    /// The number that the new device gets.
+    /// The number that the new device gets; never the primary's.
     pub device: DeviceNumber,
     /// The account's phone number.
     pub phone: PhoneNumber,
@@ -37,9 +37,13 @@ impl Invitation {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, LinkError> {
         let raw = proto::InvitationBody::decode(bytes).map_err(|_| LinkError::Malformed)?;
+        let device = DeviceNumber::new(raw.device).map_err(|_| LinkError::Malformed)?;
+        if device == DeviceNumber::PRIMARY {
+            return Err(LinkError::Malformed);
+        }
         Ok(Self {
             account_key: AccountKey::from_slice(&raw.account_key).map_err(|_| LinkError::Malformed)?,
-            device: DeviceNumber::new(raw.device).map_err(|_| LinkError::Malformed)?,
+            device,
             phone: raw.phone.parse().map_err(|_| LinkError::Malformed)?,
         })
     }
@@ -101,21 +105,24 @@ pub struct Completion {
 
 impl Completion {
     pub(super) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let raw = proto::CompletionBody {
+        let mut raw = proto::CompletionBody {
             device_list: self.list.as_bytes().to_vec(),
             certificate: self.certificate.as_bytes().to_vec(),
             sync_key: self.sync_key.as_bytes().to_vec(),
         };
-        Zeroizing::new(raw.encode_to_vec())
+        let bytes = Zeroizing::new(raw.encode_to_vec());
+        raw.sync_key.zeroize();
+        bytes
     }
 
     pub(super) fn decode(bytes: &[u8], account_key: &AccountKey) -> Result<Self, LinkError> {
         let raw = proto::CompletionBody::decode(bytes).map_err(|_| LinkError::Malformed)?;
+        let sync_key = Zeroizing::new(raw.sync_key);
         let certificate = DeviceCertificate::verify(&raw.certificate, account_key);
         Ok(Self {
             list: DeviceList::verify(&raw.device_list).map_err(|_| LinkError::NotListed)?,
             certificate: certificate.map_err(|_| LinkError::NotListed)?,
-            sync_key: SyncKey::from_slice(&raw.sync_key).map_err(|_| LinkError::Malformed)?,
+            sync_key: SyncKey::from_slice(&sync_key).map_err(|_| LinkError::Malformed)?,
         })
     }
 }

@@ -94,15 +94,10 @@ impl NewDevice {
 
     /// To be kept until the invitation comes. Secret.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        Kept {
-            state: State::NewDevice as u32,
-            link: self.link.as_bytes().to_vec(),
-            offer: self.offer.as_bytes().to_vec(),
-            secret: self.secret.to_vec(),
-            ephemeral: self.ephemeral.as_bytes().to_vec(),
-            ..Kept::default()
-        }
-        .write()
+        let mut kept = Kept::new(State::NewDevice, self.link, &self.offer);
+        kept.secret = self.secret.to_vec();
+        kept.ephemeral = self.ephemeral.as_bytes().to_vec();
+        kept.write()
     }
 
     /// Reads what [`NewDevice::to_bytes`] gave.
@@ -161,16 +156,11 @@ impl InvitedDevice {
 
     /// To be kept until the completion comes. Secret.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        Kept {
-            state: State::InvitedDevice as u32,
-            link: self.link.as_bytes().to_vec(),
-            offer: self.offer.as_bytes().to_vec(),
-            keys: self.keys.as_slice().to_vec(),
-            invitation: self.invitation.encode(),
-            message: self.answer.clone(),
-            ..Kept::default()
-        }
-        .write()
+        let mut kept = Kept::new(State::InvitedDevice, self.link, &self.offer);
+        kept.keys = self.keys.as_slice().to_vec();
+        kept.invitation = self.invitation.encode();
+        kept.message = self.answer.clone();
+        kept.write()
     }
 
     /// Reads what [`InvitedDevice::to_bytes`] gave.
@@ -185,7 +175,7 @@ impl InvitedDevice {
             offer: kept.offer()?,
             keys: kept.keys()?,
             invitation: kept.invitation()?,
-            answer: kept.message,
+            answer: kept.message.clone(),
         })
     }
 }

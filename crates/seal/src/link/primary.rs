@@ -102,16 +102,11 @@ impl Primary {
 
     /// To be kept until the device is in. Secret.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        Kept {
-            state: State::Primary as u32,
-            link: self.link.as_bytes().to_vec(),
-            offer: self.offer.as_bytes().to_vec(),
-            keys: self.keys.as_slice().to_vec(),
-            invitation: self.invitation.encode(),
-            message: self.message.clone(),
-            ..Kept::default()
-        }
-        .write()
+        let mut kept = Kept::new(State::Primary, self.link, &self.offer);
+        kept.keys = self.keys.as_slice().to_vec();
+        kept.invitation = self.invitation.encode();
+        kept.message = self.message.clone();
+        kept.write()
     }
 
     /// Reads what [`Primary::to_bytes`] gave.
@@ -126,7 +121,7 @@ impl Primary {
             offer: kept.offer()?,
             keys: kept.keys()?,
             invitation: kept.invitation()?,
-            message: kept.message,
+            message: kept.message.clone(),
         })
     }
 }

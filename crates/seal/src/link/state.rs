@@ -5,9 +5,9 @@ use super::{Invitation, LinkError};
 use prost::Message;
 use signed::LinkOffer;
 use types::{Invalid, LinkId};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
-/// All that a link may have to remember; what a state does not use is empty.
+/// All that a link may have to remember; what a state does not use is empty. Wiped on drop.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Kept {
     #[prost(uint32, tag = "1")]
@@ -41,11 +41,18 @@ impl Kept {
         Self::decode(bytes).ok().filter(|kept| kept.state == state as u32)
     }
 
-    /// The bytes to keep; the copies that they were made of are wiped.
-    pub(super) fn write(self) -> Zeroizing<Vec<u8>> {
-        let bytes = Zeroizing::new(self.encode_to_vec());
-        let _wiped = [self.secret, self.ephemeral, self.keys].map(Zeroizing::new);
-        bytes
+    /// Begins the form of a state; its other fields are the caller's to fill in.
+    pub(super) fn new(state: State, link: LinkId, offer: &LinkOffer) -> Self {
+        let mut kept = Self::default();
+        kept.state = state as u32;
+        kept.link = link.as_bytes().to_vec();
+        kept.offer = offer.as_bytes().to_vec();
+        kept
+    }
+
+    /// The bytes to keep.
+    pub(super) fn write(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.encode_to_vec())
     }
 
     pub(super) fn link(&self) -> Option<LinkId> {
@@ -62,6 +69,14 @@ impl Kept {
 
     pub(super) fn invitation(&self) -> Option<Invitation> {
         Invitation::decode(&self.invitation).ok()
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+        self.ephemeral.zeroize();
+        self.keys.zeroize();
     }
 }
 

@@ -314,6 +314,39 @@ fn the_links_id_is_bound() {
     assert_eq!(scene.accept(primary.message()).err(), Some(LinkError::NotAuthentic));
 }
 
+/// A primary that keeps to nothing, with the right keys.
+#[test]
+fn an_invitation_names_an_account_and_a_linked_device() {
+    let scene = scene(1);
+    let honest = scene.invite();
+    let keys = keys_of(&scene, honest.message());
+    let key = get(honest.message(), 1).unwrap();
+    let invite = |account_key: &[u8], device: u64, phone: &str| {
+        let body = encode(&[
+            Field::Bytes(1, account_key.to_vec()),
+            Field::Number(2, device),
+            Field::Bytes(3, phone.into()),
+        ]);
+        let sealed = keys.seal(0, scene.new_device.link(), &body);
+        scene.accept(&encode(&[Field::Bytes(1, key.clone()), Field::Bytes(2, sealed)])).err()
+    };
+    let (account, phone) = (*scene.account.public().as_bytes(), "+15552000100");
+    assert_eq!(invite(&account, 2, phone), None, "the control");
+    assert_eq!(invite(&account, 127, phone), None);
+    let wrong = [
+        invite(&account, 1, phone),
+        invite(&account, 0, phone),
+        invite(&account, 128, phone),
+        invite(&account[1..], 2, phone),
+        invite(&[0; 32], 2, phone),
+        invite(&account, 2, "a phone"),
+        invite(&account, 2, ""),
+    ];
+    for refused in wrong {
+        assert_eq!(refused, Some(LinkError::Malformed));
+    }
+}
+
 /// A device that keeps to nothing, with the right keys.
 #[test]
 fn an_answer_must_sign_for_this_account_number_and_these_keys() {

@@ -2,7 +2,7 @@
 //! bytes do not change.
 
 use crate::content::content;
-use crate::protobuf::{Field, encode};
+use crate::protobuf::{Field, decode, encode};
 use crate::support::{NOW, Party, devices_of_one};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
@@ -190,6 +190,22 @@ fn fields_of_a_later_version_survive_in_what_is_carried() {
         panic!("another body")
     };
     assert_eq!(read.content.as_bytes(), bytes);
+}
+
+/// The primary forwards also what it cannot read: the new device may be of a later version.
+#[test]
+fn a_body_of_a_later_version_can_be_forwarded() {
+    let known = text(device(YOU, 1), ME).encode().unwrap();
+    let mut fields = decode(&known);
+    fields.retain(|field| field.tag() != 32);
+    fields.push(Field::Bytes(200, b"from the future".to_vec()));
+    let came = encode(&fields);
+    let handed_on = to_myself(forward(Content::decode(&came).unwrap()));
+    let Body::Forward(read) = Content::decode(&handed_on.encode().unwrap()).unwrap().body else {
+        panic!("another body")
+    };
+    assert_eq!(read.content.as_bytes(), came);
+    assert_eq!(read.content.get().body, Body::Unsupported(came));
 }
 
 #[test]
