@@ -28,31 +28,31 @@ use std::{
 };
 use types::{MailboxId, Position};
 
-const KILLS: u32 = 20;
-/// Sends numbered in one round, at most.
-const ROUND: u32 = 1_000_000;
+pub const KILLS: u32 = 20;
+/// What is numbered in one round, at most.
+pub const ROUND: u32 = 1_000_000;
 /// Tasks that write at once.
-const WRITERS: u32 = 16;
+pub const WRITERS: u32 = 16;
 
 fn recipients() -> [MailboxId; 3] {
     [mailbox(1), mailbox(2), mailbox(3)]
 }
 
 /// A log of what the process was told. One write a line: the kernel keeps what a killed process wrote.
-struct Log(fs::File);
+pub struct Log(fs::File);
 
 impl Log {
-    fn open(work: &Path) -> Arc<Self> {
+    pub fn open(work: &Path) -> Arc<Self> {
         Arc::new(Self(OpenOptions::new().append(true).create(true).open(work.join("log")).unwrap()))
     }
 
-    fn line(&self, line: String) {
+    pub fn line(&self, line: String) {
         (&self.0).write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 }
 
 /// Starts the part, kills it some time after it got going, and gives back its log.
-fn kill_while_working(part: &str, work: &Path, round: u32) -> String {
+pub fn kill_while_working(part: &str, work: &Path, round: u32) -> String {
     let length = || fs::metadata(work.join("log")).map_or(0, |log| log.len());
     let before = length();
     let mut command = child::command(part, work);
@@ -70,7 +70,7 @@ fn kill_while_working(part: &str, work: &Path, round: u32) -> String {
     fs::read_to_string(work.join("log")).unwrap()
 }
 
-fn round() -> u32 {
+pub fn round() -> u32 {
     std::env::var("ROUND").unwrap().parse().unwrap()
 }
 

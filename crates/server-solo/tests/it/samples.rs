@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use server_ports::{
     Directory, Entropy, Mailboxes,
+    blobs::{BlobUpload, NewBlob},
     directory::{
         Accounts, CreateOutcome, DeviceRecord, NewAccount, RegistrationSession, Registrations,
         ServiceIdentity,
@@ -10,9 +11,10 @@ use server_ports::{
     mailboxes::{Append, NewRow, PageLimit, Row, WhenFull},
 };
 use server_solo::{local::SystemEntropy, redb::RedbMailboxes, sqlite::SqliteDirectory};
+use sha2::{Digest, Sha256};
 use std::{path::Path, sync::Arc};
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, Millis, NodeId,
+    AccountId, BlobId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, Millis, NodeId,
     PhoneNumber, Position, Redact, RegistrationId, Stamp, Timestamp,
 };
 use wire::{KemPrekey, KeyUpload, OneTimePrekey, SignedPrekey};
@@ -140,4 +142,23 @@ pub fn one_time_keys(ids: std::ops::Range<u32>) -> KeyUpload {
 
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
+}
+
+pub fn blob_id(n: u32) -> BlobId {
+    let mut id = [0xb1; 16];
+    id[12..].copy_from_slice(&n.to_be_bytes());
+    BlobId::from_bytes(id)
+}
+
+/// The bytes of the `n`th blob, which tell by themselves whose they are.
+pub fn content(n: u32) -> Bytes {
+    let length = 1_000 + n as usize * 7_919 % 60_000;
+    (0..length).map(|at| (n as usize + at / 7) as u8).collect()
+}
+
+pub fn blob(n: u32) -> NewBlob {
+    let bytes = content(n);
+    let upload =
+        BlobUpload { id: blob_id(n), size: bytes.len() as u64, sha256: Sha256::digest(&bytes).into() };
+    NewBlob { upload, bytes, expires_at: NOW + Millis::from_days(30), now: NOW }
 }
