@@ -20,7 +20,7 @@ use server_ports::{
 };
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
-use types::{AccountId, DeviceAddress, MailboxId, Millis, Position, Stamp, Timestamp, limits};
+use types::{AccountId, DeviceAddress, EnvelopeId, MailboxId, Millis, Position, Stamp, Timestamp, limits};
 use wire::{DeviceRef, Envelope, EnvelopeKind, Response, SealedFor, Send, Stale, Urgency};
 
 /// How soon a sender tries again when the recipient has yet to upload its list after a restore.
@@ -57,7 +57,7 @@ pub(crate) async fn send(core: &Core, caller: &Caller, send: Send) -> Result<Res
     let stamp = match accept(core, caller, &send, digest).await {
         // A store that does not answer is not asked again: whether the rows are there is unknown.
         Err(rejection) if rejection.store_error().is_none() => {
-            recorded(core, caller, &send, digest).await?.ok_or(rejection)?
+            recorded(core, caller, send.envelope_id, digest).await?.ok_or(rejection)?
         }
         outcome => outcome?,
     };
@@ -66,7 +66,7 @@ pub(crate) async fn send(core: &Core, caller: &Caller, send: Send) -> Result<Res
 
 async fn accept(core: &Core, caller: &Caller, send: &Send, digest: [u8; 32]) -> Result<Stamp, Rejection> {
     check_form(send)?;
-    spend(core, caller, send).await?;
+    spend(core, caller, send.urgency).await?;
 
     let admission = core.admissions.admit(caller.mailbox.account, send.recipient).await;
     let view = View::load(core, caller, send).await?;
@@ -84,8 +84,8 @@ async fn accept(core: &Core, caller: &Caller, send: &Send, digest: [u8; 32]) -> 
     let committed = commit(core, append).await?;
     drop(admission);
 
-    let wakes = matches!(send.urgency, Urgency::Urgent | Urgency::Normal).then_some(send.recipient);
-    wake::hint(core, &committed.rows, &committed.placed, wakes).await;
+    let wakes = wakes(send.urgency);
+    wake::hint(core, &committed, |account| wakes && account == send.recipient).await;
     know_each_other(core, caller, &targets, send.recipient).await;
     Ok(committed.stamp)
 }
@@ -105,16 +105,16 @@ pub(crate) async fn acknowledge(
 }
 
 /// The stamp of an earlier try.
-async fn recorded(
+pub(crate) async fn recorded(
     core: &Core,
     caller: &Caller,
-    send: &Send,
+    envelope_id: EnvelopeId,
     digest: [u8; 32],
 ) -> Result<Option<Stamp>, Rejection> {
     if core.config.bugs.forget_sends {
         return Ok(None);
     }
-    match core.ports.mailboxes.recorded(caller.mailbox, send.envelope_id).await? {
+    match core.ports.mailboxes.recorded(caller.mailbox, envelope_id).await? {
         None => Ok(None),
         Some(record) if record.digest == digest => {
             metrics::counter!("waxwing_sends_repeated_total").increment(1);
@@ -140,8 +140,8 @@ fn check_form(send: &Send) -> Result<(), SendError> {
     Ok(())
 }
 
-async fn spend(core: &Core, caller: &Caller, send: &Send) -> Result<(), Rejection> {
-    let (quota, allowance) = match send.urgency {
+pub(crate) async fn spend(core: &Core, caller: &Caller, urgency: Urgency) -> Result<(), Rejection> {
+    let (quota, allowance) = match urgency {
         Urgency::Urgent | Urgency::Normal => ("messages", core.config.quotas.messages),
         Urgency::Silent | Urgency::OnlineOnly => ("silent", core.config.quotas.silent),
     };
@@ -189,10 +189,10 @@ impl View {
         check_sender(self.sender.as_ref(), caller, bugs.keep_revoked)?;
         check_recipient(self.recipient.as_ref())?;
         let listed = self.devices().map(|(mailbox, _)| mailbox);
-        let listed: Vec<_> =
-            listed.filter(|mailbox| !(bugs.skip_own_devices && mailbox.account == caller.account)).collect();
+        let without_own = leaves_out_own(caller, send) || bugs.skip_own_devices;
+        let listed = listed.filter(|mailbox| !(without_own && mailbox.account == caller.account));
         let named = send.sealed.iter().map(|sealed| sealed.to);
-        if let Some(stale) = Expected::new(caller, listed.into_iter()).compare(named)
+        if let Some(stale) = Expected::new(caller, listed).compare(named)
             && !(bugs.skip_staleness || bugs.keep_revoked && stale.missing.is_empty())
         {
             return Err(SendError::Stale(stale));
@@ -219,7 +219,23 @@ impl View {
     }
 }
 
-fn check_sender(sender: Option<&Account>, caller: MailboxId, keep_revoked: bool) -> Result<(), SendError> {
+/// What is silent may leave out the sender's own devices, all or none: a receipt tells them nothing. To its own
+/// account a device writes for them alone.
+fn leaves_out_own(caller: MailboxId, send: &Send) -> bool {
+    let names_own = send.sealed.iter().any(|sealed| sealed.to.account == caller.account);
+    send.urgency == Urgency::Silent && send.recipient != caller.account && !names_own
+}
+
+/// What may wake a device that is not connected.
+pub(crate) fn wakes(urgency: Urgency) -> bool {
+    matches!(urgency, Urgency::Urgent | Urgency::Normal)
+}
+
+pub(crate) fn check_sender(
+    sender: Option<&Account>,
+    caller: MailboxId,
+    keep_revoked: bool,
+) -> Result<(), SendError> {
     match sender {
         None => Err(SendError::SenderRevoked),
         Some(account) if account.closed => Err(SendError::SenderRevoked),
@@ -257,19 +273,32 @@ fn row(caller: &Caller, send: &Send, sealed: &SealedFor, stamp: Stamp, view: &Vi
         ciphertext: sealed.ciphertext.clone(),
         group: None,
     };
-    let life = send.ttl.map_or(limits::ENVELOPE_LIFE, |ttl| ttl.min(limits::ENVELOPE_LIFE));
-    let life = if core.config.bugs.expire_early { Millis::from_mins(1) } else { life };
-    NewRow { to: sealed.to, head: envelope.encode(), body: Default::default(), expires_at: view.now + life }
+    let expires_at = view.now + life(core, send.ttl);
+    NewRow { to: sealed.to, head: envelope.encode(), body: Default::default(), expires_at }
+}
+
+/// How long the rows of a send live.
+pub(crate) fn life(core: &Core, ttl: Option<Millis>) -> Millis {
+    let life = ttl.map_or(limits::ENVELOPE_LIFE, |ttl| ttl.min(limits::ENVELOPE_LIFE));
+    if core.config.bugs.expire_early { Millis::from_mins(1) } else { life }
 }
 
 /// A send that is on disk, with its rows and what became of each.
-struct Committed {
-    stamp: Stamp,
-    rows: Vec<NewRow>,
-    placed: Vec<Placed>,
+pub(crate) struct Committed {
+    pub(crate) stamp: Stamp,
+    pub(crate) rows: Vec<NewRow>,
+    pub(crate) placed: Vec<Placed>,
 }
 
-async fn commit(core: &Core, mut append: Append) -> Result<Committed, Rejection> {
+impl Committed {
+    /// Whose mailbox was full.
+    pub(crate) fn skipped(&self) -> Vec<DeviceRef> {
+        let full = self.rows.iter().zip(&self.placed).filter(|(_, placed)| **placed == Placed::Full);
+        full.map(|(row, _)| row.to).collect()
+    }
+}
+
+pub(crate) async fn commit(core: &Core, mut append: Append) -> Result<Committed, Rejection> {
     let bugs = core.config.bugs;
     if bugs.accept_without_append && append.envelope_id.as_bytes()[0] < 32 {
         return Ok(Committed { stamp: append.stamp, rows: Vec::new(), placed: Vec::new() });
@@ -279,7 +308,7 @@ async fn commit(core: &Core, mut append: Append) -> Result<Committed, Rejection>
     }
     if bugs.forget_sends {
         // The store remembers too; only another id makes it forget.
-        append.envelope_id = types::EnvelopeId::from_bytes(core.ports.entropy.array());
+        append.envelope_id = EnvelopeId::from_bytes(core.ports.entropy.array());
     }
     let (rows, envelope_id) = (append.rows.clone(), append.envelope_id);
     let appended = core.ports.mailboxes.append(append).await.inspect_err(|_| {

@@ -1,7 +1,8 @@
 //! Closing an account.
 
-use crate::{Core, refusal::Rejection, retire::retire};
+use crate::{Core, admission::settle, lists, refusal::Rejection, retire::retire_doubtful};
 use server_ports::Caller;
+use std::collections::BTreeSet;
 use wire::Response;
 
 /// Why an account was not closed.
@@ -15,15 +16,20 @@ pub enum AccountError {
 /// Closes the caller's account: its number is free, its mailboxes are empty, its sessions over, and
 /// whoever writes to it is told so.
 pub(crate) async fn close(core: &Core, caller: &Caller) -> Result<Response, Rejection> {
-    let record = core.ports.directory.device(caller.address()).await?;
-    if record.is_none_or(|record| record.mailbox != caller.mailbox) {
+    let id = caller.mailbox.account;
+    let account = core.ports.directory.account(id).await?.ok_or(AccountError::Closed)?;
+    if !lists::mailboxes(&account).any(|mailbox| mailbox == caller.mailbox) {
+        // An earlier try may have closed it without knowing.
+        if account.closed {
+            retire_doubtful(core, id, &BTreeSet::new()).await?;
+        }
         return Err(AccountError::Closed.into());
     }
-    let Some(closed) = core.ports.directory.close(caller.mailbox.account).await? else {
-        return Err(AccountError::Closed.into());
-    };
-    retire(core, &closed.mailboxes).await?;
-    core.admissions.settle(closed.id).await;
+    let closed = core.ports.directory.close(id).await;
+    let closed = closed.inspect_err(|_| core.doubtful.add(id, lists::mailboxes(&account)))?;
+    core.doubtful.add(id, closed.ok_or(AccountError::Closed)?.mailboxes);
+    retire_doubtful(core, id, &BTreeSet::new()).await?;
+    settle(core, id).await?;
     metrics::counter!("waxwing_accounts_closed_total").increment(1);
     Ok(Response::Done)
 }

@@ -1,25 +1,54 @@
-//! Which sends are under way for which accounts, so that a device-list change can wait for those
-//! that were admitted with the list before it.
+//! Which sends are under way for which accounts and groups, so that a change of a device list or of a group can
+//! wait for those that were admitted before it.
 
+use crate::Core;
+use server_ports::StoreError;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::{OwnedRwLockReadGuard, RwLock};
-use types::AccountId;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use types::{AccountId, GroupId};
+
+/// Returns once every send to or from the account that was admitted before has ended, direct ones and those to
+/// its groups. Where other nodes admit sends too, waits as long as the operator says.
+pub(crate) async fn settle(core: &Core, account: AccountId) -> Result<(), StoreError> {
+    core.admissions.settle(Subject::Account(account)).await;
+    for group in core.ports.groups.groups_of(account).await? {
+        core.admissions.settle(Subject::Group(group)).await;
+    }
+    core.ports.clock.sleep(core.config.settle).await;
+    Ok(())
+}
+
+/// What a send belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    /// Its sender or its recipient.
+    Account(AccountId),
+    /// The group that it goes to.
+    Group(GroupId),
+}
 
 /// The sends under way on this node.
 #[derive(Default)]
 pub(crate) struct Admissions {
-    /// Only accounts with a send or a change under way have an entry.
-    accounts: Mutex<BTreeMap<AccountId, Arc<RwLock<()>>>>,
+    /// Only subjects with a send or a change under way have an entry.
+    locks: Mutex<BTreeMap<Subject, Arc<RwLock<()>>>>,
 }
 
 /// One admitted send; over when dropped.
 pub(crate) struct Admission<'a> {
     admissions: &'a Admissions,
-    accounts: [AccountId; 2],
+    subjects: [Subject; 2],
     guards: Vec<OwnedRwLockReadGuard<()>>,
+}
+
+/// One change of a group, alone with it; over when dropped.
+pub(crate) struct Change<'a> {
+    admissions: &'a Admissions,
+    group: Subject,
+    guard: Option<OwnedRwLockWriteGuard<()>>,
 }
 
 impl Admissions {
@@ -27,45 +56,70 @@ impl Admissions {
     /// that was answered before.
     pub(crate) async fn admit(&self, one: AccountId, other: AccountId) -> Admission<'_> {
         // Always in the same order, so that no two sends wait for each other.
-        let accounts = if one <= other { [one, other] } else { [other, one] };
-        let mut admission = Admission { admissions: self, accounts, guards: Vec::with_capacity(2) };
-        admission.guards.push(self.lock_of(accounts[0]).read_owned().await);
-        if accounts[0] != accounts[1] {
-            admission.guards.push(self.lock_of(accounts[1]).read_owned().await);
+        let (low, high) = if one <= other { (one, other) } else { (other, one) };
+        self.admit_to([Subject::Account(low), Subject::Account(high)]).await
+    }
+
+    /// Admits a send to a group. Chain and lists loaded after this are at least as new as any change that was
+    /// answered before.
+    pub(crate) async fn admit_to_group(&self, group: GroupId) -> Admission<'_> {
+        self.admit_to([Subject::Group(group); 2]).await
+    }
+
+    /// Begins a change of a group once every send that was admitted before has ended. Sends that come meanwhile
+    /// wait for its end.
+    pub(crate) async fn change(&self, group: GroupId) -> Change<'_> {
+        let group = Subject::Group(group);
+        let guard = self.lock_of(group).write_owned().await;
+        Change { admissions: self, group, guard: Some(guard) }
+    }
+
+    /// Returns once every send for `subject` that was admitted before has ended. Sends that come
+    /// meanwhile wait, briefly, and then see the new list.
+    pub(crate) async fn settle(&self, subject: Subject) {
+        drop(self.lock_of(subject).write_owned().await);
+        self.forget_idle(&[subject]);
+    }
+
+    async fn admit_to(&self, subjects: [Subject; 2]) -> Admission<'_> {
+        let mut admission = Admission { admissions: self, subjects, guards: Vec::with_capacity(2) };
+        admission.guards.push(self.lock_of(subjects[0]).read_owned().await);
+        if subjects[0] != subjects[1] {
+            admission.guards.push(self.lock_of(subjects[1]).read_owned().await);
         }
         admission
     }
 
-    /// Returns once every send for `account` that was admitted before has ended. Sends that come
-    /// meanwhile wait, briefly, and then see the new list.
-    pub(crate) async fn settle(&self, account: AccountId) {
-        drop(self.lock_of(account).write_owned().await);
-        self.forget_idle(&[account]);
+    fn lock_of(&self, subject: Subject) -> Arc<RwLock<()>> {
+        Arc::clone(self.locks().entry(subject).or_default())
     }
 
-    fn lock_of(&self, account: AccountId) -> Arc<RwLock<()>> {
-        Arc::clone(self.accounts().entry(account).or_default())
-    }
-
-    fn forget_idle(&self, accounts: &[AccountId]) {
-        let mut table = self.accounts();
-        for account in accounts {
+    fn forget_idle(&self, subjects: &[Subject]) {
+        let mut table = self.locks();
+        for subject in subjects {
             // Clones are made only under this lock, so a count of one means that nobody holds or waits.
-            if table.get(account).is_some_and(|lock| Arc::strong_count(lock) == 1) {
-                table.remove(account);
+            if table.get(subject).is_some_and(|lock| Arc::strong_count(lock) == 1) {
+                table.remove(subject);
             }
         }
     }
 
-    fn accounts(&self) -> MutexGuard<'_, BTreeMap<AccountId, Arc<RwLock<()>>>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locks(&self) -> MutexGuard<'_, BTreeMap<Subject, Arc<RwLock<()>>>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         self.guards.clear();
-        self.admissions.forget_idle(&self.accounts);
+        self.admissions.forget_idle(&self.subjects);
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.guard = None;
+        self.admissions.forget_idle(&[self.group]);
     }
 }
 
@@ -79,6 +133,10 @@ mod tests {
         AccountId::from_bytes([byte; 16])
     }
 
+    fn of(byte: u8) -> Subject {
+        Subject::Account(account(byte))
+    }
+
     fn now<T>(future: impl Future<Output = T>) -> Option<T> {
         future.now_or_never()
     }
@@ -89,9 +147,9 @@ mod tests {
         let before = now(admissions.admit(account(1), account(2)));
         let elsewhere = now(admissions.admit(account(3), account(4)));
         assert!(before.is_some() && elsewhere.is_some());
-        let mut change = pin!(admissions.settle(account(2)));
+        let mut change = pin!(admissions.settle(of(2)));
         assert_eq!(now(&mut change), None);
-        assert_eq!(now(admissions.settle(account(5))), Some(()));
+        assert_eq!(now(admissions.settle(of(5))), Some(()));
         drop(before);
         assert_eq!(now(&mut change), Some(()));
     }
@@ -100,7 +158,7 @@ mod tests {
     fn a_send_after_the_change_waits_for_it() {
         let admissions = Admissions::default();
         let before = now(admissions.admit(account(1), account(2)));
-        let mut change = pin!(admissions.settle(account(1)));
+        let mut change = pin!(admissions.settle(of(1)));
         assert_eq!(now(&mut change), None);
         let mut later = pin!(admissions.admit(account(1), account(3)));
         assert!(now(&mut later).is_none());
@@ -114,6 +172,25 @@ mod tests {
         let both = join(admissions.admit(account(1), account(2)), admissions.admit(account(2), account(1)));
         assert!(now(both).is_some());
         assert!(now(admissions.admit(account(1), account(1))).is_some());
-        assert!(admissions.accounts().is_empty());
+        assert!(admissions.locks().is_empty());
+    }
+
+    #[test]
+    fn a_change_of_a_group_is_alone_with_it() {
+        let admissions = Admissions::default();
+        let group = GroupId::from_bytes([1; 16]);
+        let before = [now(admissions.admit_to_group(group)), now(admissions.admit_to_group(group))];
+        assert!(before.iter().all(Option::is_some), "sends do not wait for each other");
+        let mut change = pin!(admissions.change(group));
+        assert!(now(&mut change).is_none());
+        drop(before);
+        let change = now(&mut change);
+        assert!(change.is_some());
+        let mut later = pin!(admissions.admit_to_group(group));
+        assert!(now(&mut later).is_none(), "a send during the change waits for its end");
+        assert!(now(admissions.admit(account(1), account(1))).is_some(), "an account is no group");
+        drop(change);
+        assert!(now(&mut later).is_some());
+        assert!(admissions.locks().is_empty());
     }
 }

@@ -31,6 +31,12 @@ pub struct Bugs {
     pub keep_revoked: bool,
     /// A device list is stored whatever its version.
     pub skip_succession: bool,
-    /// A list change is answered without waiting for the sends admitted before it.
+    /// A change of a list or of a group is answered without waiting for the sends admitted before it.
     pub skip_settling: bool,
+    /// A device list may add a device that nobody linked.
+    pub add_without_link: bool,
+    /// Whatever head a group message names is taken for the chain's.
+    pub skip_group_head: bool,
+    /// A group operation counts as delivered before its rows are written.
+    pub lose_late_operations: bool,
 }

@@ -1,8 +1,9 @@
 //! One node's core: what the roles share, and the table of contents of the server.
 
 use crate::{
-    Config, Ports, accept, accounts, admission::Admissions, connect, duties::Duties, keys, lists, lookup,
-    refusal::Rejection, stamp::Stamps,
+    Config, Ports, accept, accounts, admission::Admissions, blobs, connect, duties::Duties, ephemeral,
+    group_send, group_state::GroupStates, groups, keys, links, lists, lookup, refusal::Rejection,
+    retire::Doubtful, stamp::Stamps,
 };
 use server_ports::{
     Caller, StoreError,
@@ -23,6 +24,8 @@ pub struct Core {
     pub(crate) identity: ServiceIdentity,
     pub(crate) stamps: Stamps,
     pub(crate) admissions: Admissions,
+    pub(crate) group_states: GroupStates,
+    pub(crate) doubtful: Doubtful,
     pub(crate) duties: Duties,
     /// Only the planted fault [`crate::testing::Bugs::hand_out_keys_twice`] uses it.
     pub(crate) last_bundle: Mutex<Option<Bundle>>,
@@ -40,20 +43,25 @@ pub struct Health {
 }
 
 impl Core {
-    /// Starts a node: learns what the service is, and reserves stamps above all that it gave before.
+    /// Starts a node: learns what the service is, reserves stamps above all that it gave before, and delivers
+    /// the group operations that a node left behind when it died.
     pub async fn start(ports: Ports, config: Config) -> Result<Self, StoreError> {
         let identity = ports.directory.service().await?;
         let stamps = Stamps::start(&*ports.mailboxes, config.node, ports.clock.now(), config.bugs).await?;
-        Ok(Self {
+        let core = Self {
             ports,
             config,
             identity,
             stamps,
             admissions: Admissions::default(),
+            group_states: GroupStates::default(),
+            doubtful: Doubtful::default(),
             duties: Duties::default(),
             last_bundle: Mutex::default(),
             poisoned: AtomicBool::new(false),
-        })
+        };
+        groups::deliver_late(&core).await?;
+        Ok(core)
     }
 
     /// Answers one request of an authenticated device. This `match` is the server's table of contents.
@@ -70,22 +78,30 @@ impl Core {
             Request::Lookup { numbers, verify_sender } => {
                 lookup::lookup(self, caller, numbers, verify_sender).await
             }
+            Request::GetLink(link) => links::get(self, caller, link).await,
+            Request::InviteLink { link, invitation } => links::invite(self, caller, link, invitation).await,
+            Request::RefuseLink(link) => links::refuse(self, caller, link).await,
+            Request::CompleteLink { link, device_list, completion } => {
+                links::complete(self, caller, link, device_list, completion).await
+            }
+            Request::SendGroup(send) => group_send::send(self, caller, send).await,
+            Request::ApplyGroup { operation, highest_stamp } => {
+                groups::apply(self, caller, operation, highest_stamp).await
+            }
+            Request::GetGroup { group, from_epoch, link_signature } => {
+                groups::get(self, caller, group, from_epoch, link_signature).await
+            }
+            Request::CreateBlob { size, sha256 } => blobs::create(self, caller, size, sha256).await,
+            Request::GetBlob(blob) => blobs::get(self, blob).await,
+            Request::Ephemeral { recipient, sealed } => {
+                ephemeral::forward(self, caller, recipient, sealed).await
+            }
             Request::CloseAccount => accounts::close(self, caller).await,
             // The session answers it once everything before it was answered.
             Request::Sync => Ok(Response::Done),
             // A session authenticates once, before it asks for anything else.
             Request::Authenticate(_) => Err(Rejection::Code(Code::Malformed)),
-            Request::SendGroup(_)
-            | Request::ApplyGroup { .. }
-            | Request::GetGroup { .. }
-            | Request::GetLink(_)
-            | Request::InviteLink { .. }
-            | Request::RefuseLink(_)
-            | Request::CompleteLink { .. }
-            | Request::CreateBlob { .. }
-            | Request::GetBlob(_)
-            | Request::Ephemeral { .. }
-            | Request::Unknown => Err(Rejection::Code(Code::Unsupported)),
+            Request::Unknown => Err(Rejection::Code(Code::Unsupported)),
         };
         result.map_err(|rejection| self.refuse(name, rejection))
     }
@@ -133,7 +149,8 @@ impl Core {
 
     /// How this node is. Never blocks.
     pub fn health(&self) -> Health {
-        let stores = self.ports.directory.health().and(self.ports.mailboxes.health());
+        let Ports { directory, mailboxes, groups, blobs, .. } = &self.ports;
+        let stores = directory.health().and(mailboxes.health()).and(groups.health()).and(blobs.health());
         if let Err(error) = stores {
             self.note(&error);
         }

@@ -1,8 +1,9 @@
-//! What a node does again and again: keep stamps reserved, let expired rows and old codes go.
+//! What a node does again and again: keep stamps reserved, let expired rows, blobs, codes and links go, deliver what
+//! was left behind.
 //!
 //! The shell calls [`Core::tick`] about once a second; what is due is decided here.
 
-use crate::Core;
+use crate::{Core, groups, links};
 use server_ports::StoreError;
 use std::sync::{Mutex, PoisonError};
 use types::{Millis, Timestamp};
@@ -11,12 +12,19 @@ use types::{Millis, Timestamp};
 const EXPIRE_ROWS_EVERY: Millis = Millis::from_mins(10);
 /// The same for codes.
 const EXPIRE_CODES_EVERY: Millis = Millis::from_mins(1);
+/// A group operation is left behind when a store failed between the chain and the mailboxes; who touches the group
+/// delivers it too.
+const DELIVER_LATE_EVERY: Millis = Millis::from_secs(10);
+/// Blobs that are deleted in one go.
+const BLOBS_AT_A_TIME: usize = 256;
 
 /// When what was done last.
 #[derive(Default)]
 pub(crate) struct Duties {
     rows: Mutex<Option<Timestamp>>,
     codes: Mutex<Option<Timestamp>>,
+    blobs: Mutex<Option<Timestamp>>,
+    late: Mutex<Option<Timestamp>>,
 }
 
 impl Core {
@@ -26,10 +34,24 @@ impl Core {
         let renewed = self.stamps.renew(&*self.ports.mailboxes, now).await;
         self.noted(renewed);
         if due(&self.duties.codes, now, EXPIRE_CODES_EVERY) {
-            let expired = self.ports.directory.expire_registrations(now).await;
-            if self.noted(expired).is_none() {
+            let codes = self.ports.directory.expire_registrations(now).await;
+            let links = self.ports.directory.expire_links(now - links::REMEMBERED).await;
+            let (codes, links) = (self.noted(codes), self.noted(links));
+            if codes.is_none() || links.is_none() {
                 forget(&self.duties.codes);
             }
+        }
+        if due(&self.duties.late, now, DELIVER_LATE_EVERY) {
+            let delivered = groups::deliver_late(self).await;
+            self.noted(delivered);
+        }
+        if due(&self.duties.blobs, now, EXPIRE_ROWS_EVERY) {
+            let expired = self.ports.blobs.expire(now, BLOBS_AT_A_TIME).await;
+            let expired = self.noted(expired);
+            if expired != Some(0) {
+                forget(&self.duties.blobs);
+            }
+            metrics::counter!("waxwing_blobs_expired_total").increment(expired.unwrap_or(0));
         }
         if due(&self.duties.rows, now, EXPIRE_ROWS_EVERY) {
             // A bounded number at a time: the rest follows at the next tick.

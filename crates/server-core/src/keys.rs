@@ -140,10 +140,13 @@ async fn keys_of(
         // An answer without a list would read as "no such account", which ends what waits for it.
         return Err(SendError::RecipientNotReady { retry_after: RETRY_NOT_READY }.into());
     }
-    acquaintance::meet(core, caller.mailbox.account, account).await?;
+    let fellow = are_fellows(core, caller.mailbox.account, account).await?;
+    if !fellow {
+        acquaintance::meet(core, caller.mailbox.account, account).await?;
+    }
     let mut bundles = Vec::with_capacity(found.devices.len());
     for target in wanted(&found, caller, fetch) {
-        bundles.extend(bundle_of(core, caller, target, fetch.reset).await?);
+        bundles.extend(bundle_of(core, caller, target, fetch.reset, fellow).await?);
     }
     Ok(AccountKeys { device_list: found.list, bundles, ..none })
 }
@@ -163,11 +166,15 @@ async fn bundle_of(
     caller: &Caller,
     target: MailboxId,
     reset: bool,
+    fellow: bool,
 ) -> Result<Option<Bundle>, Rejection> {
-    let requester = device_subject(caller.mailbox);
-    let bundles = Count { quota: "bundles", subject: &[&requester], allowance: core.config.quotas.bundles };
-    quota::spend(core, bundles, 1).await?;
-    let spare_one_time = !reset && !may_take_one_time(core, caller, target).await;
+    let (requester, quotas) = (device_subject(caller.mailbox), &core.config.quotas);
+    let (quota, allowance) = match fellow {
+        true => ("bundles_of_fellows", quotas.bundles_of_fellows),
+        false => ("bundles", quotas.bundles),
+    };
+    quota::spend(core, Count { quota, subject: &[&requester], allowance }, 1).await?;
+    let spare_one_time = !reset && !may_take_one_time(core, caller, target, fellow).await;
     let take = TakeKeys { target, requester: caller.mailbox, reset, spare_one_time, now: core.now() };
     let Some(TakenKeys { bundle, left }) = core.ports.directory.take_keys(take).await? else {
         return Ok(None);
@@ -183,16 +190,23 @@ async fn bundle_of(
     Ok(Some(planted_reuse(core, bundle)))
 }
 
+/// Whether a group has both as members. A new member of a large one opens sessions with all others at once, and
+/// they with it.
+async fn are_fellows(core: &Core, one: AccountId, other: AccountId) -> Result<bool, Rejection> {
+    Ok(one != other && core.ports.groups.in_one_group(one, other).await?)
+}
+
 /// Whether a one-time key may leave the target's pool for this requester. Beyond the brake bundles come
-/// without one: the session then starts weaker and is marked, which beats an empty pool for everybody.
-async fn may_take_one_time(core: &Core, caller: &Caller, target: MailboxId) -> bool {
+/// without one: the session then starts weaker and is marked, which beats an empty pool for everybody. The brake
+/// on the whole pool is for strangers; fellow members are as many as a group may have.
+async fn may_take_one_time(core: &Core, caller: &Caller, target: MailboxId, fellow: bool) -> bool {
     let quotas = &core.config.quotas;
     let (requester, target) = (device_subject(caller.mailbox), device_subject(target));
     let both: &[&[u8]] = &[&requester, &target];
     let pair =
         Count { quota: "one_time_keys_of_pair", subject: both, allowance: quotas.one_time_keys_of_pair };
     let pool = Count { quota: "one_time_keys", subject: &[&target], allowance: quotas.one_time_keys };
-    quota::spend(core, pair, 1).await.is_ok() && quota::spend(core, pool, 1).await.is_ok()
+    quota::spend(core, pair, 1).await.is_ok() && (fellow || quota::spend(core, pool, 1).await.is_ok())
 }
 
 fn device_subject(device: MailboxId) -> [u8; 21] {

@@ -1,5 +1,5 @@
-//! The roles of the server: accept a send, wake who it is for, give out keys, keep device lists,
-//! register accounts, admit sessions.
+//! The roles of the server: accept a send, wake who it is for, order the operations of groups, give out keys, keep
+//! device lists, link devices, register and restore accounts, admit sessions.
 //!
 //! Owns: every decision the server makes. Each role is a short asynchronous function over the ports
 //! that reads *load -> decide -> commit*, where the decision is a pure function.
@@ -19,13 +19,20 @@ mod accept;
 mod accounts;
 mod acquaintance;
 mod admission;
+mod blobs;
 mod bugs;
 mod code;
 mod config;
 mod connect;
 mod core;
 mod duties;
+mod ephemeral;
+mod fan_out;
+mod group_send;
+mod group_state;
+mod groups;
 mod keys;
+mod links;
 mod lists;
 mod log_name;
 mod lookup;
@@ -34,21 +41,25 @@ mod ports;
 mod quota;
 mod refusal;
 mod registration;
+mod restore;
 mod retire;
 mod staleness;
 mod stamp;
 mod wake;
 
 pub use accounts::AccountError;
+pub use blobs::BlobError;
 pub use code::CODE_DIGITS;
 pub use config::{Config, Origins};
 pub use connect::{Admitted, ConnectError};
 pub use core::{Core, Health};
 pub use keys::KeyError;
+pub use links::{LinkError, LinkView, NewDevice};
 pub use lists::ListRefused;
 pub use ports::Ports;
 pub use quota::{Allowance, Quotas};
 pub use registration::{CodeSent, Finish, Registered, RegistrationError};
+pub use restore::{Restoration, RestoreError};
 
 /// What only tests use.
 #[doc(hidden)]

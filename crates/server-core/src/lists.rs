@@ -1,16 +1,16 @@
 //! Signed device lists: given to whoever asks, taken only from their own account, verified, and never
 //! backwards.
 
-use crate::{Core, refusal::Rejection, retire::retire};
+use crate::{Core, admission::settle, refusal::Rejection, retire::retire_doubtful};
 use bytes::Bytes;
 use server_ports::{
-    Caller, Signal,
-    directory::{Account, DeviceRecord, NewList, PutListOutcome},
+    Caller, Signal, StoreError,
+    directory::{Account, CompleteLink, DeviceRecord, NewList, PutListOutcome},
 };
 use signed::{DeviceList, ListError, Succession};
 use std::collections::BTreeSet;
-use types::{AccountId, MailboxId, Timestamp};
-use wire::{AccountList, Response};
+use types::{AccountId, DeviceNumber, MailboxId, Timestamp};
+use wire::{AccountList, Code, Response};
 
 /// Why a device list was not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +27,15 @@ pub enum ListRefused {
     /// A device that stays has other keys: a new key asks for a new registration id.
     #[error("a device that stays has other keys")]
     KeysChanged,
+    /// Only device 1 changes the list.
+    #[error("only the primary device changes the device list")]
+    NotThePrimary,
+    /// It adds a device that was not linked.
+    #[error("the device list adds a device without a link")]
+    NotLinked,
+    /// It does not have the device that the link offered, with the keys that it offered.
+    #[error("the device list does not name the offered device")]
+    NotTheOffered,
     /// Another list was stored meanwhile.
     #[error("another device list was first")]
     Overtaken,
@@ -49,24 +58,98 @@ pub(crate) async fn get(core: &Core, accounts: Vec<AccountId>) -> Result<Respons
 
 /// Stores a new list of the caller's own account, and drops what the removed devices had.
 ///
+/// It adds no device: a device comes by a link, which says that it wants to ([`crate::links::complete`]), or by a
+/// restoration. Only where the account has no list here, after a restore of the server, any list is taken.
+pub(crate) async fn put(core: &Core, caller: &Caller, carried: Bytes) -> Result<Response, Rejection> {
+    let list = verified(caller, &carried)?;
+    replace(core, caller, list, carried, None).await
+}
+
+/// A list of the caller's own account.
+pub(crate) fn verified(caller: &Caller, carried: &[u8]) -> Result<DeviceList, ListRefused> {
+    let list = DeviceList::verify(carried)?;
+    if list.account() == caller.mailbox.account { Ok(list) } else { Err(ListRefused::OtherAccount) }
+}
+
+/// Puts a verified list in the place of the stored one, if it may stand there.
+///
 /// Answered only after every send that was admitted with the list before has ended: what "after the
 /// removal" means is counted from that answer.
-pub(crate) async fn put(core: &Core, caller: &Caller, carried: Bytes) -> Result<Response, Rejection> {
-    let list = DeviceList::verify(&carried).map_err(ListRefused::List)?;
-    if list.account() != caller.mailbox.account {
-        return Err(ListRefused::OtherAccount.into());
-    }
+pub(crate) async fn replace(
+    core: &Core,
+    caller: &Caller,
+    list: DeviceList,
+    carried: Bytes,
+    link: Option<CompleteLink>,
+) -> Result<Response, Rejection> {
     let account = core.ports.directory.account(list.account()).await?;
     let account = account.filter(|account| !account.closed).ok_or(ListRefused::NoAccount)?;
-    if decide(&account, &list, core.config.bugs.skip_succession)? == Succession::Same {
+    if decide(core, caller, &account, &list, link.as_ref())? == Succession::Same {
+        if core.doubtful.has(account.id) {
+            changed(core, &list).await?;
+        }
         return Ok(Response::Done);
     }
-    commit(core, caller, &account, list, carried).await
+    // Open before listed: whoever sees the new list must find a mailbox behind every device on it.
+    for added in added(&account, &list) {
+        core.ports.mailboxes.open(added).await?;
+    }
+    let new = NewList {
+        account: account.id,
+        expected: account.list_version,
+        version: list.version(),
+        list: carried,
+        devices: records(&list, core.now()),
+        link,
+    };
+    let outcome = core.ports.directory.put_list(new).await;
+    match outcome.inspect_err(|_| core.doubtful.add(account.id, mailboxes(&account)))? {
+        PutListOutcome::Stored { removed, .. } => core.doubtful.add(account.id, removed),
+        PutListOutcome::Conflict { .. } => return Err(ListRefused::Overtaken.into()),
+        PutListOutcome::NoAccount => return Err(ListRefused::NoAccount.into()),
+        PutListOutcome::LinkUnavailable => return Err(Rejection::Code(Code::LinkUnavailable)),
+    }
+    changed(core, &list).await?;
+    tell_devices(core, &list, Some(caller.mailbox)).await;
+    Ok(Response::Done)
+}
+
+/// A list took the place of another: what the removed devices had goes, and the sends that were admitted with
+/// the list before have ended when this returns.
+pub(crate) async fn changed(core: &Core, list: &DeviceList) -> Result<(), StoreError> {
+    let listed: BTreeSet<_> = list.mailboxes().collect();
+    retire_doubtful(core, list.account(), &listed).await?;
+    if core.config.bugs.skip_settling { Ok(()) } else { settle(core, list.account()).await }
 }
 
 /// Whether the list may take the place of the stored one: pure.
-fn decide(account: &Account, list: &DeviceList, skip_succession: bool) -> Result<Succession, ListRefused> {
-    if account.list.is_empty() || skip_succession {
+fn decide(
+    core: &Core,
+    caller: &Caller,
+    account: &Account,
+    list: &DeviceList,
+    link: Option<&CompleteLink>,
+) -> Result<Succession, ListRefused> {
+    let bugs = &core.config.bugs;
+    if account.list.is_empty() {
+        return Ok(Succession::Newer);
+    }
+    let succession = succession(account, list, bugs.skip_succession)?;
+    if succession == Succession::Same {
+        return Ok(succession);
+    }
+    if caller.mailbox.device != DeviceNumber::PRIMARY {
+        return Err(ListRefused::NotThePrimary);
+    }
+    let linked = link.map(|link| link.device);
+    if added(account, list).any(|device| Some(device) != linked) && !bugs.add_without_link {
+        return Err(ListRefused::NotLinked);
+    }
+    Ok(succession)
+}
+
+fn succession(account: &Account, list: &DeviceList, skip: bool) -> Result<Succession, ListRefused> {
+    if skip {
         return Ok(Succession::Newer);
     }
     // What is stored was verified before it was stored; were it damaged, its version would still count.
@@ -85,45 +168,14 @@ fn decide(account: &Account, list: &DeviceList, skip_succession: bool) -> Result
     if list.devices().iter().all(keeps_keys) { Ok(succession) } else { Err(ListRefused::KeysChanged) }
 }
 
-async fn commit(
-    core: &Core,
-    caller: &Caller,
-    account: &Account,
-    list: DeviceList,
-    carried: Bytes,
-) -> Result<Response, Rejection> {
-    // Open before listed: whoever sees the new list must find a mailbox behind every device on it.
-    let known: BTreeSet<_> = crate::lists::mailboxes(account).collect();
-    for added in list.mailboxes().filter(|mailbox| !known.contains(mailbox)) {
-        core.ports.mailboxes.open(added).await?;
-    }
-    let (id, version) = (list.account(), list.version());
-    let new = NewList {
-        account: id,
-        expected: account.list_version,
-        version,
-        list: carried,
-        devices: records(&list, core.now()),
-        link: None,
-    };
-    let outcome = core.ports.directory.put_list(new).await?;
-    let removed = match outcome {
-        PutListOutcome::Stored { removed, .. } => removed,
-        PutListOutcome::Conflict { .. } => return Err(ListRefused::Overtaken.into()),
-        PutListOutcome::NoAccount => return Err(ListRefused::NoAccount.into()),
-        PutListOutcome::LinkUnavailable => return Err(Rejection::Code(wire::Code::LinkUnavailable)),
-    };
-    retire(core, &removed).await?;
-    if !core.config.bugs.skip_settling {
-        core.admissions.settle(id).await;
-        core.ports.clock.sleep(core.config.settle).await;
-    }
-    tell_own_devices(core, caller, &list).await;
-    Ok(Response::Done)
+/// The devices that the list has and the account has not.
+fn added(account: &Account, list: &DeviceList) -> impl Iterator<Item = MailboxId> {
+    let known: BTreeSet<_> = mailboxes(account).collect();
+    list.mailboxes().filter(move |mailbox| !known.contains(mailbox)).collect::<Vec<_>>().into_iter()
 }
 
-/// Records for the listed devices. One that stays keeps the record it has; one that is new has no token
-/// yet, so it cannot connect before linking gives it one: no token hashes to zero.
+/// Records for the listed devices. One that stays keeps the record it has; one that a link adds gets the link's
+/// token in its place: no token hashes to zero.
 fn records(list: &DeviceList, now: Timestamp) -> Vec<DeviceRecord> {
     let record = |(device, mailbox): (&signed::ListedDevice, MailboxId)| DeviceRecord {
         mailbox,
@@ -135,7 +187,7 @@ fn records(list: &DeviceList, now: Timestamp) -> Vec<DeviceRecord> {
     list.devices().iter().zip(list.mailboxes()).map(record).collect()
 }
 
-fn mailboxes(account: &Account) -> impl Iterator<Item = MailboxId> + '_ {
+pub(crate) fn mailboxes(account: &Account) -> impl Iterator<Item = MailboxId> + '_ {
     account.devices.iter().map(|listed| MailboxId {
         account: account.id,
         device: listed.device,
@@ -143,9 +195,10 @@ fn mailboxes(account: &Account) -> impl Iterator<Item = MailboxId> + '_ {
     })
 }
 
-async fn tell_own_devices(core: &Core, caller: &Caller, list: &DeviceList) {
+/// Tells the listed devices, except the one that knows.
+pub(crate) async fn tell_devices(core: &Core, list: &DeviceList, but: Option<MailboxId>) {
     let changed = Signal::DeviceListChanged { account: list.account(), version: list.version() };
-    for mailbox in list.mailboxes().filter(|mailbox| *mailbox != caller.mailbox) {
+    for mailbox in list.mailboxes().filter(|mailbox| Some(*mailbox) != but) {
         let _ = core.ports.exchange.signal(mailbox, changed.clone()).await;
     }
 }

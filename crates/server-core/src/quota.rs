@@ -63,6 +63,22 @@ pub struct Quotas {
     pub codes: Allowance,
     /// Accounts registered from one address.
     pub registrations_per_address: Allowance,
+    /// Accounts restored from one address.
+    pub restorations_per_address: Allowance,
+    /// Link codes that devices at one address show: a person who fumbles, with a wide margin.
+    pub links_per_address: Allowance,
+    /// Links that one account takes.
+    pub link_invitations: Allowance,
+    /// Groups that one account makes.
+    pub new_groups: Allowance,
+    /// Changes that one account makes to groups. Each is written to every device of every member.
+    pub group_changes: Allowance,
+    /// Bundles of fellow members that one device takes: every device of a full group, once.
+    pub bundles_of_fellows: Allowance,
+    /// Signals of one account that are never stored.
+    pub ephemeral: Allowance,
+    /// Bytes of blobs that one account uploads.
+    pub blob_bytes: Allowance,
 }
 
 impl Default for Quotas {
@@ -85,6 +101,14 @@ impl Default for Quotas {
             codes_per_prefix: Allowance::new(100, hour),
             codes: Allowance::new(5_000, hour),
             registrations_per_address: Allowance::new(10, day),
+            restorations_per_address: Allowance::new(10, hour),
+            links_per_address: Allowance::new(30, hour),
+            link_invitations: Allowance::new(20, hour),
+            new_groups: Allowance::new(10, hour),
+            group_changes: Allowance::new(60, minute),
+            bundles_of_fellows: Allowance::new(6_000, hour),
+            ephemeral: Allowance::new(600, minute),
+            blob_bytes: Allowance::new(512 * 1024 * 1024, hour),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! From what went wrong in a role to what the peer is told. The only place that does.
 
 use crate::{
-    accept::SendError, accounts::AccountError, connect::ConnectError, keys::KeyError, lists::ListRefused,
-    stamp::StampError,
+    accept::SendError, accounts::AccountError, connect::ConnectError, groups::GroupError, keys::KeyError,
+    lists::ListRefused, stamp::StampError,
 };
 use server_ports::{StoreError, mailboxes::AppendError};
 use types::Millis;
-use wire::{Code, Refusal};
+use wire::{Code, GroupHead, ListVersion, Refusal};
 
 /// Why a role did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,8 @@ pub(crate) enum Rejection {
     Account(#[from] AccountError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
 }
 
 impl Rejection {
@@ -48,6 +50,7 @@ impl Rejection {
             Self::List(error) => Refusal::new(of_list(&error)),
             Self::Account(AccountError::Closed) => Refusal::new(Code::Revoked),
             Self::Connect(error) => Refusal::new(of_connect(&error)),
+            Self::Group(error) => of_group(error),
         }
     }
 }
@@ -79,10 +82,28 @@ fn of_key(error: &KeyError) -> Code {
 
 fn of_list(error: &ListRefused) -> Code {
     match error {
-        ListRefused::List(_) | ListRefused::KeysChanged => Code::BadDeviceList,
-        ListRefused::OtherAccount => Code::Forbidden,
+        ListRefused::List(_)
+        | ListRefused::KeysChanged
+        | ListRefused::NotLinked
+        | ListRefused::NotTheOffered => Code::BadDeviceList,
+        ListRefused::OtherAccount | ListRefused::NotThePrimary => Code::Forbidden,
         ListRefused::NotNewer | ListRefused::Overtaken => Code::VersionConflict,
         ListRefused::NoAccount => Code::Revoked,
+    }
+}
+
+fn of_group(error: GroupError) -> Refusal {
+    match error {
+        GroupError::Operation(_) | GroupError::Chain(_) | GroupError::UnknownMember => {
+            Refusal::new(Code::BadGroupOperation)
+        }
+        GroupError::OtherActor | GroupError::NotAllowed => Refusal::new(Code::Forbidden),
+        GroupError::NoSuchGroup => Refusal::new(Code::NoSuchGroup),
+        GroupError::HeadMoved(head) => Refusal::head_moved(GroupHead { epoch: head.epoch, head: head.head }),
+        GroupError::StaleLists(lists) => {
+            let version = |(account, version)| ListVersion { account, version };
+            Refusal::stale_lists(lists.into_iter().map(version).collect())
+        }
     }
 }
 

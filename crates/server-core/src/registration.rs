@@ -6,7 +6,9 @@
 //! has not proved a number learns nothing about it; the finishing request can be repeated.
 
 use crate::{
-    Core, code,
+    Core,
+    admission::settle,
+    code,
     keys::{self, KeyError},
     phone,
     quota::{self, Count},
@@ -266,7 +268,7 @@ impl Core {
     async fn retire_former(&self, former: Option<ClosedAccount>) -> Result<(), RegistrationError> {
         if let Some(former) = former {
             retire(self, &former.mailboxes).await.map_err(|error| self.unavailable(&error))?;
-            self.admissions.settle(former.id).await;
+            settle(self, former.id).await.map_err(|error| self.unavailable(&error))?;
         }
         metrics::counter!("waxwing_accounts_registered_total").increment(1);
         Ok(())
@@ -341,7 +343,7 @@ fn check(finish: &Finish) -> Result<DeviceList, RegistrationError> {
 }
 
 /// One person's address: all of an IPv4 address, the network half of an IPv6 one.
-fn address_bytes(address: IpAddr) -> Vec<u8> {
+pub(crate) fn address_bytes(address: IpAddr) -> Vec<u8> {
     match address.to_canonical() {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets()[..8].to_vec(),

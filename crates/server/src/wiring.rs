@@ -41,8 +41,11 @@ pub(crate) async fn solo(config: &Config) -> Result<Solo, Failure> {
     let node = NodeId(config.server.node);
     let registry = Registry::new();
     exchange.subscribe(node, registry.clone() as Arc<dyn NodeInbox>);
+    let directory = Arc::new(directory);
     let ports = Ports {
-        directory: Arc::new(directory),
+        directory: directory.clone(),
+        groups: directory,
+        blobs: Arc::new(server_ports::fake::FakeBlobs::new(&server_ports::fake::Setup::default())),
         mailboxes: Arc::new(mailboxes),
         exchange,
         pusher: Arc::new(QuietPusher),

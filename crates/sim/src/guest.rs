@@ -8,14 +8,14 @@ use bytes::Bytes;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use rand_core::RngCore as _;
 use seal::DeviceSecrets;
-use server_core::{Core, Finish};
+use server_core::{Core, Finish, NewDevice};
 use server_ports::Caller;
-use signed::{AccountSecret, DeviceListDraft, DeviceSecret, ListedDevice};
+use signed::{AccountSecret, DeviceList, DeviceListDraft, DeviceSecret, LinkOffer, ListedDevice};
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
-use types::{AccountId, DeviceAddress, DeviceNumber, MailboxId, PhoneNumber, Redact, Timestamp};
+use types::{AccountId, DeviceAddress, DeviceNumber, LinkId, MailboxId, PhoneNumber, Redact, Timestamp};
 use wire::{KemPrekey, KeyUpload, OneTimePrekey, Request, SignedPrekey};
 
 /// Where the guest calls from.
@@ -23,6 +23,13 @@ const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 /// One-time keys of each kind that each device uploads: few, because they are costly to make, and the
 /// pool may well run dry.
 const ONE_TIME_KEYS: u32 = 3;
+
+/// A public key for links whose messages nobody opens (RFC 7748, 4.1).
+const BASE_POINT: [u8; 32] = {
+    let mut point = [0; 32];
+    point[0] = 9;
+    point
+};
 
 /// One guest.
 pub struct Guest {
@@ -185,11 +192,34 @@ impl Ask {
         core.registration_finish(finish, PEER).await.is_ok()
     }
 
-    /// Stores the list and uploads the keys. Says whether both are done.
-    pub async fn apply(self, core: Arc<Core>) -> bool {
+    /// Stores the list, by a link if it has a second device, and uploads the keys. Says whether both are
+    /// done. A link lives for minutes: each attempt has its own.
+    pub async fn apply(self, core: Arc<Core>, attempt: u64) -> bool {
         let caller = |mailbox| Caller { mailbox, connection: 0 };
-        let put = core.handle(&caller(self.primary), Request::PutDeviceList(self.list)).await;
+        let stored = match self.of == self.primary {
+            true => core.handle(&caller(self.primary), Request::PutDeviceList(self.list)).await.is_ok(),
+            false => self.clone().link(&core, attempt).await.is_some(),
+        };
         let uploaded = core.handle(&caller(self.of), Request::UploadKeys(self.keys)).await;
-        put.is_ok() && uploaded.is_ok()
+        stored && uploaded.is_ok()
+    }
+
+    async fn link(self, core: &Core, attempt: u64) -> Option<()> {
+        let list = DeviceList::verify(&self.list).expect("a list that the guest signed");
+        let device = list.device(self.of.device).expect("the list of a link has its device");
+        let offer =
+            LinkOffer::new(*device.identity_key(), *device.device_key(), self.of.registration, BASE_POINT);
+        let mut id = *self.of.account.as_bytes();
+        id[..2].copy_from_slice(&self.of.registration.get().to_be_bytes()[2..]);
+        id[2..10].copy_from_slice(&attempt.to_be_bytes());
+        let (link, token) = (LinkId::from_bytes(id), Redact::new([1; 32]));
+        let offer = Bytes::copy_from_slice(offer.as_bytes());
+        let new = NewDevice { link, token: token.clone(), offer, keys: self.keys };
+        core.link_begin(new, PEER).await.ok()?;
+        let (caller, said) = (Caller { mailbox: self.primary, connection: 0 }, Bytes::from_static(b"sealed"));
+        core.handle(&caller, Request::InviteLink { link, invitation: said.clone() }).await.ok()?;
+        core.link_answer(link, &token, said.clone()).await.ok()?;
+        let complete = Request::CompleteLink { link, device_list: self.list, completion: said };
+        core.handle(&caller, complete).await.ok().map(drop)
     }
 }

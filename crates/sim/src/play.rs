@@ -252,9 +252,9 @@ impl Play {
         let former = self.guest.second();
         let ask = self.guest.relink(self.world.now());
         record_upload(&self.world.chronicle, ask.of(), ask.keys());
-        for _ in 0..CALLS_MAX {
+        for attempt in 0..CALLS_MAX {
             let asked = ask.clone();
-            if self.world.wait_for(RELINK_WITHIN, |core| asked.apply(core))? == Some(true) {
+            if self.world.wait_for(RELINK_WITHIN, |core| asked.apply(core, attempt as u64))? == Some(true) {
                 let (opened, closed) = (self.guest.second(), former);
                 opened.into_iter().for_each(|mailbox| self.world.chronicle.record(Fact::Opened { mailbox }));
                 closed.into_iter().for_each(|mailbox| self.world.chronicle.record(Fact::Closed { mailbox }));

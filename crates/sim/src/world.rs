@@ -18,8 +18,8 @@ use client::Fault;
 use server_core::{Config, Core, Ports};
 use server_edge::session::SessionLimits;
 use server_ports::fake::{
-    FakeClock, FakeDirectory, FakeEntropy, FakeExchange, FakeMailboxes, FakePusher, FakeTexter, FaultPlan,
-    Setup,
+    FakeBlobs, FakeClock, FakeDirectory, FakeEntropy, FakeExchange, FakeGroupLog, FakeMailboxes, FakePusher,
+    FakeTexter, FaultPlan, Setup,
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -72,6 +72,8 @@ struct Stores {
     mailboxes: Arc<FakeMailboxes>,
     watched: Arc<WatchedMailboxes>,
     directory: Arc<FakeDirectory>,
+    groups: Arc<FakeGroupLog>,
+    blobs: Arc<FakeBlobs>,
     exchange: Arc<FakeExchange>,
 }
 
@@ -466,6 +468,8 @@ impl Stores {
             watched: Arc::new(WatchedMailboxes::new(mailboxes.clone(), chronicle.clone())),
             mailboxes,
             directory: Arc::new(FakeDirectory::new(setup)),
+            groups: Arc::new(FakeGroupLog::new(setup)),
+            blobs: Arc::new(FakeBlobs::new(setup)),
             exchange: Arc::new(FakeExchange::new(setup)),
         }
     }
@@ -473,6 +477,8 @@ impl Stores {
     fn ports(&self, setup: &Setup, texter: &Arc<FakeTexter>, chronicle: &Chronicle, seed: u64) -> Ports {
         Ports {
             directory: Arc::new(WatchedDirectory::new(self.directory.clone(), chronicle.clone())),
+            groups: self.groups.clone(),
+            blobs: self.blobs.clone(),
             mailboxes: self.watched.clone(),
             exchange: self.exchange.clone(),
             pusher: Arc::new(FakePusher::new()),

@@ -46,6 +46,13 @@ impl Envelope {
         .into()
     }
 
+    /// A ciphertext as the envelopes of many rows may end with it: what [`Envelope::encode`] gives without a
+    /// ciphertext, and then these bytes, are one encoding of the whole, because the fields of protobuf may
+    /// come in any order.
+    pub fn encode_ciphertext(ciphertext: Bytes) -> Bytes {
+        pb::Envelope { ciphertext, ..pb::Envelope::default() }.encode_to_vec().into()
+    }
+
     /// Reads a stored or delivered envelope; the ciphertext shares `bytes`.
     pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
         let envelope = pb::Envelope::decode(bytes).map_err(|_| Malformed::Protobuf)?;

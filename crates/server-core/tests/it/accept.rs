@@ -18,7 +18,7 @@ fn pair() -> (World, Person, Person) {
 /// Bob has a linked device 2.
 fn pair_with_linked() -> (World, Person, Person) {
     let (world, alice, bob) = pair();
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     (world, alice, bob)
 }
 
@@ -46,7 +46,7 @@ fn a_retry_is_the_same_send_whatever_changed_since() {
     let send = alice.message(&bob, 1);
     let stamp = world.send(&alice, send.clone()).unwrap();
     // Bob links a device, and the presented stamp is another: a new send would be refused for both.
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     let far = Stamp::new(u64::MAX, stamp.node());
     let retry = Send { highest_stamp: Some(far), ..send };
     assert_eq!(world.send(&alice, retry).unwrap(), stamp);
@@ -391,6 +391,8 @@ fn losing_the_exchange_opens_no_quota() {
     let (world, alice, bob) = pair();
     let dead = DeadExchange;
     let ports = server_core::Ports {
+        groups: world.groups.clone(),
+        blobs: world.blobs.clone(),
         directory: world.directory.clone(),
         mailboxes: world.mailboxes.clone(),
         exchange: std::sync::Arc::new(dead),
@@ -446,15 +448,7 @@ impl server_ports::Exchange for DeadExchange {
 #[test]
 fn what_is_not_offered_is_said_so() {
     let (world, alice, _) = pair();
-    let group = types::GroupId::from_bytes([1; 16]);
-    for request in [
-        Request::Unknown,
-        Request::GetGroup { group, from_epoch: 0, link_signature: None },
-        Request::ApplyGroup { operation: Default::default(), highest_stamp: None },
-        Request::Ephemeral { recipient: alice.id(), sealed: vec![] },
-    ] {
-        assert_eq!(refused(world.ask(&alice.caller(), request)), Code::Unsupported);
-    }
+    assert_eq!(refused(world.ask(&alice.caller(), Request::Unknown)), Code::Unsupported);
     assert_eq!(
         refused(world.ask(&alice.caller(), Request::Authenticate(alice.proof(1, [0; 32])))),
         Code::Malformed
@@ -501,8 +495,9 @@ proptest! {
     ) {
         let (world, alice, bob) = pair();
         let numbers = |linked: &BTreeSet<u32>| std::iter::once(1).chain(linked.iter().copied()).collect::<Vec<_>>();
-        world.ask(&alice.caller(), alice.put_list(2, &numbers(&alices))).unwrap();
-        world.ask(&bob.caller(), bob.put_list(2, &numbers(&bobs))).unwrap();
+        for (person, linked) in [(&alice, numbers(&alices)), (&bob, numbers(&bobs))] {
+            (2..=linked.len()).for_each(|count| world.link(person, count as u64, &linked[..count]));
+        }
         let of = |own: bool, number: u32| if own { alice.linked(number) } else { bob.linked(number) };
         let mut devices: Vec<_> = named.iter().map(|(own, number)| of(*own, *number)).collect();
         let listed: BTreeSet<_> = numbers(&bobs).into_iter().map(|number| bob.linked(number))

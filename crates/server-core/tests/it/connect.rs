@@ -130,8 +130,7 @@ fn a_revocation_between_proof_and_opening_is_noticed() {
     let bob = world.register(2);
     let admitted = authenticate(&world, &bob.proof(3, NONCE)).unwrap();
     let new_life = bob.list_of(2, &[bob.linked_as(1, 77)]);
-    let put = Request::PutDeviceList(new_life.as_bytes().to_vec().into());
-    world.ask(&bob.caller(), put).unwrap();
+    world.restore(&bob, &new_life).unwrap();
     assert_eq!(refused(world.run(world.core.opened(&admitted.caller))), Code::Revoked);
 }
 

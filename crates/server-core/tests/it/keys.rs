@@ -59,16 +59,15 @@ fn accounts_are_answered_in_order_with_what_there_is() {
     let (alice, bob, nobody, gone) =
         (world.register(1), world.register(2), Person::new(9), world.register(3));
     world.ask(&gone.caller(), Request::CloseAccount).unwrap();
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     let answer = keys_in(world.ask(&alice.caller(), fetch(&[&nobody, &gone, &bob])));
     let seen: Vec<_> = answer
         .iter()
         .map(|keys| (keys.account, keys.bundles.len(), keys.device_list.is_empty(), keys.closed))
         .collect();
-    // Bob's device 2 has uploaded nothing yet.
     assert_eq!(
         seen,
-        [(nobody.id(), 0, true, false), (gone.id(), 0, true, true), (bob.id(), 1, false, false)]
+        [(nobody.id(), 0, true, false), (gone.id(), 0, true, true), (bob.id(), 2, false, false)]
     );
 }
 
@@ -76,7 +75,7 @@ fn accounts_are_answered_in_order_with_what_there_is() {
 fn one_may_ask_for_one_device_and_for_ones_own_others() {
     let world = World::new();
     let (alice, bob) = (world.register(1), world.register(2));
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     let linked = Caller { mailbox: bob.linked(2), connection: 1 };
     world.ask(&linked, Request::UploadKeys(keys(1..=5))).unwrap();
     let devices =

@@ -25,7 +25,7 @@ fn lists_are_given_as_they_were_signed() {
     let world = World::new();
     let (alice, bob, nobody, gone) =
         (world.register(1), world.register(2), Person::new(9), world.register(3));
-    world.ask(&bob.caller(), bob.put_list(7, &[1, 3])).unwrap();
+    world.link(&bob, 7, &[1, 3]);
     world.ask(&gone.caller(), Request::CloseAccount).unwrap();
     let lists = lists_of(&world, &alice, &[&bob, &nobody, &gone, &alice]);
     let seen: Vec<_> = lists.iter().map(|list| (list.account, &list.device_list[..], list.closed)).collect();
@@ -45,8 +45,8 @@ fn lists_are_given_as_they_were_signed() {
 fn a_list_goes_only_forward() {
     let world = World::new();
     let bob = world.register(2);
-    let (second, rival) = (bob.list(2, &[1, 2]), bob.list(2, &[1, 3]));
-    put(&world, &bob, &second).unwrap();
+    let (second, rival) = (bob.list(2, &[1, 2]), bob.list(2, &[1]));
+    world.link(&bob, 2, &[1, 2]);
     assert_eq!(put(&world, &bob, &second), Ok(Response::Done), "a repeat");
     assert_eq!(refused(put(&world, &bob, &rival)), Code::VersionConflict, "a fork");
     assert_eq!(refused(put(&world, &bob, &bob.list(1, &[1]))), Code::VersionConflict, "a rollback");
@@ -59,10 +59,12 @@ fn of_two_lists_at_once_one_is_stored() {
     for seed in 0..20 {
         let world = World::slow(seed, Millis(50));
         let bob = world.register(2);
+        world.link(&bob, 2, &[1, 2]);
+        world.link(&bob, 3, &[1, 2, 3]);
         let other = world.node(2, 0);
         let caller = bob.caller();
-        let one = world.core.handle(&caller, bob.put_list(2, &[1, 2]));
-        let two = other.handle(&caller, bob.put_list(2, &[1, 3]));
+        let one = world.core.handle(&caller, bob.put_list(4, &[1, 2]));
+        let two = other.handle(&caller, bob.put_list(4, &[1, 3]));
         let (one, two) = world.run(futures_util::future::join(one, two));
         let winners = [&one, &two].iter().filter(|answer| answer.is_ok()).count();
         assert_eq!(winners, 1, "{one:?} {two:?}");
@@ -100,7 +102,7 @@ fn only_a_verified_list_of_ones_own_account_is_taken() {
 fn a_removed_device_loses_mailbox_keys_and_socket() {
     let world = World::new();
     let (alice, bob) = (world.register(1), world.register(2));
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     let linked = Caller { mailbox: bob.linked(2), connection: 1 };
     world.ask(&linked, Request::UploadKeys(keys(1..=3))).unwrap();
     let inbox = world.listen();
@@ -124,13 +126,35 @@ fn a_removed_device_loses_mailbox_keys_and_socket() {
 }
 
 #[test]
+fn only_a_link_adds_a_device() {
+    let world = World::new();
+    let bob = world.register(2);
+    assert_eq!(refused(put(&world, &bob, &bob.list(2, &[1, 2]))), Code::BadDeviceList);
+    let new_life = bob.list_of(2, &[bob.linked_as(1, 77)]);
+    assert_eq!(refused(put(&world, &bob, &new_life)), Code::BadDeviceList, "not even a new primary");
+    assert!(!world.mailboxes.open_mailboxes().contains(&bob.linked(2)));
+    world.link(&bob, 2, &[1, 2]);
+    put(&world, &bob, &bob.list(3, &[1, 2])).unwrap();
+}
+
+#[test]
+fn only_the_primary_changes_the_list() {
+    let world = World::new();
+    let bob = world.register(2);
+    world.link(&bob, 2, &[1, 2]);
+    let linked = Caller { mailbox: bob.linked(2), connection: 1 };
+    assert_eq!(world.ask(&linked, bob.put_list(2, &[1, 2])), Ok(Response::Done), "what is stored already");
+    assert_eq!(refused(world.ask(&linked, bob.put_list(3, &[1]))), Code::Forbidden);
+}
+
+#[test]
 fn a_device_number_that_is_used_again_starts_empty() {
     let world = World::new();
     let (alice, bob) = (world.register(1), world.register(2));
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     world.send(&alice, send_to(bob.id(), 1, &[bob.linked(1), bob.linked(2)])).unwrap();
     let again = bob.list_of(3, &[bob.linked(1), bob.linked_as(2, 55)]);
-    put(&world, &bob, &again).unwrap();
+    world.link_as(&bob, &again, bob.linked_as(2, 55)).unwrap();
     let answer = stale(world.send(&alice, send_to(bob.id(), 2, &[bob.linked(1), bob.linked(2)])));
     assert_eq!(answer.stale, [bob.linked_as(2, 55)]);
     world.send(&alice, send_to(bob.id(), 3, &[bob.linked(1), bob.linked_as(2, 55)])).unwrap();
@@ -143,7 +167,7 @@ fn a_change_keeps_the_token_and_number_of_a_device_that_stays() {
     let world = World::new();
     let bob = world.register(2);
     world.connect(&bob, 5);
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     let replay = world.run(world.core.authenticate(&bob.proof(5, [7; 32]), [7; 32]));
     assert_eq!(refused(replay), Code::Cloned);
     world.connect(&bob, 6);
@@ -153,10 +177,10 @@ fn a_change_keeps_the_token_and_number_of_a_device_that_stays() {
 fn other_devices_of_the_account_are_told() {
     let world = World::new();
     let bob = world.register(2);
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     let inbox = world.listen();
     world.run(world.core.opened(&Caller { mailbox: bob.linked(2), connection: 1 })).unwrap();
-    world.ask(&bob.caller(), bob.put_list(3, &[1, 2, 3])).unwrap();
+    world.link(&bob, 3, &[1, 2, 3]);
     let told = Signal::DeviceListChanged { account: bob.id(), version: 3 };
     assert_eq!(inbox.take(), [(bob.linked(2), 1, told)]);
 }
@@ -169,7 +193,7 @@ fn a_change_is_answered_only_after_the_sends_before_it() {
     let slow = FaultPlan { seed: 3, store_delay_max: Millis(5_000), ..FaultPlan::default() };
     let (sender, receiver) = (alice.caller(), bob.caller());
     let mut send = pin!(world.core.handle(&sender, Request::Send(alice.message(&bob, 1))));
-    let mut change = pin!(world.core.handle(&receiver, bob.put_list(2, &[1, 2])));
+    let mut change = pin!(world.core.handle(&receiver, bob.put_list(2, &[1])));
     world.mailboxes.faults().set(slow);
     assert!(now(&mut send).is_none(), "asking for the record");
     world.clock.advance_to(world.clock.next_timer().unwrap());
@@ -189,7 +213,7 @@ fn on_a_fleet_a_change_waits_for_the_sends_of_other_nodes() {
     let world = World::with(|config| config.settle = Millis::from_secs(10));
     let bob = world.register(2);
     let before = world.now();
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     assert_eq!(world.now().since(before), Millis::from_secs(10));
 }
 
@@ -216,7 +240,7 @@ fn closing_an_account_leaves_nothing() {
 fn a_removed_device_cannot_close_the_account() {
     let world = World::new();
     let bob = world.register(2);
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(&bob, 2, &[1, 2]);
     world.ask(&bob.caller(), bob.put_list(3, &[1])).unwrap();
     let removed = Caller { mailbox: bob.linked(2), connection: 1 };
     assert_eq!(refused(world.ask(&removed, Request::CloseAccount)), Code::Revoked);

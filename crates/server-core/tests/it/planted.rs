@@ -17,12 +17,12 @@ fn retry_is_one_message(world: &World, alice: &Person, bob: &Person) -> bool {
 }
 
 fn every_listed_device_is_reached(world: &World, alice: &Person, bob: &Person) -> bool {
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(bob, 2, &[1, 2]);
     world.send(alice, alice.message(bob, 1)).is_err()
 }
 
 fn own_devices_are_reached(world: &World, alice: &Person, bob: &Person) -> bool {
-    world.ask(&alice.caller(), alice.put_list(2, &[1, 2])).unwrap();
+    world.link(alice, 2, &[1, 2]);
     world.send(alice, alice.message(bob, 1)).is_err()
 }
 
@@ -32,7 +32,7 @@ fn accepted_is_stored(world: &World, alice: &Person, bob: &Person) -> bool {
 }
 
 fn all_or_none(world: &World, alice: &Person, bob: &Person) -> bool {
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(bob, 2, &[1, 2]);
     world.send(alice, send_to(bob.id(), 1, &[bob.linked(1), bob.linked(2)])).unwrap();
     world.mailbox(bob.linked(1)).len() == world.mailbox(bob.linked(2)).len()
 }
@@ -86,14 +86,14 @@ fn a_clone_is_noticed(world: &World, _: &Person, bob: &Person) -> bool {
 }
 
 fn a_removed_device_gets_nothing(world: &World, alice: &Person, bob: &Person) -> bool {
-    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).unwrap();
+    world.link(bob, 2, &[1, 2]);
     world.ask(&bob.caller(), bob.put_list(3, &[1])).unwrap();
     let _ = world.send(alice, send_to(bob.id(), 1, &[bob.linked(1), bob.linked(2)]));
     world.mailbox(bob.linked(2)).is_empty()
 }
 
 fn lists_go_forward(world: &World, _: &Person, bob: &Person) -> bool {
-    world.ask(&bob.caller(), bob.put_list(5, &[1, 2])).unwrap();
+    world.link(bob, 5, &[1, 2]);
     world.ask(&bob.caller(), bob.put_list(4, &[1])).is_err()
 }
 
@@ -105,7 +105,7 @@ fn a_change_waits_for_sends(world: &World, alice: &Person, bob: &Person) -> bool
     let slow = FaultPlan { seed: 3, store_delay_max: Millis(5_000), ..FaultPlan::default() };
     let (sender, receiver) = (alice.caller(), bob.caller());
     let mut send = pin!(world.core.handle(&sender, Request::Send(alice.message(bob, 1))));
-    let change = world.core.handle(&receiver, bob.put_list(2, &[1, 2]));
+    let change = world.core.handle(&receiver, bob.put_list(2, &[1]));
     world.mailboxes.faults().set(slow);
     assert!(send.as_mut().now_or_never().is_none());
     world.clock.advance_to(world.clock.next_timer().unwrap());

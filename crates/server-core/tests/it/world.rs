@@ -1,17 +1,19 @@
 //! A world of fakes, with as many nodes as a test starts, and people who register in it.
 
 use futures_util::task::noop_waker_ref;
-use server_core::{Config, Core, Finish, Ports, Registered, RegistrationError};
+use server_core::{
+    Config, Core, Finish, NewDevice, Ports, Registered, RegistrationError, Restoration, RestoreError,
+};
 use server_ports::{
     Caller, Clock, NodeInbox, Signal,
     fake::{
-        FakeClock, FakeDirectory, FakeEntropy, FakeExchange, FakeMailboxes, FakePusher, FakeTexter,
-        FaultPlan, Mode, Setup,
+        FakeBlobs, FakeClock, FakeDirectory, FakeEntropy, FakeExchange, FakeGroupLog, FakeMailboxes,
+        FakePusher, FakeTexter, FaultPlan, Mode, Setup,
     },
 };
 use signed::{
-    AccountSecret, DeviceList, DeviceListDraft, DeviceSecret, IdentityKey, ListedDevice, SessionProof,
-    account_id,
+    AccountSecret, DeviceList, DeviceListDraft, DeviceSecret, IdentityKey, LinkOffer, ListedDevice,
+    SessionProof, account_id,
 };
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -20,8 +22,8 @@ use std::{
     task::{Context, Poll},
 };
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, Millis, NodeId, PhoneNumber, Position,
-    Redact, RegistrationId, Stamp, Timestamp,
+    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, LinkId, MailboxId, Millis, NodeId, PhoneNumber,
+    Position, Redact, RegistrationId, Stamp, Timestamp,
 };
 use wire::{
     Authenticate, Code, EnvelopeKind, KemPrekey, KeyUpload, OneTimePrekey, Refusal, Request, Response,
@@ -34,6 +36,8 @@ pub const HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
 pub struct World {
     pub clock: FakeClock,
     pub directory: Arc<FakeDirectory>,
+    pub groups: Arc<FakeGroupLog>,
+    pub blobs: Arc<FakeBlobs>,
     pub mailboxes: Arc<FakeMailboxes>,
     pub exchange: Arc<FakeExchange>,
     pub pusher: Arc<FakePusher>,
@@ -59,11 +63,14 @@ impl World {
 
     pub fn in_setup(setup: Setup, settings: impl FnOnce(&mut Config)) -> Self {
         let directory = Arc::new(FakeDirectory::new(&setup));
+        let (groups, blobs) = (Arc::new(FakeGroupLog::new(&setup)), Arc::new(FakeBlobs::new(&setup)));
         let mailboxes = Arc::new(FakeMailboxes::new(Mode::Solo, &setup));
         let exchange = Arc::new(FakeExchange::new(&setup));
         let (pusher, texter) = (Arc::new(FakePusher::new()), Arc::new(FakeTexter::new(&setup)));
         let ports = Ports {
             directory: directory.clone(),
+            groups: groups.clone(),
+            blobs: blobs.clone(),
             mailboxes: mailboxes.clone(),
             exchange: exchange.clone(),
             pusher: pusher.clone(),
@@ -74,13 +81,19 @@ impl World {
         let mut config = Config::new(NodeId(1));
         settings(&mut config);
         let core = run_on(&setup.clock, Core::start(ports, config)).unwrap();
-        Self { clock: setup.clock, directory, mailboxes, exchange, pusher, texter, core }
+        Self { clock: setup.clock, directory, groups, blobs, mailboxes, exchange, pusher, texter, core }
     }
 
     /// Another node of the same service, whose clock shows `skew_ms` more.
     pub fn node(&self, number: u16, skew_ms: i64) -> Core {
+        self.node_with(number, skew_ms, |_| ())
+    }
+
+    pub fn node_with(&self, number: u16, skew_ms: i64, settings: impl FnOnce(&mut Config)) -> Core {
         let ports = Ports {
             directory: self.directory.clone(),
+            groups: self.groups.clone(),
+            blobs: self.blobs.clone(),
             mailboxes: self.mailboxes.clone(),
             exchange: self.exchange.clone(),
             pusher: self.pusher.clone(),
@@ -88,7 +101,9 @@ impl World {
             clock: Arc::new(self.clock.skewed(skew_ms)),
             entropy: Arc::new(FakeEntropy::new(number.into())),
         };
-        self.run(Core::start(ports, Config::new(NodeId(number)))).unwrap()
+        let mut config = Config::new(NodeId(number));
+        settings(&mut config);
+        self.run(Core::start(ports, config)).unwrap()
     }
 
     /// Runs a future to its end, moving time whenever it waits for it.
@@ -126,6 +141,36 @@ impl World {
         let mut finish = person.finishing(session, &code);
         change(&mut finish);
         self.run(self.core.registration_finish(finish, HOME))
+    }
+
+    /// Adds the last of these devices to the account, by a link.
+    pub fn link(&self, person: &Person, version: u64, numbers: &[u32]) {
+        let list = person.list(version, numbers);
+        let device = person.linked(*numbers.last().unwrap());
+        self.link_as(person, &list, device).unwrap();
+    }
+
+    /// Links a device with a list of this form.
+    pub fn link_as(
+        &self,
+        person: &Person,
+        list: &DeviceList,
+        device: MailboxId,
+    ) -> Result<Response, Refusal> {
+        let link = person.begun_link(self, device);
+        self.ask(&person.caller(), invite(link))?;
+        self.run(self.core.link_answer(link, &person.token_of(device), b"answer"[..].into())).unwrap();
+        self.ask(&person.caller(), complete(link, list))
+    }
+
+    /// Restores the account with a list that names a new device 1.
+    pub fn restore(&self, person: &Person, list: &DeviceList) -> Result<MailboxId, RestoreError> {
+        let restoration = Restoration {
+            device_list: list.as_bytes().to_vec().into(),
+            token: person.token.clone(),
+            keys: keys(1..=5),
+        };
+        self.run(self.core.restore(restoration, HOME))
     }
 
     pub fn send(&self, from: &Person, send: Send) -> Result<Stamp, Refusal> {
@@ -250,11 +295,47 @@ impl Person {
     }
 
     pub fn listed(&self, mailbox: MailboxId) -> ListedDevice {
-        let secret = match mailbox.device {
+        let secret = self.secret_of(mailbox);
+        ListedDevice::sign(self.id(), mailbox.device, mailbox.registration, identity(mailbox), &secret)
+    }
+
+    pub fn secret_of(&self, mailbox: MailboxId) -> DeviceSecret {
+        match mailbox.device {
             DeviceNumber::PRIMARY => self.device.clone(),
             device => DeviceSecret::from_bytes(&[device.get(); 32]),
-        };
-        ListedDevice::sign(self.id(), mailbox.device, mailbox.registration, identity(mailbox), &secret)
+        }
+    }
+
+    pub fn token_of(&self, mailbox: MailboxId) -> Redact<[u8; 32]> {
+        match mailbox.device {
+            DeviceNumber::PRIMARY => self.token.clone(),
+            device => Redact::new([device.get() ^ 0x80; 32]),
+        }
+    }
+
+    /// What a device offers that wants to be linked.
+    pub fn offer(&self, device: MailboxId) -> NewDevice {
+        let mut seed = *self.id().as_bytes();
+        seed[0] = device.device.get();
+        seed[1..5].copy_from_slice(&device.registration.get().to_be_bytes());
+        let mut ephemeral_key = [0; 32];
+        ephemeral_key.copy_from_slice(&point([77; 32])[1..]);
+        let device_key = self.secret_of(device).public();
+        let offer = LinkOffer::new(identity(device), device_key, device.registration, ephemeral_key);
+        NewDevice {
+            link: LinkId::from_bytes(seed),
+            token: self.token_of(device),
+            offer: offer.as_bytes().to_vec().into(),
+            keys: keys(1..=5),
+        }
+    }
+
+    /// The device shows its code.
+    pub fn begun_link(&self, world: &World, device: MailboxId) -> LinkId {
+        let offer = self.offer(device);
+        let link = offer.link;
+        world.run(world.core.link_begin(offer, HOME)).unwrap();
+        link
     }
 
     pub fn list_of(&self, version: u64, mailboxes: &[MailboxId]) -> DeviceList {
@@ -285,7 +366,11 @@ impl Person {
     }
 
     pub fn proof(&self, connection_number: u64, nonce: [u8; 32]) -> Authenticate {
-        let address = self.mailbox().address();
+        self.proof_of(self.mailbox(), connection_number, nonce)
+    }
+
+    pub fn proof_of(&self, mailbox: MailboxId, connection_number: u64, nonce: [u8; 32]) -> Authenticate {
+        let address = mailbox.address();
         let proof = SessionProof {
             version: version::CURRENT,
             origin: ORIGIN,
@@ -299,8 +384,8 @@ impl Person {
             origin: ORIGIN.to_owned(),
             address,
             connection_number,
-            token: self.token.clone(),
-            signature: *proof.sign(&self.device).as_bytes(),
+            token: self.token_of(mailbox),
+            signature: *proof.sign(&self.secret_of(mailbox)).as_bytes(),
         }
     }
 
@@ -308,6 +393,15 @@ impl Person {
     pub fn message(&self, to: &Person, id: u8) -> Send {
         send_to(to.id(), id, &[to.mailbox()])
     }
+}
+
+pub fn invite(link: LinkId) -> Request {
+    Request::InviteLink { link, invitation: b"invitation"[..].into() }
+}
+
+pub fn complete(link: LinkId, list: &DeviceList) -> Request {
+    let device_list = list.as_bytes().to_vec().into();
+    Request::CompleteLink { link, device_list, completion: b"completion"[..].into() }
 }
 
 pub fn send_to(recipient: AccountId, id: u8, devices: &[MailboxId]) -> Send {

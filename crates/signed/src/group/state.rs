@@ -7,7 +7,7 @@ use crate::{
         change::{GroupChange, Permissions, joins},
         operation::{OperationId, Place, SignedOperation},
     },
-    keys::LinkKey,
+    keys::{LinkKey, Signature},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use types::{AccountId, GroupId, limits::GROUP_MEMBERS_MAX};
@@ -189,6 +189,12 @@ impl GroupState {
         self.members.get(&account).is_some_and(|role| !self.permissions.admins_send || *role >= Role::Admin)
     }
 
+    /// Whether this signature of the invite link lets the account join now, and so read the chain
+    /// ([`join_signature`](crate::group::join_signature)).
+    pub fn admits(&self, account: AccountId, signature: &Signature) -> bool {
+        self.link.as_ref().is_some_and(|key| joins(key, self.id, account, signature))
+    }
+
     fn repeat(&self, operation: &SignedOperation) -> Result<Self, ChainError> {
         match self.recent.get(&operation.epoch()) {
             None => Err(ChainError::TooOld),
@@ -211,9 +217,9 @@ impl GroupState {
 
     fn change(&mut self, actor: AccountId, change: &GroupChange) -> Result<(), ChainError> {
         if let GroupChange::Join(signature) = change {
-            return match &self.link {
-                Some(key) if joins(key, self.id, actor, signature) => self.add(&BTreeSet::from([actor])),
-                _ => Err(ChainError::BadLink),
+            return match self.admits(actor, signature) {
+                true => self.add(&BTreeSet::from([actor])),
+                false => Err(ChainError::BadLink),
             };
         }
         let role = *self.members.get(&actor).ok_or(ChainError::NotAMember)?;
