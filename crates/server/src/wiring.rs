@@ -6,10 +6,10 @@ use crate::{
 };
 use server_core::{Allowance, Core, Origins, Ports};
 use server_edge::Registry;
-use server_ports::{Clock, Entropy, Exchange, NodeInbox, StoreError};
+use server_ports::{Clock, Directory, Entropy, Exchange, NodeInbox, StoreError};
 use server_solo::{
     OpenError,
-    files::DataDir,
+    files::{DataDir, FileBlobs},
     local::{ConsoleTexter, LocalExchange, QuietPusher, SystemClock, SystemEntropy},
     redb::RedbMailboxes,
     sqlite::SqliteDirectory,
@@ -41,11 +41,13 @@ pub(crate) async fn solo(config: &Config) -> Result<Solo, Failure> {
     let node = NodeId(config.server.node);
     let registry = Registry::new();
     exchange.subscribe(node, registry.clone() as Arc<dyn NodeInbox>);
+    let service = directory.service().await.map_err(|error| cannot_start(&error))?;
+    let blobs = FileBlobs::open(&data.blobs(), &service).map_err(|error| cannot_open(&error))?;
     let directory = Arc::new(directory);
     let ports = Ports {
         directory: directory.clone(),
         groups: directory,
-        blobs: Arc::new(server_ports::fake::FakeBlobs::new(&server_ports::fake::Setup::default())),
+        blobs: Arc::new(blobs),
         mailboxes: Arc::new(mailboxes),
         exchange,
         pusher: Arc::new(QuietPusher),
