@@ -31,5 +31,5 @@ pub use device_list::{
 pub use group::{ChainError, GroupChange, GroupState, OperationError, SignedOperation};
 pub use id::{account_id, direct_conversation, lists_digest};
 pub use keys::{AccountKey, AccountSecret, DeviceKey, DeviceSecret, IdentityKey, Signature};
-pub use link_offer::{LINK_OFFER_BYTES_MAX, LinkOffer};
+pub use link_offer::LinkOffer;
 pub use session::{ORIGIN_BYTES_MAX, PROTOCOL, SessionProof};

@@ -6,10 +6,7 @@
 use crate::{DeviceKey, IdentityKey, keys::is_low_order, proto::link as proto};
 use prost::Message;
 use sha2::{Digest, Sha256};
-use types::{Invalid, RegistrationId};
-
-/// One offer, in bytes: four times what its fields need, for those of a later version.
-pub const LINK_OFFER_BYTES_MAX: usize = 512;
+use types::{Invalid, RegistrationId, limits};
 
 /// The offer of a new device, with the bytes as they were carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +39,7 @@ impl LinkOffer {
     /// would agree on nothing, is refused.
     pub fn decode(carried: &[u8]) -> Result<Self, Invalid> {
         let invalid = || Invalid { what: "link offer" };
-        if carried.len() > LINK_OFFER_BYTES_MAX {
+        if carried.len() > limits::LINK_MESSAGE_BYTES_MAX {
             return Err(invalid());
         }
         let raw = proto::LinkOffer::decode(carried).map_err(|_| invalid())?;

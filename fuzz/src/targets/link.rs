@@ -35,7 +35,7 @@ pub(super) const OFFER: Target = Target {
     },
     samples: || vec![Sample::new("honest", scene().new_device.offer().as_bytes())],
     short_runs: 3_000,
-    input_bytes_max: 1_024,
+    input_bytes_max: 2 * 1024,
 };
 
 /// The text that a new device shows.

@@ -33,11 +33,6 @@ pub use new_device::{InvitedDevice, NewDevice};
 pub use primary::{Candidate, Primary};
 pub use signed::LinkOffer;
 
-/// An invitation or an answer, in bytes: four times what its fields need.
-pub const LINK_MESSAGE_BYTES_MAX: usize = 1_024;
-/// A completion, in bytes: the largest device list with its certificate, padded.
-pub const LINK_COMPLETION_BYTES_MAX: usize = 32 * 1024;
-
 /// Why a step of linking was refused. None of them changes a state: the other side may try again, or the
 /// link ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

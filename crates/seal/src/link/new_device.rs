@@ -3,13 +3,14 @@
 use super::body::{Answer, Completion, Invitation};
 use super::keys::{self, Digits, LinkKeys, Purpose};
 use super::state::{Kept, State, invalid, read_message};
-use super::{LINK_COMPLETION_BYTES_MAX, LINK_MESSAGE_BYTES_MAX, LinkCode, LinkError};
+use super::{LinkCode, LinkError};
 use crate::DeviceSecrets;
 use crate::names::DeviceName;
 use crate::proto::link as proto;
 use prost::Message;
 use rand_core::CryptoRng;
 use signed::{DeviceSecret, LinkOffer, ListedDevice};
+use types::limits::{LINK_COMPLETION_BYTES_MAX, LINK_MESSAGE_BYTES_MAX};
 use types::{Invalid, LinkId};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;

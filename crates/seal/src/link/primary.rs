@@ -3,12 +3,13 @@
 use super::body::{Answer, Completion, Invitation};
 use super::keys::{self, Digits, LinkKeys, Purpose};
 use super::state::{Kept, State, invalid, read_message};
-use super::{LINK_MESSAGE_BYTES_MAX, LinkCode, LinkError};
+use super::{LinkCode, LinkError};
 use crate::names::DeviceName;
 use crate::proto::link as proto;
 use prost::Message;
 use rand_core::CryptoRng;
 use signed::{LinkOffer, ListedDevice};
+use types::limits::LINK_MESSAGE_BYTES_MAX;
 use types::{Invalid, LinkId};
 use x25519_dalek::PublicKey;
 use zeroize::Zeroizing;

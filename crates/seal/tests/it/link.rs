@@ -7,17 +7,14 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use expect_test::expect;
 use hkdf::Hkdf;
 use proptest::prelude::*;
-use seal::link::{
-    Completion, Invitation, InvitedDevice, LINK_COMPLETION_BYTES_MAX, LinkCode, LinkError, LinkOffer,
-    NewDevice, Primary,
-};
+use seal::link::{Completion, Invitation, InvitedDevice, LinkCode, LinkError, LinkOffer, NewDevice, Primary};
 use seal::names::DeviceName;
 use seal::{DeviceSecrets, SyncKey};
 use sha2::{Digest, Sha256};
 use signed::{
     AccountSecret, DeviceCertificate, DeviceList, DeviceListDraft, DeviceSecret, ListedDevice, account_id,
 };
-use types::{DeviceNumber, LinkId};
+use types::{DeviceNumber, LinkId, limits};
 use x25519_dalek::x25519;
 
 /// An account with its primary device, and the keys that a new device has drawn.
@@ -408,7 +405,7 @@ fn a_completion_must_list_this_device_of_this_account() {
         assert_eq!(primary.complete(&completion, &mut rng(4)), Err(LinkError::NotListed), "{completion:?}");
         assert_eq!(invited.complete(&forge(&completion)), Err(LinkError::NotListed), "{completion:?}");
     }
-    assert_eq!(invited.complete(&vec![0; LINK_COMPLETION_BYTES_MAX + 1]), Err(LinkError::Malformed));
+    assert_eq!(invited.complete(&vec![0; limits::LINK_COMPLETION_BYTES_MAX + 1]), Err(LinkError::Malformed));
 }
 
 /// A caller that mixes up two devices signs nothing.

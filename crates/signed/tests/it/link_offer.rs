@@ -2,11 +2,8 @@ use crate::fixtures::{UNKNOWN_FIELD, identity, person};
 use expect_test::expect;
 use proptest::prelude::*;
 use prost::Message;
-use signed::{
-    DeviceKey, DeviceSecret, LINK_OFFER_BYTES_MAX, LinkOffer, ListError, ListedDevice, Signature,
-    proto::link as proto,
-};
-use types::{DeviceNumber, RegistrationId};
+use signed::{DeviceKey, DeviceSecret, LinkOffer, ListError, ListedDevice, Signature, proto::link as proto};
+use types::{DeviceNumber, RegistrationId, limits};
 
 fn device_key(number: u8) -> DeviceKey {
     DeviceSecret::from_bytes(&[number; 32]).public()
@@ -57,7 +54,7 @@ fn every_rule_refuses() {
     assert!(forge(|offer| offer.ephemeral_key = vec![0; 32]).is_err(), "of low order");
     assert!(forge(|offer| offer.ephemeral_key = one).is_err(), "of low order");
     let longer = |fields| [offer().as_bytes(), UNKNOWN_FIELD.repeat(fields).as_slice()].concat();
-    let fitting = (LINK_OFFER_BYTES_MAX - offer().as_bytes().len()) / UNKNOWN_FIELD.len();
+    let fitting = (limits::LINK_MESSAGE_BYTES_MAX - offer().as_bytes().len()) / UNKNOWN_FIELD.len();
     assert!(LinkOffer::decode(&longer(fitting)).is_ok());
     assert!(LinkOffer::decode(&longer(fitting + 1)).is_err());
 }
