@@ -3,14 +3,18 @@
 
 use crate::{
     audit, child,
-    samples::{NOW, create_account, mailbox, open_directory, rows, runtime, send, send_of},
+    samples::{
+        NOW, blob, blob_id, content, create_account, identity, mailbox, open_directory, rows, runtime, send,
+        send_of,
+    },
 };
 use server_ports::{
-    Directory, Mailboxes, StoreError,
-    directory::{Accounts, Prekeys},
+    Blobs, Directory, GroupLog, Mailboxes, StoreError,
+    blobs::PutBlob,
+    directory::{Accounts, Links, Prekeys},
     mailboxes::{AppendError, PageLimit},
 };
-use server_solo::redb::RedbMailboxes;
+use server_solo::{files::FileBlobs, redb::RedbMailboxes};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -98,6 +102,12 @@ fn directory_part() {
         assert!(is_poisoned(Directory::health(&directory)));
         assert!(is_poisoned(directory.account(mailbox(1).account).await), "not from memory either");
         assert!(is_poisoned(directory.key_counts(mailbox(1)).await));
+        assert!(is_poisoned(directory.accounts(&[mailbox(1).account]).await), "not from memory either");
+        assert!(is_poisoned(directory.expire_links(NOW).await));
+        let group = types::GroupId::from_bytes([1; 16]);
+        assert!(is_poisoned(GroupLog::head(&directory, group).await), "groups end with accounts");
+        assert!(is_poisoned(directory.delivered(group, 0).await));
+        assert!(is_poisoned(GroupLog::health(&directory)));
     });
 }
 
@@ -138,4 +148,57 @@ fn the_directory_ends_with_a_failed_checkpoint() {
     let directory = open_directory(&work.path().join("directory.sqlite"));
     let record = runtime().block_on(directory.device(mailbox(1).address())).unwrap().unwrap();
     assert!(record.connection_number >= answered, "an answered write is lost");
+}
+
+#[test]
+fn blobs_part() {
+    let Some(work) = child::work() else { return };
+    let failing = work.join("failing");
+    runtime().block_on(async {
+        let blobs = FileBlobs::open(&work.join("blobs"), &identity(1)).unwrap();
+        assert_eq!(blobs.put(blob(1)).await, Ok(PutBlob::Stored));
+        assert_eq!(blobs.health(), Ok(()));
+        fs::write(&failing, "").unwrap();
+        assert!(is_poisoned(blobs.put(blob(2)).await));
+        fs::remove_file(&failing).unwrap();
+        for n in 3..10 {
+            assert!(is_poisoned(blobs.put(blob(n)).await));
+        }
+        assert!(is_poisoned(blobs.health()));
+        assert!(is_poisoned(blobs.get(blob_id(1), NOW).await));
+        assert!(is_poisoned(blobs.delete(blob_id(1)).await));
+        assert!(is_poisoned(blobs.expire(NOW, 10).await));
+    });
+}
+
+#[test]
+fn blobs_end_with_the_first_failed_fsync() {
+    let work = on_failing_disk("failing_disk::blobs_part");
+    let blobs = FileBlobs::open(&work.path().join("blobs"), &identity(1)).unwrap();
+    runtime().block_on(async {
+        assert_eq!(blobs.get(blob_id(1), NOW).await, Ok(Some(content(1))));
+        for n in 2..10 {
+            assert_eq!(blobs.get(blob_id(n), NOW).await, Ok(None), "what never reached the disk has no name");
+        }
+        assert_eq!(blobs.put(blob(2)).await, Ok(PutBlob::Stored), "a restart on a well disk goes on");
+    });
+}
+
+/// The name of a blob is on disk before it is answered, and not only its bytes.
+#[test]
+fn names_part() {
+    let Some(work) = child::work() else { return };
+    runtime().block_on(async {
+        let blobs = FileBlobs::open(&work.join("blobs"), &identity(1)).unwrap();
+        assert_eq!(blobs.put(blob(1)).await, Ok(PutBlob::Stored));
+        // The directory of the day, whose number ends the path.
+        let day = (NOW + types::Millis::from_days(30)).as_millis() / types::Millis::from_days(1).0;
+        fs::write(work.join("failing"), format!("blobs/{day}")).unwrap();
+        assert!(is_poisoned(blobs.put(blob(2)).await));
+    });
+}
+
+#[test]
+fn blobs_end_with_a_failed_fsync_of_their_directory() {
+    on_failing_disk("failing_disk::names_part");
 }

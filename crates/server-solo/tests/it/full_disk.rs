@@ -2,14 +2,18 @@
 
 use crate::{
     audit, child,
-    samples::{NOW, create_account, mailbox, open_directory, rows, runtime, send, send_of},
+    samples::{
+        NOW, blob, blob_id, content, create_account, identity, mailbox, open_directory, rows, runtime, send,
+        send_of,
+    },
 };
 use bytes::Bytes;
 use server_ports::{
-    Directory, Mailboxes,
+    Blobs, Directory, Mailboxes, StoreError,
+    blobs::PutBlob,
     directory::{Accounts, NewList},
 };
-use server_solo::redb::RedbMailboxes;
+use server_solo::{files::FileBlobs, redb::RedbMailboxes};
 use std::{fs, path::Path, process::Command};
 
 /// Wraps the part so that its directory is a small file system of its own; `None` where that is not
@@ -120,4 +124,46 @@ fn directory_part() {
 #[test]
 fn the_directory_survives_a_full_disk() {
     run_on_small_disk("full_disk::directory_part");
+}
+
+#[test]
+fn blobs_part() {
+    let Some(work) = child::work() else { return };
+    let (path, ballast) = (work.join("blobs"), ballast(&work));
+    runtime().block_on(async {
+        let blobs = FileBlobs::open(&path, &identity(1)).unwrap();
+        let mut stored = 0;
+        let refused = loop {
+            match blobs.put(blob(stored)).await {
+                Ok(outcome) => assert_eq!(outcome, PutBlob::Stored),
+                Err(error) => break error,
+            }
+            stored += 1;
+        };
+        assert!(stored > 10, "there was room at first");
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+        for _ in 0..3 {
+            assert!(
+                matches!(blobs.put(blob(stored)).await, Err(StoreError::Unavailable(_))),
+                "still no room"
+            );
+            assert_eq!(blobs.get(blob_id(stored), NOW).await, Ok(None), "nothing of it is there");
+        }
+        assert_eq!(blobs.health(), Ok(()), "a full disk is no broken one");
+        assert_eq!(
+            fs::read_dir(path.join("incoming")).unwrap().count(),
+            0,
+            "and what was begun takes no room"
+        );
+        for n in 0..stored {
+            assert_eq!(blobs.get(blob_id(n), NOW).await, Ok(Some(content(n))));
+        }
+        fs::remove_file(&ballast).unwrap();
+        assert_eq!(blobs.put(blob(stored)).await, Ok(PutBlob::Stored), "room is all that it takes");
+    });
+}
+
+#[test]
+fn blobs_survive_a_full_disk() {
+    run_on_small_disk("full_disk::blobs_part");
 }

@@ -23,6 +23,7 @@ pub const CASES: &[Case<dyn Mailboxes>] = cases![dyn Mailboxes:
     rows::come_back_as_they_were_written,
     rows::survive_a_crash,
     rows::of_one_send_share_a_body,
+    rows::of_the_largest_group_are_one_append,
     rows::to_one_mailbox_keep_the_order_of_the_send,
     rows::are_deleted_by_exact_ack,
     rows::acked_are_gone_with_the_next_commit,

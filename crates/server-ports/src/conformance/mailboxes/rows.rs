@@ -51,6 +51,39 @@ pub(super) async fn of_one_send_share_a_body(mail: Mail<'_>) {
     assert_eq!(texts(mail, device(0)).await, ["last"]);
 }
 
+/// 1,024 members with two or three devices each.
+pub(super) async fn of_the_largest_group_are_one_append(mail: Mail<'_>) {
+    let members: Vec<_> = (0..2_500).map(device).collect();
+    let port = mail.port();
+    futures_util::future::join_all(members.iter().map(|member| port.open(*member))).await;
+    port.close(members[7]).await.expect("a mailbox closes");
+    drop(port);
+    let body = filled(9, 20_000);
+    let send = |n| {
+        let row = |to: &MailboxId| NewRow { body: body.clone(), ..row(*to, &format!("{to:?} ")) };
+        Append { when_full: WhenFull::Skip, ..send(n, members.iter().map(row).collect()) }
+    };
+    for n in 0..2 {
+        let answer = append(mail, send(n)).await;
+        let closed = answer.placed.iter().filter(|placed| **placed == Placed::Closed).count();
+        let written = answer.placed.iter().filter(|placed| matches!(placed, Placed::At { .. })).count();
+        assert_eq!((closed, written), (1, 2_499), "the one that is closed is named");
+    }
+    mail.reopen().await;
+    let again = append(mail, send(1)).await;
+    assert!(again.repeat);
+    for (member, placed) in members.iter().zip(&again.placed) {
+        let rows = page(mail, *member).await.rows;
+        if *member == members[7] {
+            assert_eq!((rows.len(), *placed), (0, Placed::Closed));
+            continue;
+        }
+        assert_eq!((rows.len(), *placed), (2, Placed::Before));
+        let own = format!("{member:?} ");
+        assert!(rows.iter().all(|row| row.envelope == [own.as_bytes(), &body[..]].concat()));
+    }
+}
+
 pub(super) async fn to_one_mailbox_keep_the_order_of_the_send(mail: Mail<'_>) {
     open(mail, &[device(1)]).await;
     let answer = append(mail, send(1, ["a", "b", "c"].map(|text| row(device(1), text)).into())).await;
