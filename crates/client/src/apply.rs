@@ -16,6 +16,14 @@ use wire::Envelope;
 impl Turn<'_> {
     pub(crate) fn apply(&mut self, envelope: &Envelope, opened: &Opened, content: Content) -> Stored<Intake> {
         let from = envelope.from;
+        match &content.body {
+            Body::Forward(forward) => return self.forwarded(envelope, opened, forward),
+            Body::HistoryArchive(history) => {
+                self.history_came(from, history)?;
+                return Ok(Intake::Done);
+            }
+            _ => {}
+        }
         if from.account == self.me.account() || content.group.is_some() {
             return self.put_aside(envelope, Some(opened), "unknown_conversation");
         }
@@ -34,6 +42,7 @@ impl Turn<'_> {
         if !inbox::see(self.db, from.account, content.message_id, self.server_now())? {
             return self.repeated(chat, from.account, content.message_id, stamp);
         }
+        self.forward(&content, stamp)?;
         match &content.body {
             Body::Text(text) => self.show(envelope, chat, &content, text, stamp)?,
             Body::Receipt(receipt) => self.receipt_came(envelope, receipt)?,
@@ -114,7 +123,7 @@ impl Turn<'_> {
 }
 
 /// Bodies that this version does something about; the others are kept for one that does.
-const fn acts_on(body: &Body) -> bool {
+pub(crate) const fn acts_on(body: &Body) -> bool {
     matches!(
         body,
         Body::Text(_) | Body::Receipt(_) | Body::ResendRequest(_) | Body::Void(_) | Body::SessionReset

@@ -69,7 +69,7 @@ impl Turn<'_> {
             return Ok(());
         }
         let own = self.list(self.me.account())?.map_or(0, |list| list.version());
-        if answer.device_list_version > own {
+        if answer.device_list_version > own && !self.settle_list_change(answer.device_list_version)? {
             // Only this device can sign a list, so an older copy of this database is at work here.
             return self.refused_as_copy();
         }
@@ -92,6 +92,7 @@ impl Turn<'_> {
         if prekeys::is_unsure(self.db)? {
             self.request(Request::KeyCount, Asked::KeyCount);
         }
+        self.live.linking.begin_anew();
         self.effect(Effect::Authenticated);
         self.retry_quarantined()
     }
@@ -145,7 +146,7 @@ impl Turn<'_> {
         let held = live.retry_at.values().copied();
         // Both wait for the end of a drain, which looks at them by itself.
         let batched = [live.receipts_at, live.gaps_at].into_iter().flatten().filter(|_| !live.is_draining());
-        let others = [live.refill_at, live.upkeep_at].into_iter().flatten();
+        let others = [live.refill_at, live.upkeep_at, live.linking.wake_at()].into_iter().flatten();
         lanes.chain(held).chain(batched).chain(others).min()
     }
 }

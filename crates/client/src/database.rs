@@ -12,8 +12,11 @@ use std::path::Path;
 const APPLICATION_ID: i32 = 0x5741_5857;
 
 /// In order; the format of a database is the number of those that were applied.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_first.sql"), include_str!("../migrations/0002_devices_and_chats.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_devices_and_chats.sql"),
+    include_str!("../migrations/0004_linking.sql"),
+];
 
 /// Databases up to this size are checked page by page when they are opened, which takes some milliseconds;
 /// in larger ones damage shows when the damaged page is read.

@@ -1,10 +1,14 @@
 //! The engine itself: its state, its commands, and the one way in which they become transactions.
 
+mod own_devices;
+
 use crate::{
     Closed, CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault, HttpAnswer, HttpRequest,
     NewAccount, OpenError, Registered, RegistrationError, View, database,
+    linking::Linking,
     live::{Asked, Live, Phase},
     registration,
+    restore::Restore,
     store::{Stored, contacts, device_lists, events, outbox, profile, profile::Me},
     turn::Turn,
 };
@@ -21,6 +25,8 @@ pub struct Engine {
     live: Live,
     effects: VecDeque<Effect>,
     poisoned: bool,
+    /// Between its first request and its end.
+    restore: Option<Restore>,
 }
 
 /// A text to send.
@@ -84,8 +90,9 @@ impl Engine {
             profile::clock(&connection)?,
             outbox::lanes(&connection)?,
             events::next_batch(&connection)?,
+            Linking::load(&connection)?,
         );
-        Ok(Self { connection, me, live, effects: VecDeque::new(), poisoned: false })
+        Ok(Self { connection, me, live, effects: VecDeque::new(), poisoned: false, restore: None })
     }
 
     /// Gives the database back, as a crash at this point would leave it. What was not polled is lost.
@@ -166,6 +173,9 @@ impl Engine {
                 Event::ConnectionLost => turn.lost(),
                 Event::Tick => {}
                 Event::Received(bytes) => turn.received(bytes)?,
+                transferred @ (Event::Uploaded { .. } | Event::Downloaded { .. }) => {
+                    turn.transferred(transferred)?;
+                }
             }
             turn.advance()
         })
@@ -194,6 +204,7 @@ impl Engine {
             && live.refill_at.is_none()
             && !live.upload_keys
             && !live.put_list
+            && live.linking.is_settled()
     }
 
     /// Whether this connection has seen the end of the drain.
@@ -303,6 +314,9 @@ impl Engine {
         let effects = turn.effects;
         transaction.commit()?;
         self.effects.extend(effects);
+        if std::mem::take(&mut self.live.linking.profile_changed) {
+            self.me = profile::load(&self.connection)?;
+        }
         self.poisoned = false;
         Ok(result)
     }
@@ -413,6 +427,7 @@ impl Turn<'_> {
             }
             // Asked again with the next connection.
             (Asked::CheckClaim { .. }, Err(_)) => Ok(()),
+            (Asked::Linking(asked), result) => self.linking_answered(asked, result),
             (_, Ok(_)) => {
                 self.close(Closed::Protocol);
                 Ok(())

@@ -3,6 +3,7 @@
 
 use crate::{
     bugs::Planted,
+    linking::{Linking, LinkingAsked},
     store::{
         events::Batch,
         outbox::{Lane, LaneClass, OutboxId},
@@ -45,6 +46,7 @@ pub(crate) enum Asked {
     KeyCount,
     LookUp(PhoneNumber),
     CheckClaim { account: AccountId, phone: PhoneNumber },
+    Linking(LinkingAsked),
 }
 
 pub(crate) struct Live {
@@ -98,10 +100,12 @@ pub(crate) struct Live {
     pub(crate) upload_keys: bool,
     pub(crate) limiter: FailureLimiter,
     pub(crate) clock: ClockRecord,
+    /// Devices that are added and removed, and what they are given.
+    pub(crate) linking: Linking,
 }
 
 impl Live {
-    pub(crate) fn new(clock: ClockRecord, lanes: Vec<Lane>, batch: Batch) -> Self {
+    pub(crate) fn new(clock: ClockRecord, lanes: Vec<Lane>, batch: Batch, linking: Linking) -> Self {
         Self {
             planted: Planted::default(),
             phase: Phase::Offline,
@@ -132,6 +136,7 @@ impl Live {
             upload_keys: false,
             limiter: FailureLimiter::default(),
             clock,
+            linking,
         }
     }
 

@@ -55,6 +55,7 @@ impl<'a> Turn<'a> {
         if self.live.phase == Phase::Open {
             self.advance_keys()?;
             self.advance_device_lists()?;
+            self.advance_linking()?;
             self.advance_lookups()?;
             self.advance_held()?;
             self.advance_gaps()?;

@@ -1,8 +1,8 @@
 //! Questions about what is stored. Nothing here writes, so another process may ask beside the engine's.
 
 use crate::{
-    Chat, ChatKind, ChatName, Fault, LoggedEvent, MessageView, OpenError, Resolved, Safety, StatusView,
-    Whoami, database, printing, reading, search, status,
+    Chat, ChatKind, ChatName, DeviceView, Fault, LoggedEvent, MessageView, OpenError, Resolved, Safety,
+    StatusView, Whoami, database, devices, printing, reading, search, status,
     store::{Columns, chats, contacts, device_lists, events::Batch, outbox, profile, profile::ClockRecord},
 };
 use rusqlite::Connection;
@@ -159,6 +159,16 @@ impl View<'_> {
         contacts::known_as(self.connection, account)
     }
 
+    /// Whether this device was taken off its account's list, or the account is closed. What it has stays readable.
+    pub fn is_revoked(&self) -> Result<bool, Fault> {
+        Ok(profile::load(self.connection)?.is_some_and(|me| me.revoked))
+    }
+
+    /// The devices of this account, as its newest known list says.
+    pub fn devices(&self) -> Result<Vec<DeviceView>, Fault> {
+        devices::view(self.connection)
+    }
+
     /// Whether an account was closed: its number may lead to another one now.
     pub fn is_closed(&self, account: AccountId) -> Result<bool, Fault> {
         contacts::is_closed(self.connection, account)
@@ -173,7 +183,7 @@ impl View<'_> {
     }
 
     /// Limits are measured by the server's time.
-    fn server_time(&self, now: Timestamp) -> Result<Timestamp, Fault> {
+    pub(crate) fn server_time(&self, now: Timestamp) -> Result<Timestamp, Fault> {
         let clock = match self.clock {
             Some(clock) => clock,
             None => profile::clock(self.connection)?,

@@ -18,17 +18,27 @@
 //! gap                what is missing           held          what waits for a device list
 //! quarantine         what a later version may open
 //! event              what was not printed yet
+//! link_request       this device on its way into an account
+//! addition, list_change, removal   devices that the primary adds and removes
+//! handover           what a new device is still to be given
+//! └── handover_part  its archive, sealed
+//! history_import, history_import_part, history_named   an archive that this device was given
 //! ```
 //!
 //! Points in time are milliseconds since 1970, ids and stamps are blobs whose order is theirs.
 
+pub(crate) mod account;
 pub(crate) mod chats;
 pub(crate) mod contacts;
 pub(crate) mod device_lists;
 pub(crate) mod encryption;
 pub(crate) mod events;
 pub(crate) mod gaps;
+pub(crate) mod handovers;
+pub(crate) mod imports;
 pub(crate) mod inbox;
+pub(crate) mod linking;
+pub(crate) mod list_changes;
 pub(crate) mod messages;
 pub(crate) mod outbox;
 pub(crate) mod prekeys;

@@ -1,3 +1,12 @@
+CREATE TABLE addition (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  code TEXT NOT NULL,
+  with_history INTEGER NOT NULL,
+  inviting BLOB,                         -- the state since the offer was found to fit the code
+  invited INTEGER NOT NULL DEFAULT 0,    -- the server has taken the invitation
+  answer BLOB                            -- as it was verified
+) STRICT;
+
 CREATE TABLE chat (
   id BLOB PRIMARY KEY,
   conversation BLOB NOT NULL UNIQUE,
@@ -69,6 +78,32 @@ CREATE TABLE "gap" (
 
 CREATE INDEX gap_sender ON gap (account, device, chat, first);
 
+CREATE TABLE handover (
+  device INTEGER PRIMARY KEY,
+  registration INTEGER NOT NULL,
+  list_version INTEGER NOT NULL,         -- the first list with the device
+  accepted_at INTEGER NOT NULL,          -- by the server's clock
+  with_messages INTEGER NOT NULL,
+  archive BLOB,                          -- set when the archive is cut
+  key BLOB,
+  messages_before INTEGER,               -- messages that are not in a part yet: those before this place
+  done INTEGER NOT NULL DEFAULT 0,       -- messages in parts that were uploaded
+  total INTEGER NOT NULL DEFAULT 0,
+  announced INTEGER,                     -- the outbox row that names the parts
+  finished INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE handover_part (
+  device INTEGER NOT NULL REFERENCES handover (device) ON DELETE CASCADE,
+  part INTEGER NOT NULL,
+  messages INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  sealed BLOB,                           -- until it is uploaded
+  blob BLOB,                             -- where it lies since
+  PRIMARY KEY (device, part)
+) STRICT;
+
 CREATE TABLE "heard" (
   chat BLOB NOT NULL,
   account BLOB NOT NULL,
@@ -89,6 +124,28 @@ CREATE TABLE held (
   UNIQUE (account, device, envelope_id)
 ) STRICT;
 
+CREATE TABLE history_import (
+  archive BLOB PRIMARY KEY,
+  key BLOB NOT NULL,
+  next_part INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE history_import_part (
+  archive BLOB NOT NULL REFERENCES history_import (archive) ON DELETE CASCADE,
+  part INTEGER NOT NULL,
+  blob BLOB NOT NULL,
+  size INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  PRIMARY KEY (archive, part)
+) STRICT;
+
+CREATE TABLE history_named (
+  chat BLOB NOT NULL,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  PRIMARY KEY (chat, account, device)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE key_change (
   phone TEXT PRIMARY KEY,
   old_account BLOB NOT NULL,
@@ -104,6 +161,33 @@ CREATE TABLE last_resort_use (
   base_key BLOB NOT NULL,
   PRIMARY KEY (kem_prekey, signed_prekey, base_key)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE link_request (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  server TEXT NOT NULL,
+  server_pin BLOB,
+  name TEXT NOT NULL,
+  registration INTEGER NOT NULL,
+  device_secret BLOB NOT NULL,
+  identity BLOB NOT NULL,
+  token BLOB NOT NULL,
+  prekey_next INTEGER NOT NULL,
+  begun_at INTEGER NOT NULL,
+  offering BLOB NOT NULL,                -- the state that shows the code
+  invitation BLOB,                       -- the one that was answered: no other one is
+  invited BLOB                           -- the state since then
+) STRICT;
+
+CREATE TABLE list_change (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  version INTEGER NOT NULL,
+  list BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  registration INTEGER NOT NULL,
+  link BLOB,                             -- with the three below: the device is added
+  completion BLOB,
+  with_history INTEGER
+) STRICT;
 
 CREATE TABLE list_contradiction (
   account BLOB NOT NULL,
@@ -249,6 +333,10 @@ CREATE TABLE "receipt_due" (
   stamp BLOB NOT NULL,
   PRIMARY KEY (chat, account, message_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE removal (
+  device INTEGER PRIMARY KEY
+) STRICT;
 
 CREATE TABLE renewal (
   account BLOB NOT NULL,
