@@ -237,12 +237,7 @@ impl Device {
             Effect::Drained | Effect::EventsLogged => self.print_events(),
             Effect::StateChanged(message) => self.state_changed(message),
             Effect::LookedUp { phone, result } => self.looked_up(&phone, result.ok().flatten(), outside),
-            // Nobody links devices here yet.
-            Effect::AddingDevice(_)
-            | Effect::DeviceRemoved { .. }
-            | Effect::History(_)
-            | Effect::Upload { .. }
-            | Effect::Download { .. } => Ok(()),
+            Effect::GroupChangeDone { .. } => Ok(()),
         }
     }
 
