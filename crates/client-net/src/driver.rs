@@ -347,8 +347,22 @@ impl Task {
                 Effect::EventsLogged => self.progress.send_modify(|progress| progress.events += 1),
                 Effect::StateChanged(_) => self.progress.send_modify(|progress| progress.states += 1),
                 Effect::LookedUp { phone, result } => self.looked_up(&phone, result),
-                // Nobody asks for one here yet.
-                Effect::GroupChangeDone { .. } => {}
+                // Blobs cannot be had yet: what needs them is tried again with another connection.
+                Effect::Upload { transfer, .. } => {
+                    self.engine.handle(
+                        Event::Uploaded { transfer, ok: false },
+                        now(),
+                        &mut OsRng.unwrap_err(),
+                    )?;
+                }
+                Effect::Download { transfer, .. } => {
+                    self.engine.handle(
+                        Event::Downloaded { transfer, result: None },
+                        now(),
+                        &mut OsRng.unwrap_err(),
+                    )?;
+                }
+                Effect::AddingDevice(_) | Effect::DeviceRemoved { .. } | Effect::History(_) => {}
             }
         }
         let settled = self.engine.is_settled();

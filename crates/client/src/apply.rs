@@ -16,10 +16,15 @@ use wire::Envelope;
 impl Turn<'_> {
     pub(crate) fn apply(&mut self, envelope: &Envelope, opened: &Opened, content: Content) -> Stored<Intake> {
         let from = envelope.from;
-        if let Some(view) = content.group {
-            return self.apply_in_group(envelope, opened, &content, view);
+        match &content.body {
+            Body::Forward(forward) => return self.forwarded(envelope, opened, forward),
+            Body::HistoryArchive(history) => {
+                self.history_came(from, history)?;
+                return Ok(Intake::Done);
+            }
+            _ => {}
         }
-        if from.account == self.me.account() {
+        if from.account == self.me.account() || content.group.is_some() {
             return self.put_aside(envelope, Some(opened), "unknown_conversation");
         }
         let chat = ChatId::Direct(from.account);
@@ -34,16 +39,10 @@ impl Turn<'_> {
         if content.original_stamp.is_some() {
             gaps::remove_envelope_with_stamp(self.db, from, stamp)?;
         }
-        match &content.body {
-            Body::SenderKeyDistribution(key) => return self.distribution_came(envelope, opened, key),
-            Body::GroupSecret { group, secret } => {
-                return self.group_secret_came(envelope, opened, *group, secret);
-            }
-            _ => {}
-        }
         if !inbox::see(self.db, from.account, content.message_id, self.server_now())? {
             return self.repeated(chat, from.account, content.message_id, stamp);
         }
+        self.forward(&content, stamp)?;
         match &content.body {
             Body::Text(text) => self.show(envelope, chat, &content, text, stamp)?,
             Body::Receipt(receipt) => self.receipt_came(envelope, receipt)?,
@@ -55,7 +54,7 @@ impl Turn<'_> {
     }
 
     /// The message row, its place in the order, its event and the receipt that it earns, in this transaction.
-    pub(crate) fn show(
+    fn show(
         &mut self,
         envelope: &Envelope,
         chat: ChatId,
@@ -80,32 +79,21 @@ impl Turn<'_> {
         // Ids older than 60 days are forgotten; the messages are not.
         let Some(seq) = messages::insert_new(self.db, &message)? else { return Ok(()) };
         self.count(chat, from, content.counter, stamp)?;
-        if let Some(view) = content.group {
-            messages::set_group_epoch(self.db, seq, view.epoch)?;
-        }
-        if from.account != self.me.account() {
-            self.owe_receipt(ReceiptDue {
-                chat,
-                writer: from.account,
-                message_id: content.message_id,
-                stamp,
-            })?;
-        }
+        self.owe_receipt(ReceiptDue { chat, writer: from.account, message_id: content.message_id, stamp })?;
         events::log_message(self.db, self.live.batch, chat, seq, stamp)?;
         self.effect(Effect::EventsLogged);
         Ok(())
     }
 
     /// The same message in another envelope: shown once, under the lowest stamp.
-    pub(crate) fn repeated(
+    fn repeated(
         &mut self,
         chat: ChatId,
         writer: AccountId,
         message_id: MessageId,
         stamp: Stamp,
     ) -> Stored<Intake> {
-        let lowered = messages::lower_stamp_of_received(self.db, writer, message_id, stamp)?;
-        if lowered && writer != self.me.account() {
+        if messages::lower_stamp_of_received(self.db, writer, message_id, stamp)? {
             self.owe_receipt(ReceiptDue { chat, writer, message_id, stamp })?;
         }
         Ok(Intake::Done)
@@ -135,15 +123,9 @@ impl Turn<'_> {
 }
 
 /// Bodies that this version does something about; the others are kept for one that does.
-const fn acts_on(body: &Body) -> bool {
+pub(crate) const fn acts_on(body: &Body) -> bool {
     matches!(
         body,
-        Body::Text(_)
-            | Body::Receipt(_)
-            | Body::ResendRequest(_)
-            | Body::Void(_)
-            | Body::SessionReset
-            | Body::SenderKeyDistribution(_)
-            | Body::GroupSecret { .. }
+        Body::Text(_) | Body::Receipt(_) | Body::ResendRequest(_) | Body::Void(_) | Body::SessionReset
     )
 }

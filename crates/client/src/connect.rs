@@ -7,7 +7,7 @@
 use crate::{
     Closed, Effect,
     live::{Asked, Phase},
-    store::{Stored, device_lists, events, gaps, groups, inbox, outbox, prekeys, profile},
+    store::{Stored, device_lists, events, gaps, inbox, outbox, prekeys, profile},
     turn::Turn,
 };
 use signed::SessionProof;
@@ -69,7 +69,7 @@ impl Turn<'_> {
             return Ok(());
         }
         let own = self.list(self.me.account())?.map_or(0, |list| list.version());
-        if answer.device_list_version > own {
+        if answer.device_list_version > own && !self.settle_list_change(answer.device_list_version)? {
             // Only this device can sign a list, so an older copy of this database is at work here.
             return self.refused_as_copy();
         }
@@ -83,7 +83,6 @@ impl Turn<'_> {
         self.live.postponed.clear();
         // Beside those that somebody asked for while there was no connection.
         self.live.lists_wanted.extend(device_lists::wanted(self.db)?);
-        self.live.groups.wanted.extend(groups::all_wanted(self.db)?);
         self.live.has_claims = true;
         self.live.gaps_at = gaps::next_ask_at(self.db)?;
         self.live.upkeep_at = Some(self.now);
@@ -93,6 +92,7 @@ impl Turn<'_> {
         if prekeys::is_unsure(self.db)? {
             self.request(Request::KeyCount, Asked::KeyCount);
         }
+        self.live.linking.begin_anew();
         self.effect(Effect::Authenticated);
         self.retry_quarantined()
     }
@@ -146,8 +146,7 @@ impl Turn<'_> {
         let held = live.retry_at.values().copied();
         // Both wait for the end of a drain, which looks at them by itself.
         let batched = [live.receipts_at, live.gaps_at].into_iter().flatten().filter(|_| !live.is_draining());
-        let others = [live.refill_at, live.upkeep_at].into_iter().flatten();
-        let groups = live.groups.wake_at(live.is_draining());
-        lanes.chain(held).chain(batched).chain(others).chain(groups).min()
+        let others = [live.refill_at, live.upkeep_at, live.linking.wake_at()].into_iter().flatten();
+        lanes.chain(held).chain(batched).chain(others).min()
     }
 }

@@ -1,19 +1,21 @@
 //! The engine itself: its state, its commands, and the one way in which they become transactions.
 
+mod own_devices;
+
 use crate::{
-    ChangeId, Closed, CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault, GroupCommand, GroupError,
-    HttpAnswer, HttpRequest, InviteLink, NewAccount, OpenError, Registered, RegistrationError, View,
-    database,
-    groups::{self, Asking},
+    Closed, CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault, HttpAnswer, HttpRequest,
+    NewAccount, OpenError, Registered, RegistrationError, View, database,
+    linking::Linking,
     live::{Asked, Live, Phase},
     registration,
+    restore::Restore,
     store::{Stored, contacts, device_lists, events, outbox, profile, profile::Me},
     turn::Turn,
 };
 use rand_core::CryptoRng;
 use rusqlite::Connection;
 use std::collections::VecDeque;
-use types::{AccountId, ChatId, GroupId, MessageId, PhoneNumber, Stamp, Timestamp};
+use types::{AccountId, ChatId, MessageId, PhoneNumber, Stamp, Timestamp};
 use wire::{Push, Refusal, Response, ServerFrame};
 
 /// A device's engine. See the [crate documentation](crate).
@@ -23,6 +25,8 @@ pub struct Engine {
     live: Live,
     effects: VecDeque<Effect>,
     poisoned: bool,
+    /// Between its first request and its end.
+    restore: Option<Restore>,
 }
 
 /// A text to send.
@@ -64,9 +68,6 @@ pub enum SendError {
     /// The chat is one's own account.
     #[error("one cannot write to oneself")]
     ToOneself,
-    /// The chat is a group that one is not a member of.
-    #[error("you are not a member of this group")]
-    NotAMember,
     /// The engine failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -85,13 +86,13 @@ impl Engine {
     pub fn open(mut connection: Connection) -> Result<Self, OpenError> {
         database::prepare(&mut connection)?;
         let me = profile::load(&connection)?;
-        groups::prepare(&connection)?;
         let live = Live::new(
             profile::clock(&connection)?,
             outbox::lanes(&connection)?,
             events::next_batch(&connection)?,
+            Linking::load(&connection)?,
         );
-        Ok(Self { connection, me, live, effects: VecDeque::new(), poisoned: false })
+        Ok(Self { connection, me, live, effects: VecDeque::new(), poisoned: false, restore: None })
     }
 
     /// Gives the database back, as a crash at this point would leave it. What was not polled is lost.
@@ -172,6 +173,9 @@ impl Engine {
                 Event::ConnectionLost => turn.lost(),
                 Event::Tick => {}
                 Event::Received(bytes) => turn.received(bytes)?,
+                transferred @ (Event::Uploaded { .. } | Event::Downloaded { .. }) => {
+                    turn.transferred(transferred)?;
+                }
             }
             turn.advance()
         })
@@ -196,11 +200,11 @@ impl Engine {
             && live.asked.is_empty()
             && live.ready.is_empty()
             && live.lists_wanted.is_empty()
-            && live.groups.is_settled()
             && live.receipts_at.is_none()
             && live.refill_at.is_none()
             && !live.upload_keys
             && !live.put_list
+            && live.linking.is_settled()
     }
 
     /// Whether this connection has seen the end of the drain.
@@ -236,53 +240,6 @@ impl Engine {
             turn.advance()?;
             Ok(marked)
         })
-    }
-
-    // ---- groups
-
-    /// Makes a group of one's own account and these. Its outcome is an [`Effect::GroupChangeDone`]; asking again
-    /// while it is not known is the same change. A change that never left is forgotten with the process.
-    pub fn create_group(
-        &mut self,
-        name: &str,
-        members: &[AccountId],
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<ChangeId, GroupError> {
-        self.turn(now, rng, |turn| {
-            let change = turn.create_group(name, members)?;
-            turn.advance()?;
-            Ok(change)
-        })?
-    }
-
-    /// Changes a group, as [`Engine::create_group`] makes one.
-    pub fn change_group(
-        &mut self,
-        group: GroupId,
-        command: GroupCommand,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<ChangeId, GroupError> {
-        self.turn(now, rng, |turn| {
-            let change = turn.change_group(group, command)?;
-            turn.advance()?;
-            Ok(change)
-        })?
-    }
-
-    /// Joins a group by its invite link, as [`Engine::create_group`] makes one.
-    pub fn join_group(
-        &mut self,
-        link: &InviteLink,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<ChangeId, GroupError> {
-        self.turn(now, rng, |turn| {
-            let change = turn.join_group(link)?;
-            turn.advance()?;
-            Ok(change)
-        })?
     }
 
     /// Asks the server which account a number leads to: [`Effect::LookedUp`]. Forgotten with the process.
@@ -357,6 +314,9 @@ impl Engine {
         let effects = turn.effects;
         transaction.commit()?;
         self.effects.extend(effects);
+        if std::mem::take(&mut self.live.linking.profile_changed) {
+            self.me = profile::load(&self.connection)?;
+        }
         self.poisoned = false;
         Ok(result)
     }
@@ -467,14 +427,7 @@ impl Turn<'_> {
             }
             // Asked again with the next connection.
             (Asked::CheckClaim { .. }, Err(_)) => Ok(()),
-            (Asked::Group(Asking::Chain(group)), Ok(Response::GroupState { operations, more })) => {
-                self.chain_came(group, &operations, more)
-            }
-            (Asked::Group(Asking::Chain(group)), Err(refusal)) => self.chain_refused(group, &refusal),
-            (Asked::Group(Asking::Change(change)), Ok(Response::Accepted { stamp, .. })) => {
-                self.change_accepted(change, stamp)
-            }
-            (Asked::Group(Asking::Change(change)), Err(refusal)) => self.change_refused(change, &refusal),
+            (Asked::Linking(asked), result) => self.linking_answered(asked, result),
             (_, Ok(_)) => {
                 self.close(Closed::Protocol);
                 Ok(())

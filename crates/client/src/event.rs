@@ -1,8 +1,8 @@
 //! What a shell tells the engine, and what the engine asks of its shell.
 
-use crate::{ChangeId, GroupError};
+use crate::{AddingDevice, HistorySync, RemoveDeviceError, TransferId};
 use bytes::Bytes;
-use types::{AccountId, GroupId, MessageId, Millis, PhoneNumber};
+use types::{AccountId, DeviceNumber, MessageId, Millis, PhoneNumber};
 
 /// Something happened outside.
 #[derive(Clone, Debug)]
@@ -15,6 +15,20 @@ pub enum Event {
     ConnectionLost,
     /// [`crate::Engine::wake_at`] has come.
     Tick,
+    /// The bytes of an [`Effect::Upload`] were taken, or not.
+    Uploaded {
+        /// Which transfer.
+        transfer: TransferId,
+        /// Whether they were taken.
+        ok: bool,
+    },
+    /// The bytes of an [`Effect::Download`] are here, or cannot be had now.
+    Downloaded {
+        /// Which transfer.
+        transfer: TransferId,
+        /// The bytes; none if they could not be had.
+        result: Option<Bytes>,
+    },
 }
 
 /// Something is to be done outside, in the order given.
@@ -40,12 +54,32 @@ pub enum Effect {
         /// The account that it leads to, or why that is not known.
         result: Result<Option<AccountId>, LookupRefused>,
     },
-    /// The outcome of a change of a group.
-    GroupChangeDone {
-        /// The change.
-        change: ChangeId,
-        /// The group, or why nothing was changed.
-        result: Result<GroupId, GroupError>,
+    /// How [`crate::Engine::add_device`] goes on.
+    AddingDevice(AddingDevice),
+    /// How [`crate::Engine::remove_device`] ended.
+    DeviceRemoved {
+        /// The device.
+        device: DeviceNumber,
+        /// Whether it is gone.
+        result: Result<(), RemoveDeviceError>,
+    },
+    /// How the import of this device's history goes on.
+    History(HistorySync),
+    /// PUT these bytes, then tell [`Event::Uploaded`]. One transfer at a time.
+    Upload {
+        /// Which transfer.
+        transfer: TransferId,
+        /// Absolute, or begins with `/`: at the profile's origin.
+        url: String,
+        /// At most [`types::limits::BLOB_BYTES_MAX`].
+        bytes: Bytes,
+    },
+    /// GET these bytes, then tell [`Event::Downloaded`]. One transfer at a time.
+    Download {
+        /// Which transfer.
+        transfer: TransferId,
+        /// Absolute, or begins with `/`: at the profile's origin.
+        url: String,
     },
 }
 

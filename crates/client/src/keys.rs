@@ -2,13 +2,13 @@
 
 use crate::{
     device_lists::ListOutcome,
+    devices,
     live::Asked,
     sealing::store_failed,
     store::{Stored, device_lists, encryption, inbox, outbox, outbox::OutboxRow, prekeys, profile, sent},
     turn::Turn,
 };
 use seal::{Bundle, Peer, SealError};
-use signed::{DeviceListDraft, ListedDevice};
 use types::{AccountId, ChatId, DeviceAddress, DeviceNumber, IncarnationId, Millis, limits};
 use wire::{AccountKeys, Code, FetchKeys, KeyCounts, Refusal, Request};
 
@@ -124,7 +124,7 @@ impl Turn<'_> {
             return Ok(());
         }
         self.live.restored = self.live.incarnation;
-        self.live.put_list = true;
+        self.live.put_list = devices::is_primary(self.me);
         self.live.upload_keys = true;
         let now = self.server_now();
         prekeys::void_one_time(self.db, now)?;
@@ -162,21 +162,25 @@ impl Turn<'_> {
         }
         self.live.upload_keys = true;
         let own = self.list(self.me.account())?;
-        let is_primary = self.me.account_secret.is_some();
-        if is_primary && own.is_some_and(|list| now.since(list.issued_at()) >= REFRESH_LIST_AFTER) {
+        let is_old = own.is_some_and(|list| now.since(list.issued_at()) >= REFRESH_LIST_AFTER);
+        // A list that adds or removes a device is fresh, too, and has to be settled first.
+        if is_old && devices::is_primary(self.me) && !self.live.linking.is_changing {
             self.sign_list()?;
             self.live.put_list = true;
         }
+        if !self.live.is_draining() {
+            self.close_windows()?;
+        }
         prekeys::prune(self.db, now - KEEP_REPLACED, now - KEEP_ONE_TIME)?;
         inbox::prune_seen(self.db, now - KEEP_SEEN)?;
-        sent::prune(self.db, now - limits::ENVELOPE_LIFE, now - Millis::from_hours(1))?;
-        self.prune_groups()
+        sent::prune(self.db, now - limits::ENVELOPE_LIFE, now - Millis::from_hours(1))
     }
 
     /// Signs a new version of our list. Its number is written as used before the signature is made.
     fn sign_list(&mut self) -> Stored<()> {
         let now = self.server_now();
-        sign_list(self.db, self.me, now)?;
+        let list = devices::sign_fresh(self.db, self.me, now, self.rng)?;
+        device_lists::put(self.db, &list, now)?;
         self.live.lists.remove(&self.me.account());
         Ok(())
     }
@@ -302,24 +306,6 @@ pub(crate) fn store_replaceable(
     let first = profile::take_prekey_ids(db, 2)?;
     prekeys::insert_signed(db, &seal::generate_signed(&me.identity, first, now, rng), now)?;
     prekeys::insert_kem(db, &seal::generate_last_resort(&me.identity, first + 1, now, rng), now)
-}
-
-/// Signs the next version of our own list and stores it.
-pub(crate) fn sign_list(db: &rusqlite::Connection, me: &profile::Me, now: types::Timestamp) -> Stored<()> {
-    let Some(account_secret) = &me.account_secret else {
-        return Err(crate::Fault::Bug("only the primary device signs lists"));
-    };
-    let version = profile::next_list_version(db)?;
-    let device = ListedDevice::sign(
-        me.account(),
-        me.address.device,
-        me.registration,
-        *me.identity.public(),
-        &me.device_secret,
-    );
-    let draft = DeviceListDraft { version, issued_at: now, devices: vec![device], sealed_names: Vec::new() };
-    let list = draft.sign(account_secret).map_err(|_| crate::Fault::Bug("our own list breaks a rule"))?;
-    device_lists::put(db, &list, now)
 }
 
 /// A bundle in the words of `seal`; none if a length is wrong.

@@ -21,17 +21,22 @@
 //! Must not know: sockets, clocks, threads, files other than its database, servers' insides.
 
 mod apply;
+mod archive;
+pub mod backup;
 mod bugs;
 mod clock;
 mod connect;
 pub mod database;
 mod device_lists;
+mod devices;
 mod engine;
 mod event;
 mod fault;
 mod gaps;
-mod groups;
+mod handover;
+mod history;
 mod keys;
+mod linking;
 mod live;
 mod lookups;
 mod model;
@@ -41,22 +46,25 @@ mod receipts;
 mod receive;
 mod registration;
 mod resend;
+mod restore;
 mod sealing;
 mod search;
 mod send;
 mod status;
 mod store;
+mod transfers;
 mod transmit;
 mod turn;
 mod view;
 
 pub use database::OpenError;
+pub use devices::DeviceView;
 pub use engine::{Engine, MarkedRead, SendError, SendText, Sent};
 pub use event::{Closed, Dial, Effect, Event, LookupRefused};
 pub use fault::Fault;
-pub use groups::{
-    ChangeId, FIRST_MEMBERS_MAX, GROUP_NAME_CHARS_MAX, GroupCommand, GroupError, GroupInfo, GroupRole,
-    InviteLink, MemberView,
+pub use linking::{
+    AddDeviceError, AddingDevice, HistorySync, LinkBegun, LinkError, LinkStep, Linked, NewDevice,
+    RemoveDeviceError,
 };
 pub use model::{
     Chat, ChatKind, ChatName, DeliveryState, EventId, EventView, LoggedEvent, MessageView, ReceiptKind,
@@ -65,6 +73,8 @@ pub use model::{
 pub use registration::{
     CodeSent, HttpAnswer, HttpMethod, HttpRequest, NewAccount, Problem, Registered, RegistrationError,
 };
+pub use restore::{RestoreError, RestoreStep};
+pub use transfers::TransferId;
 pub use view::{Reader, View};
 
 /// What only tests use.

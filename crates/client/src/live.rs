@@ -3,7 +3,7 @@
 
 use crate::{
     bugs::Planted,
-    groups::{Asking, LiveGroups},
+    linking::{Linking, LinkingAsked},
     store::{
         events::Batch,
         outbox::{Lane, LaneClass, OutboxId},
@@ -46,7 +46,7 @@ pub(crate) enum Asked {
     KeyCount,
     LookUp(PhoneNumber),
     CheckClaim { account: AccountId, phone: PhoneNumber },
-    Group(Asking),
+    Linking(LinkingAsked),
 }
 
 pub(crate) struct Live {
@@ -100,12 +100,12 @@ pub(crate) struct Live {
     pub(crate) upload_keys: bool,
     pub(crate) limiter: FailureLimiter,
     pub(crate) clock: ClockRecord,
-    /// What is remembered of groups.
-    pub(crate) groups: LiveGroups,
+    /// Devices that are added and removed, and what they are given.
+    pub(crate) linking: Linking,
 }
 
 impl Live {
-    pub(crate) fn new(clock: ClockRecord, lanes: Vec<Lane>, batch: Batch) -> Self {
+    pub(crate) fn new(clock: ClockRecord, lanes: Vec<Lane>, batch: Batch, linking: Linking) -> Self {
         Self {
             planted: Planted::default(),
             phase: Phase::Offline,
@@ -136,7 +136,7 @@ impl Live {
             upload_keys: false,
             limiter: FailureLimiter::default(),
             clock,
-            groups: LiveGroups::default(),
+            linking,
         }
     }
 
@@ -166,13 +166,11 @@ impl Live {
                     self.lookups.insert(phone);
                 }
                 Asked::Lists(accounts) => self.lists_wanted.extend(accounts),
-                Asked::Group(asking) => self.groups.lost(&asking),
                 _ => {}
             }
         }
         self.flying.clear();
         self.paused.clear();
-        self.groups.disconnect();
         // What was delivered and not acknowledged comes again, and is dropped then.
         self.acks.clear();
         self.drained = false;

@@ -4,7 +4,7 @@
 //! else the machine does is shared among them.
 
 use crate::{
-    durability,
+    durability, group,
     machine::Machine,
     process::{Protection, ServerProcess, pin_generator},
     report::Report,
@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Messages that wait in the drained mailbox.
     #[arg(long, default_value_t = 10_000)]
     messages: usize,
+    /// Members of the group, all online.
+    #[arg(long, default_value_t = 1_024)]
+    members: usize,
     /// Appends the table to this file.
     #[arg(long, num_args = 0..=1, default_missing_value = "docs/benchmarks.md")]
     write: Option<PathBuf>,
@@ -54,6 +57,7 @@ pub(crate) struct Options {
 
 const WINDOW: usize = 16;
 const LATENCY_PAIRS: usize = 20;
+const GROUP_MESSAGES: usize = 20;
 
 /// Runs everything, prints the table, and fails if an accepted message was lost.
 pub(crate) async fn run(options: &Options) -> Result<()> {
@@ -76,7 +80,7 @@ async fn all(options: &Options) -> Result<()> {
     pin_generator()?;
     let mut reports = Vec::new();
     for number in 1..=options.repeat {
-        for scenario in [Scenario::Throughput, Scenario::Latency, Scenario::Drain, Scenario::Idle] {
+        for scenario in SCENARIOS {
             let report = one(scenario, options, &program, &under).await;
             let report = report.with_context(|| format!("{scenario:?}, run {number}"))?;
             for report in report {
@@ -97,12 +101,16 @@ async fn all(options: &Options) -> Result<()> {
     Ok(())
 }
 
+const SCENARIOS: [Scenario; 5] =
+    [Scenario::Throughput, Scenario::Latency, Scenario::Drain, Scenario::Group, Scenario::Idle];
+
 #[derive(Clone, Copy, Debug)]
 enum Scenario {
     /// And the control of its durability after it.
     Throughput,
     Latency,
     Drain,
+    Group,
     Idle,
 }
 
@@ -111,7 +119,7 @@ async fn one(scenario: Scenario, options: &Options, program: &Path, under: &Path
     let data = folder.path().join("data");
     let protection = match scenario {
         Scenario::Idle => Protection::SelfSigned,
-        Scenario::Throughput | Scenario::Latency | Scenario::Drain => Protection::Plaintext,
+        Scenario::Throughput | Scenario::Latency | Scenario::Drain | Scenario::Group => Protection::Plaintext,
     };
     let server = ServerProcess::start(program, &data, protection).await?;
     let service = server.service(data.clone())?;
@@ -124,6 +132,7 @@ async fn one(scenario: Scenario, options: &Options, program: &Path, under: &Path
             vec![scenario::latency(&service, LATENCY_PAIRS, options.rate, options.seconds).await?]
         }
         Scenario::Drain => vec![scenario::drain(&service, options.messages).await?],
+        Scenario::Group => vec![group::fan_out(&service, options.members, GROUP_MESSAGES).await?],
         Scenario::Idle => vec![scenario::idle(&service, options.connections).await?],
     })
 }
@@ -132,13 +141,15 @@ fn settings(options: &Options) -> String {
     format!(
         "One server process on core 0, the generator on core 1, every quota off. Throughput: {} devices in pairs, \
          {WINDOW} sends unanswered each, 256-byte ciphertexts, no TLS, {} s. Latency: {} messages a second in {LATENCY_PAIRS} pairs, no TLS, {} s, \
-         open loop. Idle: {} TLS 1.3 connections. Drain: {} rows, no TLS.",
+         open loop. Idle: {} TLS 1.3 connections. Drain: {} rows, no TLS. \
+         Group: {GROUP_MESSAGES} messages to {} members, all online, one device each, no TLS.",
         options.pairs * 2,
         options.seconds,
         options.rate,
         options.seconds,
         options.connections,
         options.messages,
+        options.members,
     )
 }
 

@@ -16,11 +16,12 @@ use std::{
     time::SystemTime,
 };
 use types::{
-    DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, PhoneNumber, Redact, RegistrationId, Timestamp,
+    DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MailboxId, PhoneNumber, Redact, RegistrationId,
+    Timestamp,
 };
 use wire::{
-    Authenticate, ClientFrame, EnvelopeKind, KemPrekey, KeyUpload, Push, Request, Response, SealedFor, Send,
-    ServerFrame, SignedPrekey, Urgency, version,
+    Authenticate, ClientFrame, EnvelopeKind, GroupSend, KemPrekey, KeyUpload, Push, Request, Response,
+    SealedFor, Send, ServerFrame, SignedPrekey, Urgency, version,
 };
 
 /// A service under load.
@@ -35,7 +36,8 @@ pub(crate) struct Service {
 /// A registered device.
 pub(crate) struct Device {
     pub(crate) mailbox: MailboxId,
-    secret: DeviceSecret,
+    pub(crate) account: AccountSecret,
+    pub(crate) secret: DeviceSecret,
     token: [u8; 32],
     connections: u64,
 }
@@ -78,7 +80,7 @@ impl Service {
         });
         self.post(&format!("/v1/registrations/{session}/account"), &new).await?;
         let mailbox = DeviceAddress::new(id, DeviceNumber::PRIMARY).mailbox(registration);
-        Ok(Device { mailbox, secret, token, connections: 0 })
+        Ok(Device { mailbox, account, secret, token, connections: 0 })
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
@@ -169,17 +171,44 @@ impl Connection {
 
 /// A send of one ciphertext of about 256 bytes whose first eight bytes are `mark`.
 pub(crate) fn send(to: MailboxId, mark: u64, rng: &mut impl RngCore) -> Request {
-    let mut body = vec![0; 256];
-    rng.fill_bytes(&mut body);
-    body[..8].copy_from_slice(&mark.to_be_bytes());
+    let ciphertext = marked(mark, rng);
     Request::Send(Send {
         envelope_id: EnvelopeId::random(rng),
         recipient: to.account,
         urgency: Urgency::Normal,
         ttl: None,
-        sealed: vec![SealedFor { to, kind: EnvelopeKind::Ratchet, ciphertext: body.into() }],
+        sealed: vec![SealedFor { to, kind: EnvelopeKind::Ratchet, ciphertext }],
         highest_stamp: None,
     })
+}
+
+/// The same to a group, as its sender sees it.
+pub(crate) fn group_send(
+    group: GroupId,
+    epoch: u64,
+    head: [u8; 32],
+    lists_digest: [u8; 32],
+    mark: u64,
+    rng: &mut impl RngCore,
+) -> Request {
+    Request::SendGroup(GroupSend {
+        envelope_id: EnvelopeId::random(rng),
+        group,
+        epoch,
+        head,
+        lists_digest,
+        urgency: Urgency::Normal,
+        ttl: None,
+        ciphertext: marked(mark, rng),
+        highest_stamp: None,
+    })
+}
+
+fn marked(mark: u64, rng: &mut impl RngCore) -> Bytes {
+    let mut body = vec![0; 256];
+    rng.fill_bytes(&mut body);
+    body[..8].copy_from_slice(&mark.to_be_bytes());
+    body.into()
 }
 
 /// What [`send`] put at the front of the ciphertext.

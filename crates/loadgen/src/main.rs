@@ -10,6 +10,7 @@ mod bench;
 mod cost;
 mod device;
 mod durability;
+mod group;
 mod machine;
 mod process;
 mod report;
@@ -80,6 +81,17 @@ enum Command {
         #[arg(long, default_value_t = 10_000)]
         messages: usize,
     },
+    /// Messages to a group whose members are all online, one after another.
+    Group {
+        #[command(flatten)]
+        target: Target,
+        /// Accounts, each with one device.
+        #[arg(long, default_value_t = 1_024)]
+        members: usize,
+        /// Messages.
+        #[arg(long, default_value_t = 20)]
+        messages: usize,
+    },
 }
 
 /// A running server whose quotas are switched off.
@@ -127,6 +139,9 @@ async fn one(command: Command) -> Result<Report> {
         }
         Command::Idle { target, connections } => scenario::idle(&target.service()?, connections).await,
         Command::Drain { target, messages } => scenario::drain(&target.service()?, messages).await,
+        Command::Group { target, members, messages } => {
+            group::fan_out(&target.service()?, members, messages).await
+        }
         Command::Bench(_) => unreachable!("the bench is no single scenario"),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) async fn registered(service: &Service, count: usize) -> Result<Vec<De
 }
 
 /// Opens a session of each device.
-async fn connected(service: &Service, devices: &mut [Device]) -> Result<Vec<Connection>> {
+pub(crate) async fn connected(service: &Service, devices: &mut [Device]) -> Result<Vec<Connection>> {
     stream::iter(devices).map(|device| service.connect(device)).buffered(AT_ONCE).try_collect().await
 }
 

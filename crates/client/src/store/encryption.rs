@@ -153,3 +153,11 @@ pub(crate) fn prune_last_resort_uses(db: &Connection) -> Stored<()> {
     )?;
     Ok(())
 }
+
+/// Forgets the session with a device that is gone: its number begins anew with another one.
+pub(crate) fn forget_device(db: &Connection, device: DeviceAddress) -> Stored<()> {
+    let key = params![device.account.as_bytes(), device.device.get()];
+    db.execute("DELETE FROM ratchet WHERE account = ?1 AND device = ?2", key)?;
+    db.execute("DELETE FROM renewal WHERE account = ?1 AND device = ?2", key)?;
+    Ok(())
+}

@@ -1,3 +1,12 @@
+CREATE TABLE addition (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  code TEXT NOT NULL,
+  with_history INTEGER NOT NULL,
+  inviting BLOB,                         -- the state since the offer was found to fit the code
+  invited INTEGER NOT NULL DEFAULT 0,    -- the server has taken the invitation
+  answer BLOB                            -- as it was verified
+) STRICT;
+
 CREATE TABLE chat (
   id BLOB PRIMARY KEY,
   conversation BLOB NOT NULL UNIQUE,
@@ -29,13 +38,6 @@ CREATE TABLE device_list (
   list BLOB NOT NULL,
   fetched_at INTEGER NOT NULL,
   stale INTEGER NOT NULL DEFAULT 0       -- the server said that there is another one
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE device_removed (
-  account BLOB NOT NULL,
-  device_key BLOB NOT NULL,
-  settled INTEGER NOT NULL DEFAULT 0,    -- all that it did before has been delivered
-  PRIMARY KEY (account, device_key)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE event (
@@ -76,107 +78,31 @@ CREATE TABLE "gap" (
 
 CREATE INDEX gap_sender ON gap (account, device, chat, first);
 
-CREATE TABLE group_chain (
-  group_id BLOB PRIMARY KEY,
-  epoch INTEGER NOT NULL,
-  head BLOB NOT NULL,
-  state BLOB NOT NULL,                   -- a snapshot: what was verified once is not verified again
-  joined INTEGER NOT NULL DEFAULT 0,     -- this account is or was a member
-  secret BLOB,                           -- 32 bytes, shown right by having opened the name
-  name TEXT,
-  link_seed BLOB                         -- of the invite link, where this device knows it
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE group_change (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  group_id BLOB NOT NULL,
-  operation_id BLOB NOT NULL UNIQUE,
-  command BLOB NOT NULL,                 -- hash of what was asked: the same again is the same change
-  operation BLOB,                        -- as it was signed last
-  secret BLOB,                           -- of a group that is made or joined
-  link_seed BLOB,                        -- of a link that is made
-  state INTEGER NOT NULL DEFAULT 0,      -- 0: never left; 1: outcome unknown; 2: on the chain
-  at INTEGER NOT NULL
+CREATE TABLE handover (
+  device INTEGER PRIMARY KEY,
+  registration INTEGER NOT NULL,
+  list_version INTEGER NOT NULL,         -- the first list with the device
+  accepted_at INTEGER NOT NULL,          -- by the server's clock
+  with_messages INTEGER NOT NULL,
+  archive BLOB,                          -- set when the archive is cut
+  key BLOB,
+  messages_before INTEGER,               -- messages that are not in a part yet: those before this place
+  done INTEGER NOT NULL DEFAULT 0,       -- messages in parts that were uploaded
+  total INTEGER NOT NULL DEFAULT 0,
+  announced INTEGER,                     -- the outbox row that names the parts
+  finished INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
-CREATE INDEX group_change_group ON group_change (group_id);
-
-CREATE TABLE group_fork (
-  group_id BLOB NOT NULL,
-  epoch INTEGER NOT NULL,
-  PRIMARY KEY (group_id, epoch)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE group_held (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  group_id BLOB NOT NULL,
-  account BLOB NOT NULL,
-  device INTEGER NOT NULL,
-  envelope_id BLOB NOT NULL,
-  envelope BLOB NOT NULL,                -- as it was delivered
-  opened BLOB,                           -- what came out of it, if it could be opened
-  waits INTEGER NOT NULL,                -- 0: for the chain; 1: for the key
-  since INTEGER NOT NULL,
-  ask_at INTEGER,                        -- when it is asked for; none while it is not, or was
-  UNIQUE (account, device, envelope_id)
+CREATE TABLE handover_part (
+  device INTEGER NOT NULL REFERENCES handover (device) ON DELETE CASCADE,
+  part INTEGER NOT NULL,
+  messages INTEGER NOT NULL,
+  size INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  sealed BLOB,                           -- until it is uploaded
+  blob BLOB,                             -- where it lies since
+  PRIMARY KEY (device, part)
 ) STRICT;
-
-CREATE INDEX group_held_ask ON group_held (ask_at) WHERE ask_at IS NOT NULL;
-
-CREATE INDEX group_held_group ON group_held (group_id, waits, account, device);
-
-CREATE TABLE group_member (
-  group_id BLOB NOT NULL,
-  account BLOB NOT NULL,
-  since INTEGER NOT NULL,
-  until INTEGER,                         -- the first epoch in which it is over
-  role INTEGER NOT NULL,                 -- 0: member; 1: admin; 2: creator
-  PRIMARY KEY (group_id, account, since)
-) STRICT, WITHOUT ROWID;
-
-CREATE INDEX group_member_now ON group_member (group_id, account) WHERE until IS NULL;
-
-CREATE TABLE group_operation (
-  group_id BLOB NOT NULL,
-  epoch INTEGER NOT NULL,
-  hash BLOB NOT NULL,
-  operation_id BLOB NOT NULL,
-  operation BLOB NOT NULL,
-  admins_send INTEGER NOT NULL,          -- whether only admins may send from here on
-  stamp BLOB,                            -- known once its row was delivered
-  UNIQUE (group_id, epoch)
-) STRICT;
-
-CREATE INDEX group_operation_id ON group_operation (group_id, operation_id);
-
-CREATE TABLE group_parcel (
-  outbox INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE,
-  group_id BLOB NOT NULL,
-  account BLOB NOT NULL,
-  number INTEGER,                        -- of the sender key; none: the secret alone
-  served INTEGER NOT NULL DEFAULT 0,     -- messages before what is distributed
-  waived INTEGER NOT NULL DEFAULT 0      -- the group does not wait for it any more
-) STRICT;
-
-CREATE INDEX group_parcel_group ON group_parcel (group_id, number, account);
-
-CREATE TABLE group_resend (
-  message INTEGER NOT NULL REFERENCES message (seq),
-  account BLOB NOT NULL,
-  resends INTEGER NOT NULL,
-  PRIMARY KEY (message, account)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE group_secret (
-  group_id BLOB NOT NULL,
-  secret BLOB NOT NULL,
-  PRIMARY KEY (group_id, secret)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE group_wanted (
-  group_id BLOB PRIMARY KEY,
-  stamp BLOB                             -- of the envelope that showed it
-) STRICT, WITHOUT ROWID;
 
 CREATE TABLE "heard" (
   chat BLOB NOT NULL,
@@ -198,6 +124,28 @@ CREATE TABLE held (
   UNIQUE (account, device, envelope_id)
 ) STRICT;
 
+CREATE TABLE history_import (
+  archive BLOB PRIMARY KEY,
+  key BLOB NOT NULL,
+  next_part INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE history_import_part (
+  archive BLOB NOT NULL REFERENCES history_import (archive) ON DELETE CASCADE,
+  part INTEGER NOT NULL,
+  blob BLOB NOT NULL,
+  size INTEGER NOT NULL,
+  digest BLOB NOT NULL,
+  PRIMARY KEY (archive, part)
+) STRICT;
+
+CREATE TABLE history_named (
+  chat BLOB NOT NULL,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  PRIMARY KEY (chat, account, device)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE key_change (
   phone TEXT PRIMARY KEY,
   old_account BLOB NOT NULL,
@@ -207,17 +155,6 @@ CREATE TABLE key_change (
 
 CREATE INDEX key_change_old ON key_change (old_account);
 
-CREATE TABLE key_holder (
-  group_id BLOB NOT NULL,
-  number INTEGER NOT NULL,
-  account BLOB NOT NULL,
-  device INTEGER NOT NULL,
-  identity BLOB NOT NULL,
-  served INTEGER NOT NULL,               -- messages before it: this device cannot open those
-  accepted INTEGER NOT NULL DEFAULT 0,   -- the server has stored the distribution
-  PRIMARY KEY (group_id, number, account, device, identity)
-) STRICT, WITHOUT ROWID;
-
 CREATE TABLE last_resort_use (
   kem_prekey INTEGER NOT NULL,
   signed_prekey INTEGER NOT NULL,
@@ -225,36 +162,38 @@ CREATE TABLE last_resort_use (
   PRIMARY KEY (kem_prekey, signed_prekey, base_key)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE link_request (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  server TEXT NOT NULL,
+  server_pin BLOB,
+  name TEXT NOT NULL,
+  registration INTEGER NOT NULL,
+  device_secret BLOB NOT NULL,
+  identity BLOB NOT NULL,
+  token BLOB NOT NULL,
+  prekey_next INTEGER NOT NULL,
+  begun_at INTEGER NOT NULL,
+  offering BLOB NOT NULL,                -- the state that shows the code
+  invitation BLOB,                       -- the one that was answered: no other one is
+  invited BLOB                           -- the state since then
+) STRICT;
+
+CREATE TABLE list_change (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  version INTEGER NOT NULL,
+  list BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  registration INTEGER NOT NULL,
+  link BLOB,                             -- with the three below: the device is added
+  completion BLOB,
+  with_history INTEGER
+) STRICT;
+
 CREATE TABLE list_contradiction (
   account BLOB NOT NULL,
   version INTEGER NOT NULL,
   PRIMARY KEY (account, version)
 ) STRICT, WITHOUT ROWID;
-
-CREATE TABLE list_device (
-  account BLOB NOT NULL,
-  device INTEGER NOT NULL,
-  identity BLOB NOT NULL,
-  PRIMARY KEY (account, device)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE list_generation (
-  only INTEGER PRIMARY KEY CHECK (only = 1),
-  generation INTEGER NOT NULL
-) STRICT;
-
-CREATE TRIGGER list_generation_closed AFTER UPDATE OF closed ON contact WHEN old.closed <> new.closed BEGIN
-  UPDATE list_generation SET generation = generation + 1;
-END;
-
-CREATE TRIGGER list_generation_insert AFTER INSERT ON device_list BEGIN
-  UPDATE list_generation SET generation = generation + 1;
-END;
-
-CREATE TRIGGER list_generation_update AFTER UPDATE OF version, list, stale ON device_list
-WHEN old.version <> new.version OR old.list <> new.list OR old.stale <> new.stale BEGIN
-  UPDATE list_generation SET generation = generation + 1;
-END;
 
 CREATE TABLE list_seen (
   account BLOB NOT NULL,
@@ -275,7 +214,7 @@ CREATE TABLE message (
   text TEXT NOT NULL,
   envelope_id BLOB,                      -- received: what it came in
   failure TEXT,                          -- ours: the word of the refusal that ended it
-  resends INTEGER NOT NULL DEFAULT 0, group_epoch INTEGER,
+  resends INTEGER NOT NULL DEFAULT 0,
   UNIQUE (sender, id)
 ) STRICT;
 
@@ -305,14 +244,6 @@ CREATE TABLE outbox (
   tries INTEGER NOT NULL DEFAULT 0       -- those that did not succeed: the pause grows with them
 ) STRICT;
 
-CREATE TABLE outbox_group (
-  outbox INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE,
-  epoch INTEGER NOT NULL,
-  head BLOB NOT NULL,
-  lists_digest BLOB NOT NULL,
-  ciphertext BLOB NOT NULL
-) STRICT;
-
 CREATE INDEX outbox_lane ON outbox (chat, lane, id);
 
 CREATE TABLE outbox_sealed (
@@ -323,13 +254,6 @@ CREATE TABLE outbox_sealed (
   kind INTEGER NOT NULL,
   ciphertext BLOB NOT NULL,
   PRIMARY KEY (outbox, account, device)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE own_sender_key (
-  group_id BLOB PRIMARY KEY,
-  number INTEGER NOT NULL,               -- one more with each rotation
-  served INTEGER NOT NULL,               -- messages that were encrypted with it
-  made_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE "peer_read" (
@@ -381,7 +305,7 @@ CREATE TABLE "profile" (
   clock_offset INTEGER,                  -- server's clock minus ours, in milliseconds
   clock_suspect INTEGER,                 -- an offset that no second connection has confirmed yet
   clock_heard INTEGER NOT NULL DEFAULT 0 -- the server's clock at the last believed hello
-, certificate BLOB) STRICT;
+) STRICT;
 
 CREATE TABLE quarantine (
   account BLOB NOT NULL,
@@ -409,6 +333,10 @@ CREATE TABLE "receipt_due" (
   stamp BLOB NOT NULL,
   PRIMARY KEY (chat, account, message_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE removal (
+  device INTEGER PRIMARY KEY
+) STRICT;
 
 CREATE TABLE renewal (
   account BLOB NOT NULL,
@@ -469,12 +397,6 @@ CREATE TABLE sent_device (
   device INTEGER NOT NULL,
   identity BLOB NOT NULL,
   PRIMARY KEY (envelope_id, account, device)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE sent_group (
-  envelope_id BLOB PRIMARY KEY REFERENCES sent (envelope_id) ON DELETE CASCADE,
-  number INTEGER NOT NULL,
-  served INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sent_message ON sent (message) WHERE message IS NOT NULL;

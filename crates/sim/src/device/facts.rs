@@ -162,7 +162,6 @@ fn record_event(chronicle: &Chronicle, mailbox: MailboxId, event: &EventView) {
         EventView::Gap { .. }
         | EventView::SplitView { .. }
         | EventView::KeyChanged { .. }
-        | EventView::DeviceChanged { .. }
-        | EventView::GroupChanged { .. } => {}
+        | EventView::DeviceChanged { .. } => {}
     }
 }

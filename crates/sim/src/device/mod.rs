@@ -237,7 +237,12 @@ impl Device {
             Effect::Drained | Effect::EventsLogged => self.print_events(),
             Effect::StateChanged(message) => self.state_changed(message),
             Effect::LookedUp { phone, result } => self.looked_up(&phone, result.ok().flatten(), outside),
-            Effect::GroupChangeDone { .. } => Ok(()),
+            // Nobody links devices here yet.
+            Effect::AddingDevice(_)
+            | Effect::DeviceRemoved { .. }
+            | Effect::History(_)
+            | Effect::Upload { .. }
+            | Effect::Download { .. } => Ok(()),
         }
     }
 

@@ -1,0 +1,242 @@
+//! Becoming the primary device of one's account again, from a backup: the account key in it proves the account.
+//!
+//! The device makes new keys and signs itself into the place of device 1, above the list that the server has. The
+//! archive is imported with the server's word, in the same transaction, so a profile has all of it or nothing.
+
+use crate::{
+    Fault, HttpAnswer, HttpMethod, HttpRequest, Problem, Registered,
+    archive::{
+        ArchiveError,
+        import::{Import, ImportError},
+        records::AccountRecord,
+    },
+    backup::{self, BackupError},
+    devices, keys,
+    store::{Stored, account, device_lists, linking, prekeys, profile, profile::Me},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand_core::CryptoRng;
+use rusqlite::Connection;
+use seal::DeviceSecrets;
+use serde::{Deserialize, Serialize};
+use signed::{DeviceList, DeviceSecret};
+use types::{DeviceAddress, DeviceNumber, Redact, Timestamp, limits::ONE_TIME_KEYS_POOL};
+use zeroize::Zeroizing;
+
+/// Lists that one restore signs: a server that goes on naming newer ones does not want it.
+const LISTS_MAX: u32 = 8;
+
+/// What the server's answer leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreStep {
+    /// The server has a newer list: one above it was signed. Ask again.
+    Again(HttpRequest),
+    /// This is device 1 of the account, and the archive is here.
+    Done(Registered),
+}
+
+/// The account was not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The profile has an account already.
+    #[error("this profile has an account")]
+    HasAccount,
+    /// There is no restore to go on with: begin one.
+    #[error("no restore was begun")]
+    NotBegun,
+    /// The backup cannot be read.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The server refused: `no_account`, `account_closed`, ….
+    #[error("the server refused: {}", .0.code)]
+    Refused(Problem),
+    /// The server's answer is not of this interface.
+    #[error("the server's answer makes no sense")]
+    BadAnswer,
+    /// The engine failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl From<ImportError> for RestoreError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Archive(ArchiveError::Newer) => Self::Backup(BackupError::Newer),
+            ImportError::Archive(ArchiveError::Damaged) => Self::Backup(BackupError::Damaged),
+            ImportError::Fault(fault) => Self::Fault(fault),
+        }
+    }
+}
+
+/// A restore between its first request and its end. Lost with the process: it is begun again then.
+pub(crate) struct Restore {
+    parts: Vec<Zeroizing<Vec<u8>>>,
+    /// The newest list of the account that is known: the server cannot bring back a device that it does not have.
+    newest: DeviceList,
+    lists_signed: u32,
+}
+
+#[derive(Serialize)]
+struct Restoration {
+    device_list: String,
+    token: String,
+    keys: String,
+}
+
+#[derive(Deserialize)]
+struct Restored {
+    account: String,
+    device: u32,
+    registration: u32,
+}
+
+#[derive(Deserialize)]
+struct Conflict {
+    device_list: String,
+}
+
+/// Where an account is restored to.
+pub(crate) struct Target<'a> {
+    pub(crate) server: &'a str,
+    pub(crate) server_pin: Option<[u8; 32]>,
+}
+
+pub(crate) fn begin(
+    db: &Connection,
+    (backup, key): (&[u8], &str),
+    target: &Target<'_>,
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+) -> Result<(Restore, HttpRequest), RestoreError> {
+    let unfinished = profile::load(db)?;
+    if unfinished.as_ref().is_some_and(|me| me.registered) {
+        return Err(RestoreError::HasAccount);
+    }
+    let opened = backup::open(backup, key)?;
+    // What an earlier try has signed stays signed.
+    let signed_before = match unfinished {
+        Some(me) if me.account() == opened.account.list.account() => account::list_version(db)?,
+        _ => 0,
+    };
+    let me = make_keys(db, &opened.account, target, now, rng)?;
+    account::raise_list_version(db, opened.account.list_version.max(signed_before))?;
+    sign_above(db, &me, &opened.account.list, now, rng)?;
+    let restore = Restore { parts: opened.parts, newest: opened.account.list.clone(), lists_signed: 1 };
+    Ok((restore, request(db, &me)?))
+}
+
+pub(crate) fn restored(
+    db: &Connection,
+    restore: &mut Restore,
+    answer: &HttpAnswer,
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+) -> Result<RestoreStep, RestoreError> {
+    let me = profile::load(db)?.filter(|me| !me.registered).ok_or(RestoreError::NotBegun)?;
+    if answer.status == 409 && restore.lists_signed < LISTS_MAX {
+        restore.newest = conflicting_list(&restore.newest, answer)?;
+        restore.lists_signed += 1;
+        account::raise_list_version(db, restore.newest.version())?;
+        sign_above(db, &me, &restore.newest, now, rng)?;
+        return Ok(RestoreStep::Again(request(db, &me)?));
+    }
+    let made: Restored = read(answer)?;
+    let ours = made.account == me.account().to_string()
+        && made.device == u32::from(me.address.device.get())
+        && made.registration == me.registration.get();
+    if !ours {
+        return Err(RestoreError::BadAnswer);
+    }
+    let into = Import { db, me: me.address, now };
+    for part in &restore.parts {
+        // Where counters stood does not matter: what followed went to the device that this one replaces.
+        into.part(part)?;
+    }
+    prekeys::set_all_uploaded(db)?;
+    profile::set_registered(db)?;
+    Ok(RestoreStep::Done(Registered { account: me.account(), device: me.address.device, phone: me.phone }))
+}
+
+/// Everything that the device will be, on disk before anybody hears of it.
+fn make_keys(
+    db: &Connection,
+    record: &AccountRecord,
+    target: &Target<'_>,
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+) -> Stored<Me> {
+    let secrets = DeviceSecrets::generate(rng);
+    let mut token = [0; 32];
+    rng.fill_bytes(&mut token);
+    let me = Me {
+        server: target.server.to_owned(),
+        server_pin: target.server_pin,
+        phone: record.phone.clone(),
+        name: record.name.clone(),
+        address: DeviceAddress::new(record.list.account(), DeviceNumber::PRIMARY),
+        registration: secrets.registration,
+        account_secret: Some(record.secret.clone()),
+        sync_key: record.sync_key.as_ref().map(|key| Redact::new(*key.as_bytes())),
+        device_secret: DeviceSecret::from_bytes(secrets.device_key_seed.expose()),
+        identity: secrets.identity,
+        token: Redact::new(token),
+        registered: false,
+        revoked: false,
+        joined: true,
+    };
+    let prekey_next = rng.next_u32() % 0x00f0_0000 + 1;
+    linking::remove_request(db)?;
+    prekeys::clear(db)?;
+    profile::insert(db, &me, prekey_next)?;
+    let pool = u32::try_from(ONE_TIME_KEYS_POOL).map_err(|_| Fault::Bug("the pool is too large"))?;
+    keys::store_replaceable(db, &me, now, rng)?;
+    keys::store_one_time(db, &me, (pool, pool), now, rng)?;
+    Ok(me)
+}
+
+/// Signs a list in which this device is the primary, and the linked devices are those of `list`.
+fn sign_above(
+    db: &Connection,
+    me: &Me,
+    list: &DeviceList,
+    now: Timestamp,
+    rng: &mut dyn CryptoRng,
+) -> Stored<()> {
+    let list = devices::sign_in_place_of_primary(db, me, list, now, rng)?;
+    device_lists::put(db, &list, now)
+}
+
+/// The list that the server has, if the account key has signed it and it may stand above the one that is known.
+fn conflicting_list(known: &DeviceList, answer: &HttpAnswer) -> Result<DeviceList, RestoreError> {
+    let conflict: Conflict = serde_json::from_slice(&answer.body).map_err(|_| RestoreError::BadAnswer)?;
+    let bytes = URL_SAFE_NO_PAD.decode(conflict.device_list).map_err(|_| RestoreError::BadAnswer)?;
+    let list = DeviceList::verify(&bytes).map_err(|_| RestoreError::BadAnswer)?;
+    if list.successor_of(known).is_ok() { Ok(list) } else { Err(RestoreError::BadAnswer) }
+}
+
+fn request(db: &Connection, me: &Me) -> Result<HttpRequest, RestoreError> {
+    let list = device_lists::get(db, me.account())?.ok_or(RestoreError::NotBegun)?;
+    let body = Restoration {
+        device_list: URL_SAFE_NO_PAD.encode(list.as_bytes()),
+        token: URL_SAFE_NO_PAD.encode(me.token.expose()),
+        keys: URL_SAFE_NO_PAD.encode(prekeys::to_upload(db)?.keys.encode()),
+    };
+    let body = serde_json::to_vec(&body).map_err(|_| Fault::Bug("a request could not be written as JSON"))?;
+    Ok(HttpRequest {
+        method: HttpMethod::Post,
+        origin: me.server.clone(),
+        server_pin: me.server_pin,
+        path: "/v1/restorations".to_owned(),
+        body,
+    })
+}
+
+fn read<T: for<'a> Deserialize<'a>>(answer: &HttpAnswer) -> Result<T, RestoreError> {
+    if (200..300).contains(&answer.status) {
+        return serde_json::from_slice(&answer.body).map_err(|_| RestoreError::BadAnswer);
+    }
+    match serde_json::from_slice::<Problem>(&answer.body) {
+        Ok(problem) if !problem.code.is_empty() => Err(RestoreError::Refused(problem)),
+        _ => Err(RestoreError::BadAnswer),
+    }
+}
