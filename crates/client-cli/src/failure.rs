@@ -118,6 +118,8 @@ reasons! {
     NoCode = "no_code", Refused;
     /// The number has an account.
     NumberTaken = "number_taken", Refused;
+    /// One's own account is not a member of the group.
+    NotAMember = "not_a_member", Refused;
     /// This device is not listed any more, or its account was closed.
     Revoked = "revoked", Refused;
     /// A later connection of this device took over.

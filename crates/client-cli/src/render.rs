@@ -99,6 +99,7 @@ fn event_text(event: &Event, names: &Names) -> String {
         Event::DeviceChanged { account, added, removed } => {
             format!("{DIM}{account} has {} new and {} fewer devices.{PLAIN}", added.len(), removed.len())
         }
+        Event::GroupChanged { group, change, by, .. } => format!("{DIM}{by} {change}{PLAIN} {group}"),
         Event::Drained => format!("{DIM}That is everything.{PLAIN}"),
     }
 }

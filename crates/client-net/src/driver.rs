@@ -363,6 +363,8 @@ impl Task {
                     )?;
                 }
                 Effect::AddingDevice(_) | Effect::DeviceRemoved { .. } | Effect::History(_) => {}
+                // Nobody asks for one here yet.
+                Effect::GroupChangeDone { .. } => {}
             }
         }
         let settled = self.engine.is_settled();

@@ -24,7 +24,10 @@ impl Turn<'_> {
             }
             _ => {}
         }
-        if from.account == self.me.account() || content.group.is_some() {
+        if let Some(view) = content.group {
+            return self.apply_in_group(envelope, opened, &content, view);
+        }
+        if from.account == self.me.account() {
             return self.put_aside(envelope, Some(opened), "unknown_conversation");
         }
         let chat = ChatId::Direct(from.account);
@@ -38,6 +41,13 @@ impl Turn<'_> {
         self.note_claim(&content)?;
         if content.original_stamp.is_some() {
             gaps::remove_envelope_with_stamp(self.db, from, stamp)?;
+        }
+        match &content.body {
+            Body::SenderKeyDistribution(key) => return self.distribution_came(envelope, opened, key),
+            Body::GroupSecret { group, secret } => {
+                return self.group_secret_came(envelope, opened, *group, secret);
+            }
+            _ => {}
         }
         if !inbox::see(self.db, from.account, content.message_id, self.server_now())? {
             return self.repeated(chat, from.account, content.message_id, stamp);
@@ -54,7 +64,7 @@ impl Turn<'_> {
     }
 
     /// The message row, its place in the order, its event and the receipt that it earns, in this transaction.
-    fn show(
+    pub(crate) fn show(
         &mut self,
         envelope: &Envelope,
         chat: ChatId,
@@ -79,21 +89,32 @@ impl Turn<'_> {
         // Ids older than 60 days are forgotten; the messages are not.
         let Some(seq) = messages::insert_new(self.db, &message)? else { return Ok(()) };
         self.count(chat, from, content.counter, stamp)?;
-        self.owe_receipt(ReceiptDue { chat, writer: from.account, message_id: content.message_id, stamp })?;
+        if let Some(view) = content.group {
+            messages::set_group_epoch(self.db, seq, view.epoch)?;
+        }
+        if from.account != self.me.account() {
+            self.owe_receipt(ReceiptDue {
+                chat,
+                writer: from.account,
+                message_id: content.message_id,
+                stamp,
+            })?;
+        }
         events::log_message(self.db, self.live.batch, chat, seq, stamp)?;
         self.effect(Effect::EventsLogged);
         Ok(())
     }
 
     /// The same message in another envelope: shown once, under the lowest stamp.
-    fn repeated(
+    pub(crate) fn repeated(
         &mut self,
         chat: ChatId,
         writer: AccountId,
         message_id: MessageId,
         stamp: Stamp,
     ) -> Stored<Intake> {
-        if messages::lower_stamp_of_received(self.db, writer, message_id, stamp)? {
+        let lowered = messages::lower_stamp_of_received(self.db, writer, message_id, stamp)?;
+        if lowered && writer != self.me.account() {
             self.owe_receipt(ReceiptDue { chat, writer, message_id, stamp })?;
         }
         Ok(Intake::Done)
@@ -126,6 +147,12 @@ impl Turn<'_> {
 pub(crate) const fn acts_on(body: &Body) -> bool {
     matches!(
         body,
-        Body::Text(_) | Body::Receipt(_) | Body::ResendRequest(_) | Body::Void(_) | Body::SessionReset
+        Body::Text(_)
+            | Body::Receipt(_)
+            | Body::ResendRequest(_)
+            | Body::Void(_)
+            | Body::SessionReset
+            | Body::SenderKeyDistribution(_)
+            | Body::GroupSecret { .. }
     )
 }

@@ -31,6 +31,10 @@ pub struct Bugs {
     pub lose_receipts: bool,
     /// The newest message of a chat leaves first.
     pub overtake_outbox: bool,
+    /// A sender key serves on after one who has it was removed.
+    pub keep_sender_key: bool,
+    /// Whatever head a group message names is taken for one of the known chain.
+    pub trust_any_head: bool,
 }
 
 /// The planted faults, and what they keep back until the next turn.
@@ -88,7 +92,9 @@ impl Turn<'_> {
         if !asked || self.live.planted.sent.insert(id) {
             return Ok(());
         }
-        let Some(row) = outbox::get(self.db, id)? else { return Ok(()) };
+        let Some(row) = outbox::get(self.db, id)?.filter(|row| row.lane.chat.group().is_none()) else {
+            return Ok(());
+        };
         outbox::unseal(self.db, id)?;
         self.seal(&row)?;
         if let (true, Some(envelope)) = (bugs.seal_again_on_retry, row.envelope_id) {

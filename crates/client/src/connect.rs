@@ -7,7 +7,7 @@
 use crate::{
     Closed, Effect,
     live::{Asked, Phase},
-    store::{Stored, device_lists, events, gaps, inbox, outbox, prekeys, profile},
+    store::{Stored, device_lists, events, gaps, groups, inbox, outbox, prekeys, profile},
     turn::Turn,
 };
 use signed::SessionProof;
@@ -83,6 +83,7 @@ impl Turn<'_> {
         self.live.postponed.clear();
         // Beside those that somebody asked for while there was no connection.
         self.live.lists_wanted.extend(device_lists::wanted(self.db)?);
+        self.live.groups.wanted.extend(groups::all_wanted(self.db)?);
         self.live.has_claims = true;
         self.live.gaps_at = gaps::next_ask_at(self.db)?;
         self.live.upkeep_at = Some(self.now);
@@ -147,6 +148,7 @@ impl Turn<'_> {
         // Both wait for the end of a drain, which looks at them by itself.
         let batched = [live.receipts_at, live.gaps_at].into_iter().flatten().filter(|_| !live.is_draining());
         let others = [live.refill_at, live.upkeep_at, live.linking.wake_at()].into_iter().flatten();
-        lanes.chain(held).chain(batched).chain(others).min()
+        let groups = live.groups.wake_at(live.is_draining());
+        lanes.chain(held).chain(batched).chain(others).chain(groups).min()
     }
 }

@@ -15,6 +15,7 @@ const APPLICATION_ID: i32 = 0x5741_5857;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_devices_and_chats.sql"),
+    include_str!("../migrations/0003_groups.sql"),
     include_str!("../migrations/0004_linking.sql"),
 ];
 

@@ -90,6 +90,7 @@ impl Turn<'_> {
             self.retry_held(list.account)?;
             self.wake_lanes(list.account);
         }
+        self.live.groups.lists_came(asked);
         Ok(())
     }
 
@@ -115,6 +116,7 @@ impl Turn<'_> {
         match known.as_ref().map(|known| list.successor_of(known)) {
             None | Some(Ok(Succession::Newer)) => {
                 contacts::ensure(self.db, account)?;
+                self.note_removed_devices(known.as_deref(), &list)?;
                 device_lists::put(self.db, &list, now)?;
                 self.live.lists.remove(&account);
             }

@@ -3,8 +3,10 @@
 mod own_devices;
 
 use crate::{
-    Closed, CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault, HttpAnswer, HttpRequest,
-    NewAccount, OpenError, Registered, RegistrationError, View, database,
+    ChangeId, Closed, CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault, GroupCommand, GroupError,
+    HttpAnswer, HttpRequest, InviteLink, NewAccount, OpenError, Registered, RegistrationError, View,
+    database,
+    groups::{self, Asking},
     linking::Linking,
     live::{Asked, Live, Phase},
     registration,
@@ -15,7 +17,7 @@ use crate::{
 use rand_core::CryptoRng;
 use rusqlite::Connection;
 use std::collections::VecDeque;
-use types::{AccountId, ChatId, MessageId, PhoneNumber, Stamp, Timestamp};
+use types::{AccountId, ChatId, GroupId, MessageId, PhoneNumber, Stamp, Timestamp};
 use wire::{Push, Refusal, Response, ServerFrame};
 
 /// A device's engine. See the [crate documentation](crate).
@@ -68,6 +70,9 @@ pub enum SendError {
     /// The chat is one's own account.
     #[error("one cannot write to oneself")]
     ToOneself,
+    /// The chat is a group that one is not a member of.
+    #[error("you are not a member of this group")]
+    NotAMember,
     /// The engine failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -86,6 +91,7 @@ impl Engine {
     pub fn open(mut connection: Connection) -> Result<Self, OpenError> {
         database::prepare(&mut connection)?;
         let me = profile::load(&connection)?;
+        groups::prepare(&connection)?;
         let live = Live::new(
             profile::clock(&connection)?,
             outbox::lanes(&connection)?,
@@ -200,6 +206,7 @@ impl Engine {
             && live.asked.is_empty()
             && live.ready.is_empty()
             && live.lists_wanted.is_empty()
+            && live.groups.is_settled()
             && live.receipts_at.is_none()
             && live.refill_at.is_none()
             && !live.upload_keys
@@ -240,6 +247,53 @@ impl Engine {
             turn.advance()?;
             Ok(marked)
         })
+    }
+
+    // ---- groups
+
+    /// Makes a group of one's own account and these. Its outcome is an [`Effect::GroupChangeDone`]; asking again
+    /// while it is not known is the same change. A change that never left is forgotten with the process.
+    pub fn create_group(
+        &mut self,
+        name: &str,
+        members: &[AccountId],
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ChangeId, GroupError> {
+        self.turn(now, rng, |turn| {
+            let change = turn.create_group(name, members)?;
+            turn.advance()?;
+            Ok(change)
+        })?
+    }
+
+    /// Changes a group, as [`Engine::create_group`] makes one.
+    pub fn change_group(
+        &mut self,
+        group: GroupId,
+        command: GroupCommand,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ChangeId, GroupError> {
+        self.turn(now, rng, |turn| {
+            let change = turn.change_group(group, command)?;
+            turn.advance()?;
+            Ok(change)
+        })?
+    }
+
+    /// Joins a group by its invite link, as [`Engine::create_group`] makes one.
+    pub fn join_group(
+        &mut self,
+        link: &InviteLink,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ChangeId, GroupError> {
+        self.turn(now, rng, |turn| {
+            let change = turn.join_group(link)?;
+            turn.advance()?;
+            Ok(change)
+        })?
     }
 
     /// Asks the server which account a number leads to: [`Effect::LookedUp`]. Forgotten with the process.
@@ -428,6 +482,14 @@ impl Turn<'_> {
             // Asked again with the next connection.
             (Asked::CheckClaim { .. }, Err(_)) => Ok(()),
             (Asked::Linking(asked), result) => self.linking_answered(asked, result),
+            (Asked::Group(Asking::Chain(group)), Ok(Response::GroupState { operations, more })) => {
+                self.chain_came(group, &operations, more)
+            }
+            (Asked::Group(Asking::Chain(group)), Err(refusal)) => self.chain_refused(group, &refusal),
+            (Asked::Group(Asking::Change(change)), Ok(Response::Accepted { stamp, .. })) => {
+                self.change_accepted(change, stamp)
+            }
+            (Asked::Group(Asking::Change(change)), Err(refusal)) => self.change_refused(change, &refusal),
             (_, Ok(_)) => {
                 self.close(Closed::Protocol);
                 Ok(())

@@ -1,8 +1,8 @@
 //! What a shell tells the engine, and what the engine asks of its shell.
 
-use crate::{AddingDevice, HistorySync, RemoveDeviceError, TransferId};
+use crate::{AddingDevice, ChangeId, GroupError, HistorySync, RemoveDeviceError, TransferId};
 use bytes::Bytes;
-use types::{AccountId, DeviceNumber, MessageId, Millis, PhoneNumber};
+use types::{AccountId, DeviceNumber, GroupId, MessageId, Millis, PhoneNumber};
 
 /// Something happened outside.
 #[derive(Clone, Debug)]
@@ -80,6 +80,13 @@ pub enum Effect {
         transfer: TransferId,
         /// Absolute, or begins with `/`: at the profile's origin.
         url: String,
+    },
+    /// The outcome of a change of a group.
+    GroupChangeDone {
+        /// The change.
+        change: ChangeId,
+        /// The group, or why nothing was changed.
+        result: Result<GroupId, GroupError>,
     },
 }
 

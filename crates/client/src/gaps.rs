@@ -39,11 +39,12 @@ impl Turn<'_> {
         if counter == 0 || i64::try_from(counter).is_err() {
             return Ok(());
         }
-        let heard = inbox::heard(self.db, chat, from)?.unwrap_or(match self.me.joined {
-            // What came before this device did is not missing.
-            true => Heard { first: counter, highest: counter - 1 },
-            false => Heard { first: 1, highest: 0 },
-        });
+        let heard = match inbox::heard(self.db, chat, from)? {
+            Some(heard) => heard,
+            None if self.counts_from_the_first(chat)? => Heard { first: 1, highest: 0 },
+            // What came before this device did, or before it could, is not missing.
+            None => Heard { first: counter, highest: counter - 1 },
+        };
         if counter <= heard.highest {
             if let Some(gap) = gaps::containing(self.db, chat, from, counter)? {
                 gaps::split(self.db, &gap, counter)?;
@@ -165,7 +166,7 @@ impl Turn<'_> {
         if let Some(envelope_id) = gap.envelope.filter(|_| room > 0) {
             sent::count(self.db, Resend::Asked, gap.sender, now)?;
             let request = ResendRequest {
-                conversation: None,
+                conversation: gap.chat.group().map(|_| chats::conversation(self.me.account(), gap.chat)),
                 counters: Vec::new(),
                 envelope_id: Some(envelope_id),
                 message_id: None,

@@ -173,7 +173,8 @@ impl Turn<'_> {
         }
         prekeys::prune(self.db, now - KEEP_REPLACED, now - KEEP_ONE_TIME)?;
         inbox::prune_seen(self.db, now - KEEP_SEEN)?;
-        sent::prune(self.db, now - limits::ENVELOPE_LIFE, now - Millis::from_hours(1))
+        sent::prune(self.db, now - limits::ENVELOPE_LIFE, now - Millis::from_hours(1))?;
+        self.prune_groups()
     }
 
     /// Signs a new version of our list. Its number is written as used before the signature is made.

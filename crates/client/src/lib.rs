@@ -33,6 +33,7 @@ mod engine;
 mod event;
 mod fault;
 mod gaps;
+mod groups;
 mod handover;
 mod history;
 mod keys;
@@ -62,6 +63,10 @@ pub use devices::DeviceView;
 pub use engine::{Engine, MarkedRead, SendError, SendText, Sent};
 pub use event::{Closed, Dial, Effect, Event, LookupRefused};
 pub use fault::Fault;
+pub use groups::{
+    ChangeId, FIRST_MEMBERS_MAX, GROUP_NAME_CHARS_MAX, GroupCommand, GroupError, GroupInfo, GroupRole,
+    InviteLink, MemberView,
+};
 pub use linking::{
     AddDeviceError, AddingDevice, HistorySync, LinkBegun, LinkError, LinkStep, Linked, NewDevice,
     RemoveDeviceError,

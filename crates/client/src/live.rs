@@ -3,6 +3,7 @@
 
 use crate::{
     bugs::Planted,
+    groups::{Asking, LiveGroups},
     linking::{Linking, LinkingAsked},
     store::{
         events::Batch,
@@ -47,6 +48,7 @@ pub(crate) enum Asked {
     LookUp(PhoneNumber),
     CheckClaim { account: AccountId, phone: PhoneNumber },
     Linking(LinkingAsked),
+    Group(Asking),
 }
 
 pub(crate) struct Live {
@@ -102,6 +104,8 @@ pub(crate) struct Live {
     pub(crate) clock: ClockRecord,
     /// Devices that are added and removed, and what they are given.
     pub(crate) linking: Linking,
+    /// What is remembered of groups.
+    pub(crate) groups: LiveGroups,
 }
 
 impl Live {
@@ -137,6 +141,7 @@ impl Live {
             limiter: FailureLimiter::default(),
             clock,
             linking,
+            groups: LiveGroups::default(),
         }
     }
 
@@ -166,11 +171,13 @@ impl Live {
                     self.lookups.insert(phone);
                 }
                 Asked::Lists(accounts) => self.lists_wanted.extend(accounts),
+                Asked::Group(asking) => self.groups.lost(&asking),
                 _ => {}
             }
         }
         self.flying.clear();
         self.paused.clear();
+        self.groups.disconnect();
         // What was delivered and not acknowledged comes again, and is dropped then.
         self.acks.clear();
         self.drained = false;

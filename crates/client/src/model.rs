@@ -1,7 +1,7 @@
 //! What the engine shows: messages, chats, states and events, with the fields that interfaces print.
 
 use std::str::FromStr;
-use types::{AccountId, ChatId, DeviceNumber, Invalid, MessageId, PhoneNumber, Stamp, Timestamp};
+use types::{AccountId, ChatId, DeviceNumber, GroupId, Invalid, MessageId, PhoneNumber, Stamp, Timestamp};
 
 /// How a person names a chat: a phone number, the id of an account or a group, or the name of a group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -266,6 +266,18 @@ pub enum EventView {
         chat: ChatId,
         /// Whose list it is about.
         account: AccountId,
+    },
+    /// Somebody changed a group that one is, or was until then, a member of.
+    GroupChanged {
+        /// The group.
+        group: GroupId,
+        /// The epoch of the operation.
+        epoch: u64,
+        /// What was done, in one word: `create`, `add`, `remove`, `leave`, `promote`, `demote`, `rename`,
+        /// `permissions`, `link`, `join` or `timer`.
+        change: &'static str,
+        /// Who did it.
+        by: AccountId,
     },
     /// A number that led to a known account leads to another one now.
     KeyChanged {

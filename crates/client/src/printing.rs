@@ -97,6 +97,12 @@ impl Logged {
                 reason: self.word.clone().unwrap_or_default(),
             },
             "split_view" => EventView::SplitView { chat, account },
+            "group_changed" => EventView::GroupChanged {
+                group: GroupId::from_bytes(self.chat),
+                epoch: unsigned(self.first),
+                change: crate::groups::read_change_word(self.word.as_deref().unwrap_or_default()),
+                by: account,
+            },
             "key_changed" => EventView::KeyChanged {
                 phone: self.word.as_deref().unwrap_or_default().parse().map_err(|_| Fault::Damaged)?,
                 account: AccountId::from_bytes(self.chat),

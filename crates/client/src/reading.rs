@@ -58,8 +58,27 @@ impl Reading {
 pub(crate) const COLUMNS: &str =
     "message.id, message.chat, chat.kind, message.sender, message.device, message.stamp,
     message.sent_at, message.text, message.failure IS NOT NULL,
-    (SELECT min(delivered_at) FROM delivery WHERE message = message.seq AND account = message.chat),
-    (SELECT min(read_at) FROM delivery WHERE message = message.seq AND account = message.chat),
+    CASE WHEN chat.kind = 0
+      THEN (SELECT min(delivered_at) FROM delivery WHERE message = message.seq AND account = message.chat)
+      WHEN NOT EXISTS (SELECT 1 FROM group_member AS member LEFT JOIN contact USING (account)
+                       WHERE member.group_id = message.chat AND member.account <> message.sender
+                         AND member.since <= message.group_epoch
+                         AND (member.until IS NULL OR member.until > message.group_epoch)
+                         AND NOT coalesce(contact.closed, 0)
+                         AND NOT EXISTS (SELECT 1 FROM delivery
+                                         WHERE message = message.seq AND delivery.account = member.account))
+      THEN (SELECT max(coalesce(delivered_at, read_at)) FROM delivery WHERE message = message.seq) END,
+    CASE WHEN chat.kind = 0
+      THEN (SELECT min(read_at) FROM delivery WHERE message = message.seq AND account = message.chat)
+      WHEN NOT EXISTS (SELECT 1 FROM group_member AS member LEFT JOIN contact USING (account)
+                       WHERE member.group_id = message.chat AND member.account <> message.sender
+                         AND member.since <= message.group_epoch
+                         AND (member.until IS NULL OR member.until > message.group_epoch)
+                         AND NOT coalesce(contact.closed, 0)
+                         AND NOT EXISTS (SELECT 1 FROM delivery
+                                         WHERE message = message.seq AND delivery.account = member.account
+                                           AND read_at IS NOT NULL))
+      THEN (SELECT max(read_at) FROM delivery WHERE message = message.seq) END,
     coalesce(number.phone, (SELECT phone FROM profile WHERE account = message.sender)), chat.read_up_to";
 
 /// The tables of [`COLUMNS`].

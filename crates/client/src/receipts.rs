@@ -67,6 +67,9 @@ impl Turn<'_> {
         if let Some(up_to) = newest {
             chats::raise_read_up_to(self.db, chat, up_to)?;
         }
+        if let (Some(_), ChatId::Group(group)) = (unread, chat) {
+            self.tell_group_read(group, known)?;
+        }
         if let (Some(up_to), ChatId::Direct(other)) = (unread, chat) {
             let receipt = Receipt {
                 kind: ReceiptKind::Read,
@@ -137,7 +140,8 @@ impl Turn<'_> {
         match conversation {
             None => Ok(None),
             Some(conversation) if from == me => chats::of_conversation(self.db, conversation),
-            Some(conversation) => Ok((conversation == chats::conversation(me, direct)).then_some(direct)),
+            Some(conversation) if conversation == chats::conversation(me, direct) => Ok(Some(direct)),
+            Some(conversation) => self.group_of(from, conversation),
         }
     }
 }

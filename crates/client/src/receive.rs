@@ -9,7 +9,7 @@ use crate::{
 };
 use bytes::Bytes;
 use seal::{Arrival, DecryptError, DecryptFailure, Opened, Peer, Remedy, SealKind};
-use types::{AccountId, Millis, limits::ACK_POSITIONS_MAX};
+use types::{AccountId, ChatId, Millis, limits::ACK_POSITIONS_MAX};
 use wire::{Delivery, Envelope, EnvelopeKind, Request, Urgency};
 
 /// Envelopes held of one account, and of all: what a hostile server can make us store.
@@ -34,7 +34,7 @@ pub(crate) enum Intake {
 
 /// Whether something may still be held for a list.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Chance {
+pub(crate) enum Chance {
     First,
     /// The list was fetched for it: what is not on it now is dropped.
     Last,
@@ -73,19 +73,23 @@ impl Turn<'_> {
         if let Some(held) = inbox::held_envelope(self.db, envelope.from, envelope.envelope_id)? {
             return self.held_again(&envelope, held);
         }
+        if self.held_for_group_again(&envelope)? {
+            return Ok(Intake::Done);
+        }
         match envelope.kind {
-            EnvelopeKind::Prekey | EnvelopeKind::Ratchet => self.open(&envelope, Chance::First),
+            EnvelopeKind::Prekey | EnvelopeKind::Ratchet | EnvelopeKind::SenderKey => {
+                self.open(&envelope, Chance::First)
+            }
             EnvelopeKind::DeviceList => {
                 self.take_list(envelope.from.account, &envelope.ciphertext, false)?;
                 Ok(Intake::Done)
             }
-            EnvelopeKind::SenderKey | EnvelopeKind::GroupOperation | EnvelopeKind::Unknown => {
-                self.put_aside(&envelope, None, "unknown_kind")
-            }
+            EnvelopeKind::GroupOperation => self.operation_delivered(&envelope),
+            EnvelopeKind::Unknown => self.put_aside(&envelope, None, "unknown_kind"),
         }
     }
 
-    fn open(&mut self, envelope: &Envelope, chance: Chance) -> Stored<Intake> {
+    pub(crate) fn open(&mut self, envelope: &Envelope, chance: Chance) -> Stored<Intake> {
         if let Err(until) = self.live.limiter.admit(envelope.from, self.now) {
             let account = envelope.from.account;
             self.live.retry_at.insert(account, until);
@@ -123,6 +127,7 @@ impl Turn<'_> {
     fn decrypt(&mut self, envelope: &Envelope, listed: Option<Peer>) -> Result<Opened, DecryptError> {
         let kind = match envelope.kind {
             EnvelopeKind::Prekey => SealKind::Prekey,
+            EnvelopeKind::SenderKey => SealKind::SenderKey,
             _ => SealKind::Ratchet,
         };
         let arrival = Arrival {
@@ -131,13 +136,13 @@ impl Turn<'_> {
             kind,
             ciphertext: &envelope.ciphertext,
             listed,
-            group: None,
+            group: envelope.group,
         };
         seal::decrypt(&mut self.encryption(), &arrival, self.rng)
     }
 
     /// Decides whether an opened content may be shown: its key must be on the newest list that anybody knows of.
-    fn judge(&mut self, envelope: &Envelope, opened: &Opened, chance: Chance) -> Stored<Intake> {
+    pub(crate) fn judge(&mut self, envelope: &Envelope, opened: &Opened, chance: Chance) -> Stored<Intake> {
         let account = envelope.from.account;
         let claim = match opened.sender_list() {
             Some(view) => self.compare_view(account, view)?,
@@ -208,7 +213,7 @@ impl Turn<'_> {
     }
 
     /// What was acknowledged before is nowhere but here, so there is always room for it.
-    fn keep(&mut self, envelope: &Envelope, intake: Intake) -> Stored<()> {
+    pub(crate) fn keep(&mut self, envelope: &Envelope, intake: Intake) -> Stored<()> {
         match intake {
             Intake::Done => Ok(()),
             Intake::Later => inbox::hold(self.db, envelope, None, self.server_now()),
@@ -259,6 +264,9 @@ impl Turn<'_> {
         if failure.counts() {
             self.live.limiter.failed(envelope.from, self.now);
         }
+        if envelope.kind == EnvelopeKind::SenderKey && failure.remedy() == Remedy::Renew {
+            return self.group_message_failed(envelope, failure);
+        }
         match failure.remedy() {
             Remedy::Acknowledge => self.redelivered(envelope),
             Remedy::Drop => Ok(Intake::Done),
@@ -267,7 +275,7 @@ impl Turn<'_> {
                 self.hold(envelope, None)
             }
             Remedy::HoldForList => Ok(Intake::Done),
-            Remedy::HoldForSenderKey => self.put_aside(envelope, None, failure.code()),
+            Remedy::HoldForSenderKey => self.hold_for_key(envelope),
             Remedy::Renew => {
                 let not_since = self.server_now() - RENEW_INTERVAL;
                 encryption::want_renewal(self.db, envelope.from, not_since)?;
@@ -290,10 +298,10 @@ impl Turn<'_> {
         }
         let lowered =
             messages::lower_stamp_of_envelope(self.db, envelope.from, envelope.envelope_id, envelope.stamp)?;
-        if let Some(id) = lowered {
+        if let Some(id) = lowered.filter(|_| envelope.from.account != self.me.account()) {
             let writer = envelope.from.account;
             self.owe_receipt(ReceiptDue {
-                chat: writer.into(),
+                chat: chat_of(envelope),
                 writer,
                 message_id: id,
                 stamp: envelope.stamp,
@@ -303,14 +311,19 @@ impl Turn<'_> {
     }
 
     /// Notes that an envelope could not be opened, so that its content is asked for.
-    fn miss_envelope(&mut self, envelope: &Envelope, failure: DecryptFailure, asked: u32) -> Stored<()> {
+    pub(crate) fn miss_envelope(
+        &mut self,
+        envelope: &Envelope,
+        failure: DecryptFailure,
+        asked: u32,
+    ) -> Stored<()> {
         if gaps::count(self.db, envelope.from)? >= GAPS_OF_DEVICE_MAX {
             return Ok(());
         }
         let now = self.server_now();
         let gap = Gap {
             id: 0,
-            chat: envelope.from.account.into(),
+            chat: chat_of(envelope),
             sender: envelope.from,
             first: 0,
             last: 0,
@@ -328,4 +341,9 @@ impl Turn<'_> {
         self.live.gaps_at = Some(self.now);
         Ok(())
     }
+}
+
+/// Where an envelope's message would be shown.
+fn chat_of(envelope: &Envelope) -> ChatId {
+    envelope.group.map_or(envelope.from.account.into(), ChatId::Group)
 }

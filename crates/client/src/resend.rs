@@ -3,7 +3,7 @@
 
 use crate::{
     store::{
-        Stored, messages,
+        Stored, chats, messages,
         messages::OwnMessage,
         outbox,
         outbox::{Lane, LaneClass},
@@ -13,7 +13,7 @@ use crate::{
     turn::Turn,
 };
 use seal::{Body, Content, ResendRequest, Text, Void};
-use types::{AccountId, DeviceAddress, EnvelopeId, Millis, limits::ENVELOPE_LIFE};
+use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, Millis, Stamp, limits::ENVELOPE_LIFE};
 
 /// Resends of one message.
 const RESENDS_MAX: u32 = 3;
@@ -49,7 +49,8 @@ impl Turn<'_> {
 
     /// Answers a request for what was in an envelope.
     pub(crate) fn resend_envelope(&mut self, by: DeviceAddress, envelope: EnvelopeId) -> Stored<()> {
-        let sent = sent::get(self.db, envelope)?.filter(|sent| sent.chat == by.account.into());
+        let is_theirs = |chat: ChatId| chat == by.account.into() || chat.group().is_some();
+        let sent = sent::get(self.db, envelope)?.filter(|sent| is_theirs(sent.chat));
         let Some(sent) = sent else { return self.void(by, Wanted::Envelope(envelope)) };
         if let Some(seq) = sent.message {
             let message = messages::own_by_seq(self.db, seq)?;
@@ -80,13 +81,16 @@ impl Turn<'_> {
             // The device that wrote it answers for it.
             return Ok(());
         }
-        if message.chat != by.account.into() {
+        if message.chat != by.account.into() && message.chat.group().is_none() {
             return self.void(by, wanted);
         }
         let Some(stamp) = message.stamp else {
             // Not accepted: it comes by itself, or never.
             return if message.failure.is_some() { self.void(by, wanted) } else { Ok(()) };
         };
+        if let ChatId::Group(group) = message.chat {
+            return self.resend_to_member(by, group, message, stamp, wanted);
+        }
         let envelopes = sent::envelopes_of(self.db, message.seq)?;
         let allowed = message.resends < RESENDS_MAX
             && self.is_young(stamp.time())
@@ -111,7 +115,29 @@ impl Turn<'_> {
         self.queue_silently(by.account, Some(message.seq), &content)
     }
 
+    fn resend_to_member(
+        &mut self,
+        by: DeviceAddress,
+        group: GroupId,
+        message: &OwnMessage,
+        stamp: Stamp,
+        wanted: Wanted,
+    ) -> Stored<()> {
+        if !self.may_answer(by)? {
+            return Ok(());
+        }
+        let young = self.is_young(stamp.time());
+        if !young || !self.resend_in_group(by, group, message, stamp)? {
+            return self.void_in(by, message.chat, wanted);
+        }
+        sent::count(self.db, Resend::Answered, by, self.server_now())
+    }
+
     fn void(&mut self, by: DeviceAddress, wanted: Wanted) -> Stored<()> {
+        self.void_in(by, by.account.into(), wanted)
+    }
+
+    fn void_in(&mut self, by: DeviceAddress, chat: ChatId, wanted: Wanted) -> Stored<()> {
         if !self.may_answer(by)? {
             return Ok(());
         }
@@ -120,7 +146,7 @@ impl Turn<'_> {
             Wanted::Counter(counter) => (vec![counter], None),
             Wanted::Envelope(envelope) => (Vec::new(), Some(envelope)),
         };
-        let conversation = Some(signed::direct_conversation(self.me.account(), by.account));
+        let conversation = Some(chats::conversation(self.me.account(), chat));
         self.send_silently(by.account, Body::Void(Void { conversation, counters, envelope_id }))
     }
 

@@ -23,13 +23,20 @@ pub(crate) enum Sealing {
     },
     /// It can never be sent.
     Refused(Code),
+    /// It can never be sent, for a reason of our own.
+    Ended(&'static str),
+    /// It waits for something that is on its way, and is looked at then.
+    Waits,
+    /// It is tried again after a while.
+    Later,
 }
 
 impl Turn<'_> {
     /// Encrypts the head of a lane to every listed device of its recipient, if all of them can be reached.
     pub(crate) fn seal(&mut self, row: &OutboxRow) -> Stored<Sealing> {
-        let ChatId::Direct(recipient) = row.lane.chat else {
-            return Ok(Sealing::Refused(Code::NoSuchGroup));
+        let recipient = match row.lane.chat {
+            ChatId::Direct(recipient) => recipient,
+            ChatId::Group(group) => return self.seal_for_group(row, group),
         };
         if contacts::is_closed(self.db, recipient)? {
             return Ok(Sealing::Refused(Code::AccountClosed));
@@ -112,6 +119,7 @@ impl Turn<'_> {
             resends: 0,
         };
         sent::insert(self.db, envelope, &sent, peers)?;
+        self.parcel_sealed(row.id, peers)?;
         Ok(Sealing::Done)
     }
 

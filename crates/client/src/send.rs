@@ -3,7 +3,7 @@
 use crate::{
     DeliveryState, SendError, SendText, Sent,
     store::{
-        Stored, chats, messages,
+        Stored, chats, groups, messages,
         messages::{NewMessage, OwnMessage},
         outbox,
         outbox::{Lane, LaneClass},
@@ -25,6 +25,11 @@ impl Turn<'_> {
         if let Some(known) = messages::own(self.db, self.me.account(), text.message_id)? {
             let same = known.chat == text.chat && known.text == text.text;
             return Ok(if same { Ok(sent(&known)) } else { Err(SendError::MessageIdUsed) });
+        }
+        if let ChatId::Group(group) = text.chat
+            && !groups::is_member(self.db, group, self.me.account())?
+        {
+            return Ok(Err(SendError::NotAMember));
         }
         chats::ensure(self.db, self.me.account(), text.chat)?;
         let counter = chats::next_counter(self.db, text.chat)?;

@@ -1,11 +1,15 @@
 //! How far our own messages got: from the device's receipts to one word.
 
 use crate::{
-    DeliveryState, Fault, RecipientView, StatusView,
-    store::{Columns, Stored, messages, messages::MessageSeq, profile},
+    DeliveryState, Fault, RecipientView, StatusView, groups,
+    store::{
+        Columns, Stored, messages,
+        messages::{MessageSeq, OwnMessage},
+        profile,
+    },
 };
 use rusqlite::{Connection, params};
-use types::{AccountId, MessageId, Stamp, Timestamp, limits::ENVELOPE_LIFE};
+use types::{AccountId, ChatId, MessageId, Stamp, Timestamp, limits::ENVELOPE_LIFE};
 
 /// What one account's devices have said of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,29 +25,33 @@ pub(crate) fn status(
 ) -> Result<Option<StatusView>, Fault> {
     let me = profile::account(db)?;
     let Some(message) = messages::own(db, me, id)? else { return Ok(None) };
-    // Of a group the members are the recipients.
-    let account = message.chat.account().unwrap_or(me);
+    let account = match message.chat {
+        ChatId::Direct(account) => account,
+        ChatId::Group(group) => {
+            let (state, recipients) = groups::view::recipients(db, &message, group, server_now)?;
+            return Ok(Some(StatusView { state, recipients, ..shown(message) }));
+        }
+    };
     let progress = progress(db, message.seq, account)?;
     let state = state(message.stamp, message.failure.is_some(), progress, server_now);
-    let at = match state {
-        DeliveryState::Failed | DeliveryState::Queued => None,
-        DeliveryState::Accepted => message.stamp.map(Stamp::time),
-        DeliveryState::Expired => message.stamp.map(|stamp| stamp.time() + ENVELOPE_LIFE),
-        DeliveryState::Delivered => progress.delivered_at,
-        DeliveryState::Read => progress.read_at,
-    };
-    Ok(Some(StatusView {
+    let at = groups::view::reached_at(message.stamp, state, progress);
+    Ok(Some(StatusView { state, recipients: vec![RecipientView { account, state, at }], ..shown(message) }))
+}
+
+/// What is shown of a message whoever its recipients are.
+fn shown(message: OwnMessage) -> StatusView {
+    StatusView {
         message_id: message.id,
         chat: message.chat,
         stamp: message.stamp,
-        state,
+        state: DeliveryState::Queued,
         failure: message.failure,
-        recipients: vec![RecipientView { account, state, at }],
-    }))
+        recipients: Vec::new(),
+    }
 }
 
 /// The best of an account's devices, each state at its first device.
-fn progress(db: &Connection, message: MessageSeq, account: AccountId) -> Stored<Progress> {
+pub(crate) fn progress(db: &Connection, message: MessageSeq, account: AccountId) -> Stored<Progress> {
     let mut statement = db.prepare_cached(
         "SELECT min(delivered_at), min(read_at) FROM delivery WHERE message = ?1 AND account = ?2",
     )?;

@@ -16,6 +16,7 @@ use crate::{
     },
     turn::Turn,
 };
+use std::collections::BTreeSet;
 use types::{AccountId, ChatId, Millis, Stamp, limits::SENDS_UNANSWERED_MAX};
 use wire::{Code, Refusal, Request, Send, Urgency};
 
@@ -33,10 +34,31 @@ impl Turn<'_> {
     /// Seals and sends what can be.
     pub(crate) fn advance_outbox(&mut self) -> Stored<()> {
         self.resume_postponed();
-        for lane in std::mem::take(&mut self.live.ready) {
-            self.advance_lane(lane)?;
+        let mut seen = BTreeSet::new();
+        loop {
+            let ready = std::mem::take(&mut self.live.ready);
+            let (again, mut new): (Vec<Lane>, Vec<Lane>) =
+                ready.into_iter().partition(|lane| seen.contains(lane));
+            self.live.ready.extend(again);
+            if new.is_empty() {
+                return Ok(());
+            }
+            // What people wait for leaves before receipts and keys do.
+            new.sort_by_key(|lane| lane.class);
+            for lane in new {
+                seen.insert(lane);
+                if self.is_window_full() {
+                    self.live.ready.insert(lane);
+                } else {
+                    self.advance_lane(lane)?;
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// Whether as many sends are unanswered as may be: nothing has to be looked at before an answer comes.
+    fn is_window_full(&self) -> bool {
+        self.live.is_open() && self.live.flying.len() >= SENDS_UNANSWERED_MAX
     }
 
     /// Lets every lane of a recipient try again.
@@ -63,12 +85,23 @@ impl Turn<'_> {
     fn advance_lane(&mut self, lane: Lane) -> Stored<()> {
         while let Some(row) = self.next_row(lane)? {
             if row.envelope_id.is_none() {
+                if self.is_parcel_void(&row)? {
+                    self.parcel_over(row.id)?;
+                    outbox::remove(self.db, row.id)?;
+                    continue;
+                }
                 match self.seal(&row)? {
                     Sealing::Done => {}
                     Sealing::Refused(code) => {
-                        self.fail(&row, code)?;
+                        self.fail(&row, code.name())?;
                         continue;
                     }
+                    Sealing::Ended(word) => {
+                        self.fail(&row, word)?;
+                        continue;
+                    }
+                    Sealing::Waits => return Ok(()),
+                    Sealing::Later => return self.back_off(&row, BACK_OFF_LONGEST),
                     Sealing::NeedsKeys { reset } => return self.want_keys(&row, reset),
                 }
             }
@@ -89,15 +122,7 @@ impl Turn<'_> {
     }
 
     fn transmit(&mut self, lane: Lane, id: OutboxId) -> Stored<()> {
-        let blocked = !self.live.is_open()
-            || self.live.restored.is_some()
-            || self.live.flying.len() >= SENDS_UNANSWERED_MAX;
-        if blocked {
-            self.live.ready.insert(lane);
-            return Ok(());
-        }
-        if let Some(until) = self.live.paused.get(&lane.class) {
-            self.live.postponed.insert(lane, *until);
+        if self.is_blocked(lane) {
             return Ok(());
         }
         self.seal_again(id)?;
@@ -106,18 +131,37 @@ impl Turn<'_> {
             return Ok(());
         };
         let urgency = if message.is_some() { Urgency::Normal } else { Urgency::Silent };
-        let ChatId::Direct(recipient) = lane.chat else { return Ok(()) };
-        let send = Send {
-            envelope_id,
-            recipient,
-            urgency,
-            ttl: None,
-            sealed: outbox::sealed(self.db, id)?,
-            highest_stamp: profile::highest_stamp(self.db)?,
+        let request = match lane.chat {
+            ChatId::Direct(recipient) => Request::Send(Send {
+                envelope_id,
+                recipient,
+                urgency,
+                ttl: None,
+                sealed: outbox::sealed(self.db, id)?,
+                highest_stamp: profile::highest_stamp(self.db)?,
+            }),
+            ChatId::Group(group) => match self.group_request(id, envelope_id, group)? {
+                Some(request) => request,
+                None => return Ok(()),
+            },
         };
         self.live.flying.insert(lane);
-        self.request(Request::Send(send), Asked::Send { row: id, lane });
+        self.request(request, Asked::Send { row: id, lane });
         Ok(())
+    }
+
+    /// Whether nothing of a lane may leave now; it is looked at again when that has changed.
+    pub(crate) fn is_blocked(&mut self, lane: Lane) -> bool {
+        let blocked = !self.live.is_open()
+            || self.live.restored.is_some()
+            || self.live.flying.len() >= SENDS_UNANSWERED_MAX;
+        if blocked {
+            self.live.ready.insert(lane);
+        } else if let Some(until) = self.live.paused.get(&lane.class) {
+            self.live.postponed.insert(lane, *until);
+            return true;
+        }
+        blocked
     }
 
     /// The server has it on disk.
@@ -125,6 +169,7 @@ impl Turn<'_> {
         self.landed(lane);
         profile::raise_highest_stamp(self.db, stamp)?;
         let Some(row) = outbox::get(self.db, id)? else { return Ok(()) };
+        self.parcel_accepted(id)?;
         outbox::remove(self.db, id)?;
         if let Some(envelope) = row.envelope_id {
             sent::set_stamp(self.db, envelope, stamp)?;
@@ -156,6 +201,12 @@ impl Turn<'_> {
     pub(crate) fn send_refused(&mut self, id: OutboxId, lane: Lane, refusal: &Refusal) -> Stored<()> {
         self.landed(lane);
         let Some(row) = outbox::get(self.db, id)? else { return Ok(()) };
+        if let ChatId::Group(group) = lane.chat
+            && self.group_send_refused(&row, group, refusal)?
+        {
+            return Ok(());
+        }
+        self.parcel_delayed(&row, Some(refusal.code))?;
         match refusal.code {
             Code::StaleDevices => {
                 self.unseal(&row)?;
@@ -177,10 +228,10 @@ impl Turn<'_> {
                 if let ChatId::Direct(recipient) = lane.chat {
                     contacts::set_closed(self.db, recipient)?;
                 }
-                self.fail(&row, refusal.code)
+                self.fail(&row, refusal.code.name())
             }
             Code::NoSuchAccount | Code::Forbidden | Code::TooLarge | Code::Malformed | Code::Unsupported => {
-                self.fail(&row, refusal.code)
+                self.fail(&row, refusal.code.name())
             }
             Code::RetryAfter => {
                 let after = refusal.retry_after.unwrap_or(BACK_OFF_FIRST);
@@ -221,7 +272,7 @@ impl Turn<'_> {
     }
 
     /// Nothing was stored of this row, so it may be sealed again under another envelope id.
-    fn unseal(&mut self, row: &OutboxRow) -> Stored<()> {
+    pub(crate) fn unseal(&mut self, row: &OutboxRow) -> Stored<()> {
         if let Some(envelope) = row.envelope_id {
             sent::remove(self.db, envelope)?;
         }
@@ -230,10 +281,11 @@ impl Turn<'_> {
 
     /// Ends a row that the server refuses for good. A message of which we know by a receipt that it was
     /// accepted before stays accepted.
-    fn fail(&mut self, row: &OutboxRow, code: Code) -> Stored<()> {
+    fn fail(&mut self, row: &OutboxRow, word: &str) -> Stored<()> {
+        self.parcel_over(row.id)?;
         outbox::remove(self.db, row.id)?;
         if let (Some(message), LaneClass::Messages) = (row.message, row.lane.class) {
-            messages::set_failure(self.db, message, code.name())?;
+            messages::set_failure(self.db, message, word)?;
             let id = messages::own_by_seq(self.db, message)?.id;
             self.effect(Effect::StateChanged(id));
         }
@@ -245,10 +297,15 @@ impl Turn<'_> {
         for class in [LaneClass::Messages, LaneClass::Silent] {
             let head = |db| outbox::head(db, Lane { chat: recipient.into(), class });
             while let Some(row) = head(self.db)?.filter(|row| row.envelope_id.is_none()) {
-                self.fail(&row, code)?;
+                self.fail(&row, code.name())?;
             }
         }
         Ok(())
+    }
+
+    /// Tries a message to a group again: the first time at once; a server that goes on like this is given time.
+    pub(crate) fn retry_group_row(&mut self, row: &OutboxRow) -> Stored<()> {
+        if row.tries < 3 { self.try_again(row, Millis(0)) } else { self.back_off(row, BACK_OFF_LONGEST) }
     }
 
     fn try_again(&mut self, row: &OutboxRow, after: Millis) -> Stored<()> {
@@ -264,6 +321,7 @@ impl Turn<'_> {
 
     /// Tries a row again later: exponential, with full jitter on the upper half.
     pub(crate) fn back_off(&mut self, row: &OutboxRow, longest: Millis) -> Stored<()> {
+        self.parcel_delayed(row, None)?;
         let pause = Millis((BACK_OFF_FIRST.0 << row.tries.min(20)).min(longest.0));
         let half = Millis(pause.0 / 2);
         let after = Millis(half.0 + self.jitter(half).0);

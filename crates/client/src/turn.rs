@@ -2,6 +2,7 @@
 
 use crate::{
     Effect,
+    groups::Asking,
     live::{Asked, Live, Phase},
     store::{Stored, encryption::EncryptionState, profile::Me},
 };
@@ -58,27 +59,34 @@ impl<'a> Turn<'a> {
             self.advance_linking()?;
             self.advance_lookups()?;
             self.advance_held()?;
+            self.advance_groups()?;
             self.advance_gaps()?;
             self.advance_receipts()?;
         }
         self.advance_outbox()?;
         if self.live.phase == Phase::Open {
+            // A message to a group has found lists that it lacks.
+            self.advance_device_lists()?;
             self.advance_acks();
         }
         self.live.just_fetched.clear();
-        self.advance_drain();
-        Ok(())
+        self.advance_drain()
     }
 
     /// The end of the drain, once nothing that it brought waits for its sender's list or number: until then
     /// one person's messages would be printed before another's older ones. What comes later is printed as it comes.
-    fn advance_drain(&mut self) {
+    fn advance_drain(&mut self) -> Stored<()> {
         let waits = !self.live.lists_wanted.is_empty()
-            || self.live.is_asked(|asked| matches!(asked, Asked::Lists(_) | Asked::CheckClaim { .. }));
+            || self.live.groups.wants_now()
+            || self.live.is_asked(|asked| {
+                matches!(asked, Asked::Lists(_) | Asked::CheckClaim { .. } | Asked::Group(Asking::Chain(_)))
+            });
         if self.live.phase == Phase::Open && self.live.drained && !self.live.drain_told && !waits {
             self.live.drain_told = true;
             self.live.batch.0 += 1;
             self.effect(Effect::Drained);
+            self.groups_drained()?;
         }
+        Ok(())
     }
 }

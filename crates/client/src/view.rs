@@ -1,13 +1,15 @@
 //! Questions about what is stored. Nothing here writes, so another process may ask beside the engine's.
 
 use crate::{
-    Chat, ChatKind, ChatName, DeviceView, Fault, LoggedEvent, MessageView, OpenError, Resolved, Safety,
-    StatusView, Whoami, database, devices, printing, reading, search, status,
-    store::{Columns, chats, contacts, device_lists, events::Batch, outbox, profile, profile::ClockRecord},
+    Chat, ChatKind, ChatName, DeviceView, Fault, GroupInfo, LoggedEvent, MessageView, OpenError, Resolved,
+    Safety, StatusView, Whoami, database, devices, printing, reading, search, status,
+    store::{
+        Columns, chats, contacts, device_lists, events::Batch, groups, outbox, profile, profile::ClockRecord,
+    },
 };
 use rusqlite::Connection;
 use seal::{Body, ReceiptKind};
-use types::{AccountId, ChatId, MessageId, Millis, PhoneNumber, Timestamp};
+use types::{AccountId, ChatId, GroupId, MessageId, Millis, PhoneNumber, Timestamp};
 
 /// Primaries sign a fresh list at least every 30 days, when they connect; half as long again is suspicious.
 const LIST_OLD_AFTER: Millis = Millis::from_days(45);
@@ -77,18 +79,23 @@ impl View<'_> {
                     None => Resolved::Stranger(account),
                 })
             }
-            ChatName::Name(_) => Ok(Resolved::Unknown),
+            ChatName::Name(name) => Ok(match groups::with_name(self.connection, name)?[..] {
+                [] => Resolved::Unknown,
+                [group] => Resolved::Known(group.into()),
+                _ => Resolved::Ambiguous,
+            }),
         }
     }
 
     /// All chats, the one with the newest message first.
     pub fn chats(&self) -> Result<Vec<Chat>, Fault> {
         let mut statement = self.connection.prepare_cached(
-            "SELECT chat.id, chat.kind, contact.name, number.phone,
+            "SELECT chat.id, chat.kind, coalesce(contact.name, group_chain.name), number.phone,
                     (SELECT max(stamp) FROM message WHERE message.chat = chat.id) AS last,
                     (SELECT count(*) FROM message WHERE message.chat = chat.id AND sender <> ?1
                        AND (read_up_to IS NULL OR stamp > read_up_to))
              FROM chat LEFT JOIN contact ON contact.account = chat.id LEFT JOIN number ON number.account = chat.id
+             LEFT JOIN group_chain ON group_chain.group_id = chat.id
              WHERE EXISTS (SELECT 1 FROM message WHERE message.chat = chat.id)
              ORDER BY last DESC NULLS FIRST, chat.id",
         )?;
@@ -140,6 +147,9 @@ impl View<'_> {
 
     /// Whether the read receipts of this chat were accepted by the server.
     pub fn is_read_accepted(&self, chat: ChatId) -> Result<bool, Fault> {
+        if let ChatId::Group(group) = chat {
+            return crate::groups::view::is_read_accepted(self.connection, group);
+        }
         let lane = outbox::Lane { chat, class: outbox::LaneClass::Silent };
         let waits = outbox::any(
             self.connection,
@@ -147,6 +157,21 @@ impl View<'_> {
             |content| matches!(&content.body, Body::Receipt(receipt) if receipt.kind == ReceiptKind::Read),
         )?;
         Ok(!waits)
+    }
+
+    /// A group that this account is or was a member of.
+    pub fn group(&self, group: GroupId) -> Result<Option<GroupInfo>, Fault> {
+        crate::groups::view::group(self.connection, group)
+    }
+
+    /// All groups that this account is or was a member of, by id.
+    pub fn groups(&self) -> Result<Vec<GroupInfo>, Fault> {
+        crate::groups::view::all(self.connection)
+    }
+
+    /// The URL of a group's invite link; none if it has none, or one that only another device knows.
+    pub fn group_link(&self, group: GroupId) -> Result<Option<String>, Fault> {
+        crate::groups::view::link(self.connection, group)
     }
 
     /// Whether nothing waits to be sent.

@@ -111,6 +111,11 @@ async fn store(text: SendText, session: &Session) -> Result<(), Failure> {
             "repeat a send with the same chat and text, or leave --message-id out",
         )),
         Err(SendError::ToOneself) => Err(super::oneself()),
+        Err(SendError::NotAMember) => Err(Failure::new(
+            Reason::NotAMember,
+            "you are not a member of this group",
+            "ask an admin to add you",
+        )),
         Err(SendError::Fault(fault)) => Err(trouble::fault(&fault)),
     }
 }

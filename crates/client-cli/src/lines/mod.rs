@@ -261,6 +261,17 @@ pub enum Event {
         /// Numbers of those that are gone.
         removed: Vec<u8>,
     },
+    /// A group is not what it was.
+    GroupChanged {
+        /// The group.
+        group: String,
+        /// How many changes it has seen, with this one.
+        epoch: u64,
+        /// What was changed, in one word.
+        change: String,
+        /// The account that did it.
+        by: String,
+    },
     /// Everything that waited on the server has been fetched.
     Drained,
 }
@@ -289,6 +300,12 @@ impl From<EventView> for Event {
                 account: account.to_string(),
                 added: added.iter().map(|device| device.get()).collect(),
                 removed: removed.iter().map(|device| device.get()).collect(),
+            },
+            EventView::GroupChanged { group, epoch, change, by } => Self::GroupChanged {
+                group: group.to_string(),
+                epoch,
+                change: change.to_owned(),
+                by: by.to_string(),
             },
         }
     }

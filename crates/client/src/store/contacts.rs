@@ -121,6 +121,12 @@ pub(crate) fn set_closed(db: &Connection, account: AccountId) -> Stored<()> {
     Ok(())
 }
 
+/// The server says that an account lives after all; its list will show it.
+pub(crate) fn reopen(db: &Connection, account: AccountId) -> Stored<()> {
+    db.execute("UPDATE contact SET closed = 0 WHERE account = ?1", [account.as_bytes()])?;
+    Ok(())
+}
+
 pub(crate) fn is_verified(db: &Connection, account: AccountId) -> Stored<bool> {
     Ok(db
         .prepare_cached("SELECT 1 FROM contact WHERE account = ?1 AND verified")?

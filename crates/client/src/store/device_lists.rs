@@ -26,7 +26,7 @@ pub(crate) fn put(db: &Connection, list: &DeviceList, now: Timestamp) -> Stored<
         "INSERT OR IGNORE INTO list_seen (account, version, hash) VALUES (?1, ?2, ?3)",
         params![account.as_bytes(), number(list.version()), list.hash()],
     )?;
-    Ok(())
+    super::group_keys::index_list(db, list)
 }
 
 /// Writes that the server said there is another list than ours.

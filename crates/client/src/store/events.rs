@@ -3,7 +3,7 @@
 use super::{Stored, messages::MessageSeq, number};
 use crate::{EventId, EventView, ReceiptKind};
 use rusqlite::{Connection, params};
-use types::{ChatId, DeviceNumber, MessageId, Stamp};
+use types::{ChatId, DeviceNumber, GroupId, MessageId, Stamp};
 
 /// Which events are printed together: those of one drain, in stamp order, or those between two drains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,6 +65,13 @@ pub(crate) fn log(db: &Connection, batch: Batch, stamp: Option<Stamp>, event: &E
                 params![batch.0, stamp, chat.as_bytes(), account.as_bytes()],
             )?;
         }
+        EventView::GroupChanged { group, epoch, change, by } => {
+            db.execute(
+                "INSERT INTO event (batch, stamp, kind, chat, account, first, word)
+                 VALUES (?1, ?2, 'group_changed', ?3, ?4, ?5, ?6)",
+                params![batch.0, stamp, group.as_bytes(), by.as_bytes(), number(*epoch), change],
+            )?;
+        }
         EventView::KeyChanged { phone, account, old_account } => {
             db.execute(
                 "INSERT INTO event (batch, stamp, kind, chat, account, word)
@@ -80,6 +87,15 @@ pub(crate) fn log(db: &Connection, batch: Batch, stamp: Option<Stamp>, event: &E
             )?;
         }
     }
+    Ok(())
+}
+
+/// An operation that was fetched before its row came has its place among the messages now.
+pub(crate) fn set_group_stamp(db: &Connection, group: GroupId, epoch: u64, stamp: Stamp) -> Stored<()> {
+    db.prepare_cached(
+        "UPDATE event SET stamp = ?3 WHERE kind = 'group_changed' AND chat = ?1 AND first = ?2",
+    )?
+    .execute(params![group.as_bytes(), number(epoch), stamp.to_bytes()])?;
     Ok(())
 }
 

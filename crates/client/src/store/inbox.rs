@@ -58,6 +58,13 @@ pub(crate) fn set_heard(db: &Connection, chat: ChatId, device: DeviceAddress, he
     Ok(())
 }
 
+/// Forgets what was heard in a chat: its counters begin anew.
+pub(crate) fn forget_heard(db: &Connection, chat: ChatId) -> Stored<()> {
+    db.prepare_cached("DELETE FROM heard WHERE chat = ?1")?.execute([chat.as_bytes()])?;
+    db.prepare_cached("DELETE FROM gap WHERE chat = ?1 AND first > 0")?.execute([chat.as_bytes()])?;
+    Ok(())
+}
+
 // ---- held
 
 /// An envelope that waits for its sender's device list.

@@ -152,6 +152,38 @@ pub(crate) fn set_failure(db: &Connection, seq: MessageSeq, word: &str) -> Store
     Ok(())
 }
 
+/// Remembers the epoch in which a message of a group was sealed.
+pub(crate) fn set_group_epoch(db: &Connection, seq: MessageSeq, epoch: u64) -> Stored<()> {
+    db.prepare_cached("UPDATE message SET group_epoch = ?2 WHERE seq = ?1")?
+        .execute(params![seq.0, number(epoch)])?;
+    Ok(())
+}
+
+pub(crate) fn group_epoch(db: &Connection, seq: MessageSeq) -> Stored<Option<u64>> {
+    let mut statement = db.prepare_cached("SELECT group_epoch FROM message WHERE seq = ?1")?;
+    let epoch =
+        statement.query_row([seq.0], |row| row.get::<_, Option<i64>>(0)?.map(|_| row.number(0)).transpose());
+    Ok(epoch.optional()?.flatten())
+}
+
+/// The newest stamp of everybody else who wrote in a chat after a stamp.
+pub(crate) fn newest_by_writer(
+    db: &Connection,
+    me: AccountId,
+    chat: ChatId,
+    after: Option<Stamp>,
+) -> Stored<Vec<(AccountId, Stamp)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT sender, max(stamp) FROM message
+         WHERE chat = ?1 AND sender <> ?2 AND stamp > ?3 GROUP BY sender ORDER BY sender",
+    )?;
+    let after = after.unwrap_or(Stamp::ZERO).to_bytes();
+    let rows = statement.query_map(params![chat.as_bytes(), me.as_bytes(), after], |row| {
+        Ok((row.account(0)?, row.stamp(1)?.unwrap_or(Stamp::ZERO)))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 pub(crate) fn count_resend(db: &Connection, seq: MessageSeq) -> Stored<()> {
     db.execute("UPDATE message SET resends = resends + 1 WHERE seq = ?1", [seq.0])?;
     Ok(())

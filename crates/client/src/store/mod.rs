@@ -17,6 +17,16 @@
 //! seen               ids of the last 60 days   heard         highest counters
 //! gap                what is missing           held          what waits for a device list
 //! quarantine         what a later version may open
+//! group_chain        verified chains and where they stand, with secret and name
+//! ├── group_operation, group_member   what they consist of, and who was a member when
+//! ├── group_wanted, group_fork        what is missing, and what contradicts
+//! └── group_secret, group_change      secrets to be tried, changes of ours whose outcome is not told yet
+//! device_removed     devices whose signatures do not count any more
+//! list_device        the devices of all lists  list_generation  counts changes of lists
+//! own_sender_key     ours in each group        key_holder     which devices have it
+//! group_parcel       outbox rows that only a member may get
+//! outbox_group, sent_group, group_resend   messages to groups: sealed, sent, sent again
+//! group_held         what waits for a chain or a sender key
 //! event              what was not printed yet
 //! link_request       this device on its way into an account
 //! addition, list_change, removal   devices that the primary adds and removes
@@ -34,6 +44,11 @@ pub(crate) mod device_lists;
 pub(crate) mod encryption;
 pub(crate) mod events;
 pub(crate) mod gaps;
+pub(crate) mod group_changes;
+pub(crate) mod group_held;
+pub(crate) mod group_keys;
+pub(crate) mod group_secrets;
+pub(crate) mod groups;
 pub(crate) mod handovers;
 pub(crate) mod imports;
 pub(crate) mod inbox;

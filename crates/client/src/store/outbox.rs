@@ -160,6 +160,7 @@ pub(crate) fn sealed(db: &Connection, id: OutboxId) -> Stored<Vec<SealedFor>> {
 /// another envelope id.
 pub(crate) fn unseal(db: &Connection, id: OutboxId) -> Stored<()> {
     db.execute("DELETE FROM outbox_sealed WHERE outbox = ?1", [id.0])?;
+    db.execute("DELETE FROM outbox_group WHERE outbox = ?1", [id.0])?;
     db.execute("UPDATE outbox SET envelope_id = NULL WHERE id = ?1", [id.0])?;
     Ok(())
 }

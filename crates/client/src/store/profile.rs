@@ -146,6 +146,12 @@ pub(crate) fn set_told(db: &Connection) -> Stored<()> {
     Ok(())
 }
 
+/// The account key's word for this device, where it came with a link.
+pub(crate) fn certificate(db: &Connection) -> Stored<Option<Vec<u8>>> {
+    let certificate = db.query_row("SELECT certificate FROM profile", [], |row| row.get(0));
+    Ok(certificate.optional()?.flatten())
+}
+
 /// Writes the next version of the own device list as used, before it is signed.
 pub(crate) fn next_list_version(db: &Connection) -> Stored<u64> {
     let next = db.query_row(

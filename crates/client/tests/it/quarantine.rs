@@ -75,13 +75,27 @@ fn an_upgrade_tries_again_what_was_kept() {
 
 #[test]
 fn kinds_of_later_issues_are_kept() {
-    for kind in [EnvelopeKind::SenderKey, EnvelopeKind::GroupOperation, EnvelopeKind::Unknown] {
+    let mut world = World::new(2);
+    let later = envelope(&world, EnvelopeKind::Unknown, b"of a later version");
+    world.server.inject(world.account(1), &later);
+    world.settle();
+    assert!(world.server.accounts[&world.account(1)].mailbox.is_empty());
+    assert_eq!(quarantined(&mut world, 1), 1);
+    assert_eq!(world.server.sends, 0);
+}
+
+#[test]
+fn what_is_no_group_message_and_no_operation_leaves_nothing() {
+    for kind in [EnvelopeKind::SenderKey, EnvelopeKind::GroupOperation] {
         let mut world = World::new(2);
-        let later = envelope(&world, kind, b"of a group");
-        world.server.inject(world.account(1), &later);
+        let nonsense = envelope(&world, kind, b"of no group");
+        let group = Some(types::GroupId::from_bytes([3; 16]));
+        for group in [None, group] {
+            world.server.inject(world.account(1), &Envelope { group, ..nonsense.clone() });
+        }
         world.settle();
         assert!(world.server.accounts[&world.account(1)].mailbox.is_empty());
-        assert_eq!(quarantined(&mut world, 1), 1);
+        assert_eq!(quarantined(&mut world, 1), 0);
         assert_eq!(world.server.sends, 0);
     }
 }

@@ -40,6 +40,13 @@ CREATE TABLE device_list (
   stale INTEGER NOT NULL DEFAULT 0       -- the server said that there is another one
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE device_removed (
+  account BLOB NOT NULL,
+  device_key BLOB NOT NULL,
+  settled INTEGER NOT NULL DEFAULT 0,    -- all that it did before has been delivered
+  PRIMARY KEY (account, device_key)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE event (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
   batch INTEGER NOT NULL,                -- one a drain; what comes live has one of its own
@@ -77,6 +84,108 @@ CREATE TABLE "gap" (
 ) STRICT;
 
 CREATE INDEX gap_sender ON gap (account, device, chat, first);
+
+CREATE TABLE group_chain (
+  group_id BLOB PRIMARY KEY,
+  epoch INTEGER NOT NULL,
+  head BLOB NOT NULL,
+  state BLOB NOT NULL,                   -- a snapshot: what was verified once is not verified again
+  joined INTEGER NOT NULL DEFAULT 0,     -- this account is or was a member
+  secret BLOB,                           -- 32 bytes, shown right by having opened the name
+  name TEXT,
+  link_seed BLOB                         -- of the invite link, where this device knows it
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE group_change (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  group_id BLOB NOT NULL,
+  operation_id BLOB NOT NULL UNIQUE,
+  command BLOB NOT NULL,                 -- hash of what was asked: the same again is the same change
+  operation BLOB,                        -- as it was signed last
+  secret BLOB,                           -- of a group that is made or joined
+  link_seed BLOB,                        -- of a link that is made
+  state INTEGER NOT NULL DEFAULT 0,      -- 0: never left; 1: outcome unknown; 2: on the chain
+  at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX group_change_group ON group_change (group_id);
+
+CREATE TABLE group_fork (
+  group_id BLOB NOT NULL,
+  epoch INTEGER NOT NULL,
+  PRIMARY KEY (group_id, epoch)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE group_held (
+  id INTEGER PRIMARY KEY AUTOINCREMENT,
+  group_id BLOB NOT NULL,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  envelope_id BLOB NOT NULL,
+  envelope BLOB NOT NULL,                -- as it was delivered
+  opened BLOB,                           -- what came out of it, if it could be opened
+  waits INTEGER NOT NULL,                -- 0: for the chain; 1: for the key
+  since INTEGER NOT NULL,
+  ask_at INTEGER,                        -- when it is asked for; none while it is not, or was
+  UNIQUE (account, device, envelope_id)
+) STRICT;
+
+CREATE INDEX group_held_ask ON group_held (ask_at) WHERE ask_at IS NOT NULL;
+
+CREATE INDEX group_held_group ON group_held (group_id, waits, account, device);
+
+CREATE TABLE group_member (
+  group_id BLOB NOT NULL,
+  account BLOB NOT NULL,
+  since INTEGER NOT NULL,
+  until INTEGER,                         -- the first epoch in which it is over
+  role INTEGER NOT NULL,                 -- 0: member; 1: admin; 2: creator
+  PRIMARY KEY (group_id, account, since)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX group_member_now ON group_member (group_id, account) WHERE until IS NULL;
+
+CREATE TABLE group_operation (
+  group_id BLOB NOT NULL,
+  epoch INTEGER NOT NULL,
+  hash BLOB NOT NULL,
+  operation_id BLOB NOT NULL,
+  operation BLOB NOT NULL,
+  admins_send INTEGER NOT NULL,          -- whether only admins may send from here on
+  stamp BLOB,                            -- known once its row was delivered
+  UNIQUE (group_id, epoch)
+) STRICT;
+
+CREATE INDEX group_operation_id ON group_operation (group_id, operation_id);
+
+CREATE TABLE group_parcel (
+  outbox INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE,
+  group_id BLOB NOT NULL,
+  account BLOB NOT NULL,
+  number INTEGER,                        -- of the sender key; none: the secret alone
+  served INTEGER NOT NULL DEFAULT 0,     -- messages before what is distributed
+  waived INTEGER NOT NULL DEFAULT 0      -- the group does not wait for it any more
+) STRICT;
+
+CREATE INDEX group_parcel_group ON group_parcel (group_id, number, account);
+
+CREATE TABLE group_resend (
+  message INTEGER NOT NULL REFERENCES message (seq),
+  account BLOB NOT NULL,
+  resends INTEGER NOT NULL,
+  PRIMARY KEY (message, account)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE group_secret (
+  group_id BLOB NOT NULL,
+  secret BLOB NOT NULL,
+  PRIMARY KEY (group_id, secret)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE group_wanted (
+  group_id BLOB PRIMARY KEY,
+  stamp BLOB                             -- of the envelope that showed it
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE handover (
   device INTEGER PRIMARY KEY,
@@ -155,6 +264,17 @@ CREATE TABLE key_change (
 
 CREATE INDEX key_change_old ON key_change (old_account);
 
+CREATE TABLE key_holder (
+  group_id BLOB NOT NULL,
+  number INTEGER NOT NULL,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  identity BLOB NOT NULL,
+  served INTEGER NOT NULL,               -- messages before it: this device cannot open those
+  accepted INTEGER NOT NULL DEFAULT 0,   -- the server has stored the distribution
+  PRIMARY KEY (group_id, number, account, device, identity)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE last_resort_use (
   kem_prekey INTEGER NOT NULL,
   signed_prekey INTEGER NOT NULL,
@@ -195,6 +315,31 @@ CREATE TABLE list_contradiction (
   PRIMARY KEY (account, version)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE list_device (
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  identity BLOB NOT NULL,
+  PRIMARY KEY (account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE list_generation (
+  only INTEGER PRIMARY KEY CHECK (only = 1),
+  generation INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER list_generation_closed AFTER UPDATE OF closed ON contact WHEN old.closed <> new.closed BEGIN
+  UPDATE list_generation SET generation = generation + 1;
+END;
+
+CREATE TRIGGER list_generation_insert AFTER INSERT ON device_list BEGIN
+  UPDATE list_generation SET generation = generation + 1;
+END;
+
+CREATE TRIGGER list_generation_update AFTER UPDATE OF version, list, stale ON device_list
+WHEN old.version <> new.version OR old.list <> new.list OR old.stale <> new.stale BEGIN
+  UPDATE list_generation SET generation = generation + 1;
+END;
+
 CREATE TABLE list_seen (
   account BLOB NOT NULL,
   version INTEGER NOT NULL,
@@ -214,7 +359,7 @@ CREATE TABLE message (
   text TEXT NOT NULL,
   envelope_id BLOB,                      -- received: what it came in
   failure TEXT,                          -- ours: the word of the refusal that ended it
-  resends INTEGER NOT NULL DEFAULT 0,
+  resends INTEGER NOT NULL DEFAULT 0, group_epoch INTEGER,
   UNIQUE (sender, id)
 ) STRICT;
 
@@ -244,6 +389,14 @@ CREATE TABLE outbox (
   tries INTEGER NOT NULL DEFAULT 0       -- those that did not succeed: the pause grows with them
 ) STRICT;
 
+CREATE TABLE outbox_group (
+  outbox INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE,
+  epoch INTEGER NOT NULL,
+  head BLOB NOT NULL,
+  lists_digest BLOB NOT NULL,
+  ciphertext BLOB NOT NULL
+) STRICT;
+
 CREATE INDEX outbox_lane ON outbox (chat, lane, id);
 
 CREATE TABLE outbox_sealed (
@@ -254,6 +407,13 @@ CREATE TABLE outbox_sealed (
   kind INTEGER NOT NULL,
   ciphertext BLOB NOT NULL,
   PRIMARY KEY (outbox, account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE own_sender_key (
+  group_id BLOB PRIMARY KEY,
+  number INTEGER NOT NULL,               -- one more with each rotation
+  served INTEGER NOT NULL,               -- messages that were encrypted with it
+  made_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE "peer_read" (
@@ -305,7 +465,7 @@ CREATE TABLE "profile" (
   clock_offset INTEGER,                  -- server's clock minus ours, in milliseconds
   clock_suspect INTEGER,                 -- an offset that no second connection has confirmed yet
   clock_heard INTEGER NOT NULL DEFAULT 0 -- the server's clock at the last believed hello
-) STRICT;
+, certificate BLOB) STRICT;
 
 CREATE TABLE quarantine (
   account BLOB NOT NULL,
@@ -397,6 +557,12 @@ CREATE TABLE sent_device (
   device INTEGER NOT NULL,
   identity BLOB NOT NULL,
   PRIMARY KEY (envelope_id, account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sent_group (
+  envelope_id BLOB PRIMARY KEY REFERENCES sent (envelope_id) ON DELETE CASCADE,
+  number INTEGER NOT NULL,
+  served INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX sent_message ON sent (message) WHERE message IS NOT NULL;

@@ -64,6 +64,7 @@ pub struct Server {
     pub swallow: usize,
     /// Every ciphertext that ever came, by sender: none may come under two envelope ids.
     pub witnessed: BTreeMap<Bytes, EnvelopeId>,
+    pub groups: crate::group_server::Groups,
     pub served_one_time: BTreeSet<(AccountId, u32)>,
     pub sends: usize,
     /// The most sends of one device that waited for an answer at a time.
@@ -87,6 +88,7 @@ impl Server {
             lies: VecDeque::new(),
             swallow: 0,
             witnessed: BTreeMap::new(),
+            groups: crate::group_server::Groups::default(),
             served_one_time: BTreeSet::new(),
             sends: 0,
             unanswered_max: 0,
@@ -250,6 +252,13 @@ impl Server {
             Request::Lookup { numbers, .. } => Ok(Response::LookupResult(
                 numbers.iter().map(|number| self.numbers.get(number).copied()).collect(),
             )),
+            Request::SendGroup(send) => self.send_group(me, &send),
+            Request::ApplyGroup { operation, highest_stamp } => {
+                self.apply_group(me, &operation, highest_stamp)
+            }
+            Request::GetGroup { group, from_epoch, link_signature } => {
+                self.get_group(me, group, from_epoch, link_signature)
+            }
             Request::Sync => Ok(Response::Done),
             _ => Err(Code::Unsupported.into()),
         }

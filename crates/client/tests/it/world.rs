@@ -37,6 +37,16 @@ impl Person {
         self.engine.as_mut().unwrap()
     }
 
+    /// Gives the engine together with its randomness.
+    pub fn with_rng<T>(&mut self, work: impl FnOnce(&mut Engine, &mut ChaCha20Rng) -> T) -> T {
+        work(self.engine.as_mut().unwrap(), &mut self.rng)
+    }
+
+    /// Plants faults in the engine.
+    pub fn plant(&mut self, bugs: client::testing::Bugs) {
+        self.engine = self.engine.take().map(|engine| engine.with_bugs(bugs));
+    }
+
     pub fn is_connected(&self) -> bool {
         self.session.is_some()
     }

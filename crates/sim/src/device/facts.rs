@@ -162,6 +162,7 @@ fn record_event(chronicle: &Chronicle, mailbox: MailboxId, event: &EventView) {
         EventView::Gap { .. }
         | EventView::SplitView { .. }
         | EventView::KeyChanged { .. }
-        | EventView::DeviceChanged { .. } => {}
+        | EventView::DeviceChanged { .. }
+        | EventView::GroupChanged { .. } => {}
     }
 }

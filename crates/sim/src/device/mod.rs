@@ -243,6 +243,7 @@ impl Device {
             | Effect::History(_)
             | Effect::Upload { .. }
             | Effect::Download { .. } => Ok(()),
+            Effect::GroupChangeDone { .. } => Ok(()),
         }
     }
 

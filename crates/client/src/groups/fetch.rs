@@ -1,0 +1,115 @@
+//! What is missing of a chain is fetched, a page at a time, from the first epoch that is not known.
+
+use super::{Asking, HeadClaim, chain::Extent};
+use crate::{
+    keys::FETCH_AGAIN_AFTER,
+    live::Asked,
+    store::{Stored, groups},
+    turn::Turn,
+};
+use bytes::Bytes;
+use signed::{SignedOperation, group::join_signature};
+use types::{GroupId, Stamp};
+use wire::{Code, GroupHead, Refusal, Request};
+
+impl Turn<'_> {
+    /// Remembers that more of a chain exists; it is fetched as soon as there is a connection.
+    pub(crate) fn want_group(&mut self, group: GroupId, stamp: Option<Stamp>) -> Stored<()> {
+        groups::want(self.db, group, stamp)?;
+        if !self.is_fetching(group) {
+            self.live.groups.wanted.insert(group);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_fetching(&self, group: GroupId) -> bool {
+        self.live.is_asked(|asked| *asked == Asked::Group(Asking::Chain(group)))
+    }
+
+    /// Everything about groups that can be done now.
+    pub(crate) fn advance_groups(&mut self) -> Stored<()> {
+        self.advance_changes()?;
+        let now = self.now;
+        self.live.groups.retry_at.retain(|_, at| *at > now);
+        let later: Vec<GroupId> = self.live.groups.retry_at.keys().copied().collect();
+        for group in std::mem::take(&mut self.live.groups.wanted) {
+            if later.contains(&group) {
+                self.live.groups.wanted.insert(group);
+            } else {
+                self.fetch(group)?;
+            }
+        }
+        self.advance_key_waits()?;
+        self.advance_waiting()
+    }
+
+    fn fetch(&mut self, group: GroupId) -> Stored<()> {
+        let state = self.group(group)?;
+        let from_epoch = state.as_ref().map_or(0, |state| state.epoch().saturating_add(1));
+        let is_member = state.is_some_and(|state| state.members().contains_key(&self.me.account()));
+        let link = if is_member { None } else { self.joining(group) };
+        let signature = link.map(|link| join_signature(&link, group, self.me.account()));
+        let request = Request::GetGroup {
+            group,
+            from_epoch,
+            link_signature: signature.map(|signature| *signature.as_bytes()),
+        };
+        self.request(request, Asked::Group(Asking::Chain(group)));
+        Ok(())
+    }
+
+    /// A page of a chain.
+    pub(crate) fn chain_came(&mut self, group: GroupId, page: &[Bytes], more: bool) -> Stored<()> {
+        let operations: Result<Vec<_>, _> = page.iter().map(|bytes| SignedOperation::verify(bytes)).collect();
+        let own = |operations: &Vec<SignedOperation>| operations.iter().all(|one| one.group() == group);
+        let Some(operations) = operations.ok().filter(own) else {
+            // Whoever gives what nobody signed gives no chain at all.
+            return self.chain_fetched(group, Ok(()));
+        };
+        let stamp = groups::wanted_since(self.db, group)?;
+        let before = self.group(group)?.map(|state| state.epoch());
+        let extent = self.extend(group, operations, stamp)?;
+        let grew = self.group(group)?.map(|state| state.epoch()) > before;
+        if more && grew && extent == Extent::Whole {
+            return self.fetch(group);
+        }
+        self.chain_fetched(group, Ok(()))
+    }
+
+    pub(crate) fn chain_refused(&mut self, group: GroupId, refusal: &Refusal) -> Stored<()> {
+        match refusal.code {
+            Code::NoSuchGroup | Code::Forbidden | Code::Unsupported | Code::Malformed => {
+                self.chain_fetched(group, Err(refusal.code))
+            }
+            _ => {
+                let after = refusal.retry_after.unwrap_or(FETCH_AGAIN_AFTER);
+                self.live.groups.retry_at.insert(group, self.now + after);
+                self.live.groups.wanted.insert(group);
+                Ok(())
+            }
+        }
+    }
+
+    /// The server has given all that it gives of a chain.
+    fn chain_fetched(&mut self, group: GroupId, result: Result<(), Code>) -> Stored<()> {
+        groups::unwant(self.db, group)?;
+        self.live.groups.wanted.remove(&group);
+        self.look_again_after_fetch(group)?;
+        self.changes_after_fetch(group, result)?;
+        self.wake_group(group);
+        Ok(())
+    }
+
+    /// The server says that the chain has another head than ours: later, or it contradicts itself.
+    pub(super) fn head_moved(&mut self, group: GroupId, head: Option<GroupHead>) -> Stored<()> {
+        if let Some(head) = head {
+            let view = seal::GroupView { epoch: head.epoch, head: head.head };
+            let known = self.group(group)?.map(|state| state.epoch());
+            let rolled_back = known.is_some_and(|known| known > head.epoch);
+            if rolled_back || self.compare_head(group, view)? == HeadClaim::Fork {
+                self.report_fork(group, self.me.account(), head.epoch)?;
+            }
+        }
+        self.want_group(group, None)
+    }
+}

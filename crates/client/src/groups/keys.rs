@@ -1,0 +1,182 @@
+//! This device's sender keys: made, given to every device of the group over one-to-one sessions, and replaced.
+//!
+//! A key is used only while every device that has it, or that it was ever sealed to, belongs to the group: so
+//! whoever left opens nothing that is sent by one who knows it.
+
+use crate::{
+    Fault,
+    sealing::store_failed,
+    store::{
+        Stored, group_keys,
+        group_keys::{OwnKey, Parcel},
+        group_secrets, groups, outbox,
+        outbox::{Lane, LaneClass, OutboxId, OutboxRow},
+    },
+    turn::Turn,
+};
+use seal::{Body, Peer, SealError, SenderKeyDistribution};
+use types::{AccountId, GroupId, MessageId, Millis};
+use wire::Code;
+
+/// Messages under one key.
+const MESSAGES_MAX: u64 = 1_000;
+/// Life of a key.
+const LIFE: Millis = Millis::from_days(7);
+/// Tries of one distribution for which a group waits: after them the others come first.
+const TRIES_WAITED_FOR: u32 = 4;
+
+/// Whether a key is where it has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Distributing {
+    Done,
+    OnTheWay,
+}
+
+impl Turn<'_> {
+    /// Gives our sender key to every device that lacks it, after it was replaced if it must be.
+    pub(super) fn distribute(&mut self, group: GroupId, before: u64) -> Stored<Distributing> {
+        let key = match group_keys::own(self.db, group)? {
+            Some(key) if !self.must_rotate(group, key)? => key,
+            other => self.rotate(group, other)?,
+        };
+        let lacking = group_keys::without_key(self.db, group, key.number, self.me.address)?;
+        if !lacking.is_empty() {
+            // Without it a new member could not read the group's name; it comes with the chain or with a key.
+            let Some(secret) = group_secrets::get(self.db, group)? else { return Ok(Distributing::OnTheWay) };
+            let distribution = self.distribution(group)?;
+            for account in lacking {
+                let body = Body::SenderKeyDistribution(SenderKeyDistribution {
+                    group,
+                    distribution: distribution.clone(),
+                    secret: secret.clone(),
+                    counter: before,
+                });
+                self.queue_parcel(group, account, body, Some(key))?;
+            }
+        }
+        let waits = group_keys::is_on_its_way(self.db, group, key.number)?;
+        Ok(if waits { Distributing::OnTheWay } else { Distributing::Done })
+    }
+
+    fn must_rotate(&self, group: GroupId, key: OwnKey) -> Stored<bool> {
+        if self.live.planted.bugs.keep_sender_key {
+            return Ok(false);
+        }
+        Ok(self.is_worn(key) || group_keys::is_held_by_others(self.db, group, key.number)?)
+    }
+
+    /// Whether the present key has served long enough.
+    pub(super) fn is_key_worn(&self, group: GroupId) -> Stored<bool> {
+        Ok(group_keys::own(self.db, group)?.is_none_or(|key| self.is_worn(key)))
+    }
+
+    fn is_worn(&self, key: OwnKey) -> bool {
+        key.served >= MESSAGES_MAX || self.server_now().since(key.made_at) >= LIFE
+    }
+
+    /// Makes a key that nobody has.
+    pub(super) fn rotate(&mut self, group: GroupId, before: Option<OwnKey>) -> Stored<OwnKey> {
+        let key = OwnKey {
+            number: before.map_or(1, |before| before.number + 1),
+            served: 0,
+            made_at: self.server_now(),
+        };
+        let made = seal::rotate_sender_key(&mut self.encryption(), group, self.rng);
+        made.map_err(own_fault)?;
+        group_keys::set_own(self.db, group, key)?;
+        self.live.groups.audiences.remove(&group);
+        Ok(key)
+    }
+
+    fn distribution(&mut self, group: GroupId) -> Stored<Vec<u8>> {
+        seal::sender_key_distribution(&mut self.encryption(), group, self.rng).map_err(own_fault)
+    }
+
+    // ---- parcels
+
+    /// Queues something of a group for all devices of one of its members (of our own account: for the other ones).
+    pub(super) fn queue_parcel(
+        &mut self,
+        group: GroupId,
+        account: AccountId,
+        body: Body,
+        key: Option<OwnKey>,
+    ) -> Stored<()> {
+        let id = MessageId::new(self.now, self.rng);
+        let content = self.content(account.into(), id, body);
+        let lane = Lane { chat: account.into(), class: LaneClass::Silent };
+        crate::store::chats::ensure(self.db, self.me.account(), account.into())?;
+        let row = outbox::push(self.db, lane, None, &crate::send::encoded(&content)?)?;
+        self.register_parcel(group, account, row, key)?;
+        self.live.ready.insert(lane);
+        Ok(())
+    }
+
+    /// Marks a row of the outbox as something that only a member may get.
+    pub(super) fn register_parcel(
+        &self,
+        group: GroupId,
+        account: AccountId,
+        row: OutboxId,
+        key: Option<OwnKey>,
+    ) -> Stored<()> {
+        let served = key.map_or(0, |key| key.served);
+        let parcel = Parcel { group, account, key: key.map(|key| key.number), served };
+        group_keys::add_parcel(self.db, row, &parcel)
+    }
+
+    /// Whether a parcel must not be sealed any more: its account left, or it carries a key that was replaced.
+    pub(crate) fn is_parcel_void(&self, row: &OutboxRow) -> Stored<bool> {
+        let Some(parcel) = group_keys::parcel(self.db, row.id)? else { return Ok(false) };
+        if !groups::is_member(self.db, parcel.group, parcel.account)? {
+            return Ok(true);
+        }
+        let current = group_keys::own(self.db, parcel.group)?.map(|key| key.number);
+        Ok(parcel.key.is_some() && parcel.key != current)
+    }
+
+    /// From now on these devices may have the key that a parcel carries.
+    pub(crate) fn parcel_sealed(&self, row: OutboxId, peers: &[Peer]) -> Stored<()> {
+        let Some(parcel) = group_keys::parcel(self.db, row)? else { return Ok(()) };
+        match parcel.key {
+            Some(key) => group_keys::add_holders(self.db, &parcel, key, peers),
+            None => Ok(()),
+        }
+    }
+
+    /// The server has stored a parcel: what waited for it may leave.
+    pub(crate) fn parcel_accepted(&mut self, row: OutboxId) -> Stored<()> {
+        let Some(parcel) = group_keys::parcel(self.db, row)? else { return Ok(()) };
+        if let Some(key) = parcel.key {
+            group_keys::accept_holders(self.db, &parcel, key, row)?;
+        }
+        self.wake_group_if_waiting(parcel.group);
+        Ok(())
+    }
+
+    /// A parcel did not leave. A group does not wait without end for one member whose mailbox is full or whose keys
+    /// cannot be had: that one asks for what it could not open.
+    pub(crate) fn parcel_delayed(&mut self, row: &OutboxRow, code: Option<Code>) -> Stored<()> {
+        let Some(parcel) = group_keys::parcel(self.db, row.id)? else { return Ok(()) };
+        if code == Some(Code::MailboxFull) || row.tries >= TRIES_WAITED_FOR {
+            group_keys::waive(self.db, row.id)?;
+            self.wake_group_if_waiting(parcel.group);
+        }
+        Ok(())
+    }
+
+    /// A parcel is over, whatever came of it.
+    pub(crate) fn parcel_over(&mut self, row: OutboxId) -> Stored<()> {
+        if let Some(parcel) = group_keys::parcel(self.db, row)? {
+            self.wake_group_if_waiting(parcel.group);
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn own_fault(error: SealError) -> Fault {
+    match error {
+        SealError::Store(error) => store_failed(error),
+        _ => Fault::Bug("our own sender key is of no use"),
+    }
+}

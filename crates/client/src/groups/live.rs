@@ -1,0 +1,102 @@
+//! What is remembered of groups only as long as the engine runs. All of it can be lost at any time.
+
+use super::{ChangeId, audience::Audience, change::Running};
+use signed::GroupState;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use types::{AccountId, GroupId, Timestamp};
+
+/// States that are kept in memory; a person writes in few groups at a time.
+const STATES_MAX: usize = 64;
+
+/// What a request about groups was made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// More of a chain.
+    Chain(GroupId),
+    /// A change of ours.
+    Change(ChangeId),
+}
+
+#[derive(Default)]
+pub(crate) struct LiveGroups {
+    states: BTreeMap<GroupId, Arc<GroupState>>,
+    /// Chains of which something is missing here.
+    pub(crate) wanted: BTreeSet<GroupId>,
+    /// Chains that the server could not give, and when they are asked for again.
+    pub(crate) retry_at: BTreeMap<GroupId, Timestamp>,
+    /// Changes that somebody waits for in this process.
+    pub(super) changes: BTreeMap<ChangeId, Running>,
+    /// Groups whose next message waits for device lists or for its sender key to be distributed.
+    pub(super) waiting: BTreeSet<GroupId>,
+    /// Whom a message to a group goes to, for as long as nothing changes.
+    pub(super) audiences: BTreeMap<GroupId, Audience>,
+    /// Of those, the ones for which something has just come.
+    pub(super) due: BTreeSet<GroupId>,
+    /// Lists that were asked for on this connection: what is still lacking the server does not give.
+    pub(super) lists_tried: BTreeSet<AccountId>,
+    /// Lists have come since the waiting groups were looked at.
+    pub(super) lists_came: bool,
+    /// The group whose chain was fetched as far as the server gives it, while what waited for it is looked at.
+    pub(super) fetched: Option<GroupId>,
+    /// When messages under unknown keys have to be asked for.
+    pub(crate) ask_at: Option<Timestamp>,
+}
+
+impl LiveGroups {
+    pub(super) fn state(&self, group: GroupId) -> Option<Arc<GroupState>> {
+        self.states.get(&group).cloned()
+    }
+
+    pub(super) fn keep_state(&mut self, state: Arc<GroupState>) {
+        if self.states.len() >= STATES_MAX {
+            self.states.clear();
+        }
+        self.states.insert(state.id(), state);
+    }
+
+    /// The server was asked for these lists, and has answered.
+    pub(crate) fn lists_came(&mut self, asked: &[AccountId]) {
+        self.lists_tried.extend(asked);
+        self.lists_came = true;
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnect(&mut self) {
+        self.lists_tried.clear();
+        self.retry_at.clear();
+    }
+
+    /// A request about groups that was lost with its connection: what it was for is done again.
+    pub(crate) fn lost(&mut self, asking: &Asking) {
+        match asking {
+            Asking::Chain(group) => {
+                self.wanted.insert(*group);
+            }
+            Asking::Change(change) => {
+                if let Some(running) = self.changes.get_mut(change) {
+                    running.begin_again();
+                }
+            }
+        }
+    }
+
+    /// When something here has to be done by itself.
+    pub(crate) fn wake_at(&self, draining: bool) -> Option<Timestamp> {
+        let changes = self.changes.values().filter_map(Running::wake_at);
+        let asks = self.ask_at.into_iter().filter(|_| !draining);
+        changes.chain(self.retry_at.values().copied()).chain(asks).min()
+    }
+
+    /// Whether something of a chain can be asked for at once.
+    pub(crate) fn wants_now(&self) -> bool {
+        self.wanted.iter().any(|group| !self.retry_at.contains_key(group))
+    }
+
+    /// Whether something of groups is still to be asked for.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.wanted.is_empty() && self.changes.is_empty()
+    }
+}

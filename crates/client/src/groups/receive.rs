@@ -1,0 +1,198 @@
+//! What comes in groups: messages, keys and secrets, each held against the chain before it counts.
+
+use super::HeadClaim;
+use crate::{
+    receive::Intake,
+    sealing::store_failed,
+    store::{Stored, gaps, group_held::Wait, groups, groups::Standing, inbox},
+    turn::Turn,
+};
+use seal::{
+    Body, Content, DecryptError, DecryptFailure, GroupSecret, GroupView, Opened, Peer, SenderKeyDistribution,
+};
+use types::{ChatId, GroupId, Stamp};
+use wire::Envelope;
+
+/// Where the sender of something stood on the chain.
+enum Place {
+    /// On an operation that is not known yet.
+    Ahead,
+    /// On another chain.
+    Fork,
+    /// It was no member there, or might not send.
+    Outside,
+    Inside(Standing),
+}
+
+impl Turn<'_> {
+    /// A content that belongs to a group: under a sender key, or sent again one-to-one.
+    pub(crate) fn apply_in_group(
+        &mut self,
+        envelope: &Envelope,
+        opened: &Opened,
+        content: &Content,
+        view: GroupView,
+    ) -> Stored<Intake> {
+        let group = GroupId::from_bytes(*content.conversation.as_bytes());
+        let (from, account) = (envelope.from, envelope.from.account);
+        let standing = match self.place_of(group, account, view)? {
+            Place::Ahead => return self.hold_ahead(group, envelope, opened, view),
+            Place::Fork => {
+                self.report_fork(group, account, view.epoch)?;
+                return self.put_aside(envelope, Some(opened), "fork");
+            }
+            Place::Outside => return Ok(Intake::Done),
+            Place::Inside(standing) => standing,
+        };
+        // Whoever left may have written before; that it comes later than the end is the server's doing.
+        if standing.ended.is_some_and(|ended| envelope.stamp > ended) {
+            return Ok(Intake::Done);
+        }
+        let chat = ChatId::Group(group);
+        let stamp = content.original_stamp.map_or(envelope.stamp, |original| original.min(envelope.stamp));
+        let Body::Text(text) = &content.body else {
+            // A later version may show it; that it takes a place in the order is known now.
+            self.count(chat, from, content.counter, stamp)?;
+            return self.put_aside(envelope, Some(opened), "unsupported_body");
+        };
+        self.close_gap_of(envelope, content, stamp)?;
+        if !inbox::see(self.db, account, content.message_id, self.server_now())? {
+            return self.repeated(chat, account, content.message_id, stamp);
+        }
+        self.show(envelope, chat, content, text, stamp)?;
+        Ok(Intake::Done)
+    }
+
+    fn place_of(&mut self, group: GroupId, account: types::AccountId, view: GroupView) -> Stored<Place> {
+        Ok(match self.compare_head(group, view)? {
+            HeadClaim::Ahead => Place::Ahead,
+            HeadClaim::Fork => Place::Fork,
+            HeadClaim::OnChain => match groups::standing_at(self.db, group, account, view.epoch)? {
+                Some(standing) if standing.may_send => Place::Inside(standing),
+                _ => Place::Outside,
+            },
+        })
+    }
+
+    /// The sender knows more of the chain than we do. It is fetched; if the server has given all, it keeps something back.
+    fn hold_ahead(
+        &mut self,
+        group: GroupId,
+        envelope: &Envelope,
+        opened: &Opened,
+        view: GroupView,
+    ) -> Stored<Intake> {
+        if self.live.groups.fetched == Some(group) {
+            self.report_fork(group, envelope.from.account, view.epoch)?;
+        } else {
+            self.want_group(group, Some(envelope.stamp))?;
+        }
+        self.hold_for_group(group, envelope, Some(opened), Wait::Chain)
+    }
+
+    /// What was missing has come: by itself, once its key was here, or sent again.
+    fn close_gap_of(&mut self, envelope: &Envelope, content: &Content, stamp: Stamp) -> Stored<()> {
+        if content.original_stamp.is_some() {
+            gaps::remove_envelope_with_stamp(self.db, envelope.from, stamp)?;
+        } else if let Some(gap) = gaps::of_envelope(self.db, envelope.from, envelope.envelope_id)? {
+            gaps::remove(self.db, gap.id)?;
+        }
+        Ok(())
+    }
+
+    /// A message that nothing here opens yet.
+    pub(crate) fn hold_for_key(&mut self, envelope: &Envelope) -> Stored<Intake> {
+        let Some(group) = envelope.group else { return Ok(Intake::Done) };
+        match self.group(group)? {
+            None => self.want_group(group, Some(envelope.stamp))?,
+            // Who never was a member has no key here either.
+            Some(_) if !groups::was_member(self.db, group, envelope.from.account)? => {
+                self.want_group(group, Some(envelope.stamp))?;
+            }
+            Some(_) => {}
+        }
+        self.hold_for_group(group, envelope, None, Wait::Key)
+    }
+
+    /// A message of a group that does not open, and that no other session would open: it is asked for, if its sender
+    /// may ever have written to us there.
+    pub(crate) fn group_message_failed(
+        &mut self,
+        envelope: &Envelope,
+        failure: DecryptFailure,
+    ) -> Stored<Intake> {
+        let Some(group) = envelope.group else { return Ok(Intake::Done) };
+        if groups::was_member(self.db, group, envelope.from.account)? {
+            self.miss_envelope(envelope, failure, 0)?;
+        }
+        Ok(Intake::Done)
+    }
+
+    /// A device gives us its sender key.
+    pub(crate) fn distribution_came(
+        &mut self,
+        envelope: &Envelope,
+        opened: &Opened,
+        distribution: &SenderKeyDistribution,
+    ) -> Stored<Intake> {
+        let (group, from) = (distribution.group, envelope.from);
+        if let Some(waits) = self.hold_for_member(group, envelope, opened)? {
+            return Ok(waits);
+        }
+        let list = self.list(from.account)?;
+        let Some(peer) = list.and_then(|list| Peer::on_list(&list, from.device)) else {
+            return Ok(Intake::Done);
+        };
+        let taken =
+            seal::process_distribution(&mut self.encryption(), &peer, group, &distribution.distribution);
+        match taken {
+            Ok(()) => {}
+            Err(DecryptError::Refused(_)) => return Ok(Intake::Done),
+            Err(DecryptError::Store(error)) => return Err(store_failed(error)),
+        }
+        self.set_baseline(group.into(), from, distribution.counter)?;
+        self.secret_came(group, &distribution.secret)?;
+        self.retry_held_for_key(group, from)?;
+        Ok(Intake::Done)
+    }
+
+    /// A member gives us the group's secret.
+    pub(crate) fn group_secret_came(
+        &mut self,
+        envelope: &Envelope,
+        opened: &Opened,
+        group: GroupId,
+        secret: &GroupSecret,
+    ) -> Stored<Intake> {
+        if let Some(waits) = self.hold_for_member(group, envelope, opened)? {
+            return Ok(waits);
+        }
+        self.secret_came(group, secret)?;
+        Ok(Intake::Done)
+    }
+
+    /// Holds what is for members until the chain says that its sender is one; drops it if the whole chain does not.
+    fn hold_for_member(
+        &mut self,
+        group: GroupId,
+        envelope: &Envelope,
+        opened: &Opened,
+    ) -> Stored<Option<Intake>> {
+        if groups::is_member(self.db, group, envelope.from.account)? {
+            return Ok(None);
+        }
+        if self.live.groups.fetched == Some(group) {
+            return Ok(Some(Intake::Done));
+        }
+        self.want_group(group, Some(envelope.stamp))?;
+        self.hold_for_group(group, envelope, Some(opened), Wait::Chain).map(Some)
+    }
+
+    /// Where the counters of a device begin in a group, if its key did not say: what was written before we came is not
+    /// missing.
+    pub(crate) fn counts_from_the_first(&self, chat: ChatId) -> Stored<bool> {
+        let ChatId::Group(group) = chat else { return Ok(!self.me.joined) };
+        let since = groups::member_since(self.db, group, self.me.account())?;
+        Ok(since == Some(0) && !self.me.joined)
+    }
+}

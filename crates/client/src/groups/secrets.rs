@@ -1,0 +1,59 @@
+//! A group's secret, which its members have and its server has not, and the name that it seals.
+
+use crate::{
+    store::{Stored, group_secrets, groups},
+    turn::Turn,
+};
+use seal::{Body, GroupSecret, group_info::GroupInfo};
+use signed::GroupState;
+use types::{AccountId, GroupId};
+
+impl Turn<'_> {
+    /// Somebody gave us a secret. It is kept if it opens the group's name, or may yet.
+    pub(super) fn secret_came(&mut self, group: GroupId, secret: &GroupSecret) -> Stored<()> {
+        if group_secrets::get(self.db, group)?.is_some() {
+            return Ok(());
+        }
+        group_secrets::offer(self.db, group, secret)?;
+        match self.group(group)? {
+            Some(state) => self.open_name(&state),
+            None => Ok(()),
+        }
+    }
+
+    /// Opens the name with the known secret, or else with those that were offered: the first that opens it is right.
+    pub(super) fn open_name(&mut self, state: &GroupState) -> Stored<()> {
+        let group = state.id();
+        let known = group_secrets::get(self.db, group)?;
+        let is_known = known.is_some();
+        let candidates = match known {
+            Some(secret) => vec![secret],
+            None => group_secrets::offers(self.db, group)?,
+        };
+        for secret in candidates {
+            let Ok(info) = seal::group_info::open(&secret, state.sealed_info()) else { continue };
+            if !is_known {
+                group_secrets::set(self.db, group, &secret)?;
+            }
+            return groups::set_name(self.db, group, info.name());
+        }
+        Ok(())
+    }
+
+    /// The sealed form of a name.
+    pub(super) fn seal_name(&mut self, secret: &GroupSecret, name: &str) -> Stored<Vec<u8>> {
+        let info =
+            GroupInfo::new(name, "").map_err(|_| crate::Fault::Bug("a group's name breaks a limit"))?;
+        Ok(seal::group_info::seal(secret, &info, self.rng))
+    }
+
+    /// Gives the secret to members that we have brought into the group.
+    pub(super) fn give_secret(&mut self, group: GroupId, to: &[AccountId]) -> Stored<()> {
+        let Some(secret) = group_secrets::get(self.db, group)? else { return Ok(()) };
+        for account in to {
+            let body = Body::GroupSecret { group, secret: secret.clone() };
+            self.queue_parcel(group, *account, body, None)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,310 @@
+//! Chains under a server that lies: what members did not sign is refused, and what contradicts is shown.
+
+use crate::{
+    groups_world::{secrets, sign_as},
+    world::World,
+};
+use client::{EventView, GroupCommand, testing::Bugs};
+use seal::DeviceSecrets;
+use signed::{
+    DeviceListDraft, DeviceSecret, GroupChange, GroupState, ListedDevice, SignedOperation,
+    group::{OperationDraft, OperationId},
+};
+use types::{AccountId, DeviceNumber, GroupId, Millis, RegistrationId};
+
+/// Everybody whom anything was ever encrypted to by a person.
+fn encrypted_to(world: &World, who: usize) -> Vec<AccountId> {
+    let account = world.account(who);
+    let sends = world.server.record.iter().filter(|((from, _), _)| *from == account);
+    sends.flat_map(|(_, recorded)| recorded.send.sealed.iter().map(|sealed| sealed.to.account)).collect()
+}
+
+fn rename(text: &[u8]) -> GroupChange {
+    GroupChange::SetInfo(text.to_vec())
+}
+
+#[test]
+fn a_member_whom_no_admin_added_gets_nothing() {
+    let (mut world, group) = World::with_group(3);
+    let ghost = world.register();
+    world.settle();
+    let state = world.chain(group).state().clone();
+    let account = world.account(ghost);
+    // The ghost adds itself; a plain member adds it: neither may.
+    for forger in [ghost, 1] {
+        let forged = sign_as(&mut world, forger, &state, GroupChange::Add([account].into()));
+        world.settle();
+        let stamp = world.server.next_stamp(None);
+        for member in 0..3 {
+            let member = world.account(member);
+            world.server.inject_operation(member, &forged, stamp);
+        }
+        world.settle();
+    }
+    for who in 0..3 {
+        assert_eq!(world.info(who, group).members.len(), 3);
+        assert_eq!(world.forks(who, group), 1, "shown once");
+    }
+    world.send_group(0, group, "among ourselves");
+    world.settle();
+    assert_eq!(world.group_texts(1, group), ["among ourselves"]);
+    for who in 0..3 {
+        assert!(!encrypted_to(&world, who).contains(&account));
+    }
+}
+
+#[test]
+fn a_server_that_insists_on_a_ghost_gets_no_message_at_all() {
+    let (mut world, group) = World::with_group(3);
+    let ghost = world.register();
+    world.settle();
+    let state = world.chain(group).state().clone();
+    let account = world.account(ghost);
+    let forged = sign_as(&mut world, ghost, &state, GroupChange::Add([account].into()));
+    // Its chain has an operation that breaks the rules; the state is what a server would like it to be.
+    let create = world.chain(group).operations[0].clone();
+    let wished = with_member(&state, &create, account, &mut world);
+    let stamp = world.server.next_stamp(None);
+    world.server.append_operation(forged, Some(&state), wished, stamp);
+    world.settle();
+    let stored = world.server.groups.sent.len();
+    world.send_group(0, group, "for members only");
+    world.pass(Millis::from_mins(5));
+    assert_eq!(world.server.groups.sent.len(), stored);
+    assert_eq!(world.forks(0, group), 1);
+    assert!(!encrypted_to(&world, 0).contains(&account));
+    let tries = world.server.groups.tries;
+    assert!(tries < 30, "{tries} tries in five minutes");
+}
+
+/// A state with one member more, as no chain of these operations comes to.
+fn with_member(
+    state: &GroupState,
+    _create: &SignedOperation,
+    ghost: AccountId,
+    world: &mut World,
+) -> GroupState {
+    let add = sign_as(world, 0, state, GroupChange::Add([ghost].into()));
+    world.settle();
+    state.apply(&add).unwrap()
+}
+
+#[test]
+fn a_jump_is_fetched_in_pages_and_told_in_order() {
+    let (mut world, group) = World::with_group(3);
+    world.print(1);
+    world.server.groups.no_rows.insert(world.account(1));
+    for number in 0..8 {
+        world.change(0, group, GroupCommand::Rename(format!("Name {number}"))).unwrap();
+    }
+    world.settle();
+    assert_eq!(world.info(1, group).epoch, 0, "nothing was heard of it");
+    world.server.groups.no_rows.clear();
+    world.change(0, group, GroupCommand::Rename("Last".to_owned())).unwrap();
+    world.settle();
+    assert_eq!((world.info(1, group).epoch, world.info(1, group).name.as_deref()), (9, Some("Last")));
+    let epochs: Vec<u64> = world.print_changes(1).into_iter().map(|(epoch, ..)| epoch).collect();
+    assert_eq!(epochs, (1..=9).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_message_ahead_of_our_chain_waits_for_it() {
+    let (mut world, group) = World::with_group(3);
+    world.send_group(0, group, "first");
+    world.settle();
+    world.server.groups.no_rows.insert(world.account(1));
+    world.change(0, group, GroupCommand::Rename("New".to_owned())).unwrap();
+    let fetched = world.server.groups.fetched;
+    world.send_group(0, group, "second");
+    world.settle();
+    assert!(world.server.groups.fetched > fetched);
+    assert_eq!(world.group_texts(1, group), ["first", "second"]);
+    assert_eq!(world.forks(1, group), 0);
+}
+
+#[test]
+fn a_part_of_the_chain_that_is_kept_back_shows_at_the_first_message() {
+    let (mut world, group) = World::with_group(3);
+    world.send_group(0, group, "first");
+    world.settle();
+    let me = world.account(1);
+    world.server.groups.no_rows.insert(me);
+    world.server.groups.rolled_back.insert(me, 0);
+    world.change(0, group, GroupCommand::Rename("New".to_owned())).unwrap();
+    world.send_group(0, group, "second");
+    world.settle();
+    assert_eq!(world.group_texts(1, group), ["first"]);
+    assert_eq!(world.forks(1, group), 1);
+    // Once the server gives what it kept, everything goes on.
+    world.server.groups.rolled_back.clear();
+    world.connect(1);
+    world.settle();
+    assert_eq!(world.group_texts(1, group), ["first", "second"]);
+}
+
+/// Two admins act on one head, and the server takes both. What the third one sees of the second's message.
+fn forked(bugs: Bugs) -> (Vec<String>, usize) {
+    let (mut world, group) = World::with_group(3);
+    world.promote(0, group, 1).unwrap();
+    for who in [0, 1] {
+        world.send_group(who, group, "together");
+        world.settle();
+    }
+    let state = world.chain(group).state().clone();
+    let one = sign_as(&mut world, 0, &state, rename(b"one"));
+    let other = sign_as(&mut world, 1, &state, rename(b"other"));
+    world.people[2].plant(bugs);
+    world.settle();
+    world.print(2);
+    let stamp = world.server.next_stamp(None);
+    for (who, operation) in [(0, &one), (2, &one), (1, &other)] {
+        let account = world.account(who);
+        world.server.inject_operation(account, operation, stamp);
+    }
+    world.settle();
+    assert!((0..3).all(|who| world.info(who, group).epoch == 2));
+    assert_eq!(world.forks(2, group), 0, "nobody has told it yet");
+    world.server.groups.anything_goes = true;
+    world.send_group(1, group, "from the other side");
+    world.settle();
+    let texts = world.group_texts(2, group);
+    (texts, world.forks(2, group))
+}
+
+#[test]
+fn a_fork_shows_at_the_first_message_across_it() {
+    let (texts, forks) = forked(Bugs::default());
+    assert_eq!((texts, forks), (vec!["together".to_owned(), "together".to_owned()], 1));
+    let (texts, forks) = forked(Bugs { trust_any_head: true, ..Bugs::default() });
+    assert_eq!((texts.len(), forks), (3, 0), "an engine that trusts any head would be found");
+}
+
+#[test]
+fn another_operation_in_the_place_of_a_known_one_is_refused() {
+    let (mut world, group) = World::with_group(3);
+    world.promote(0, group, 1).unwrap();
+    let state = world.chain(group).state().clone();
+    world.change(0, group, GroupCommand::Rename("Known".to_owned())).unwrap();
+    world.settle();
+    let other = sign_as(&mut world, 1, &state, rename(b"other"));
+    world.settle();
+    let stamp = world.server.next_stamp(None);
+    for _ in 0..2 {
+        let account = world.account(2);
+        world.server.inject_operation(account, &other, stamp);
+    }
+    world.settle();
+    assert_eq!(world.info(2, group).name.as_deref(), Some("Known"));
+    assert_eq!(world.forks(2, group), 1);
+}
+
+#[test]
+fn a_message_from_before_its_sender_left_is_shown() {
+    let (mut world, group) = World::with_group(3);
+    world.send_group(2, group, "hello");
+    world.settle();
+    world.disconnect(1);
+    world.send_group(2, group, "goodbye");
+    world.run();
+    world.remove(0, group, 2).unwrap();
+    world.settle();
+    assert_eq!(world.group_texts(1, group), ["hello", "goodbye"]);
+    // What comes after the end, under a view from before it, is the server's doing.
+    let sender = world.account(2);
+    let (send, _) = world.server.groups.sent.values().last().cloned().unwrap();
+    let again = wire::GroupSend { envelope_id: types::EnvelopeId::from_bytes([8; 16]), ..send };
+    let stamp = world.server.next_stamp(None);
+    let receiver = world.account(1);
+    world.server.inject_message(sender, receiver, &again, stamp);
+    world.settle();
+    assert_eq!(world.group_texts(1, group).len(), 2);
+}
+
+#[test]
+fn the_chain_is_known_after_a_restart_without_being_fetched() {
+    let (mut world, group) = World::with_group(3);
+    world.change(0, group, GroupCommand::Rename("Kept".to_owned())).unwrap();
+    world.settle();
+    let before = world.info(1, group);
+    world.crash(1);
+    assert_eq!(world.info(1, group), before);
+    let fetched = world.server.groups.fetched;
+    world.settle();
+    world.send_group(1, group, "still here");
+    world.settle();
+    assert_eq!(world.server.groups.fetched, fetched);
+    assert_eq!(world.group_texts(2, group), ["still here"]);
+}
+
+/// Gives a person's first device another life: the old device key is on no list any more.
+fn replace_device(world: &mut World, who: usize) {
+    let (account, _) = secrets(world, who);
+    let id = world.account(who);
+    let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::seed_from_u64(77);
+    let new = DeviceSecrets::generate(&mut rng);
+    let registration = RegistrationId::new(9_999).unwrap();
+    let secret = DeviceSecret::from_bytes(new.device_key_seed.expose());
+    let device = ListedDevice::sign(id, DeviceNumber::PRIMARY, registration, *new.identity.public(), &secret);
+    let version = world.server.accounts[&id].list.version() + 1;
+    let draft =
+        DeviceListDraft { version, issued_at: world.now, devices: vec![device], sealed_names: Vec::new() };
+    world.server.accounts.get_mut(&id).unwrap().list = draft.sign(&account).unwrap();
+}
+
+fn signed_by(
+    secrets: &(signed::AccountSecret, DeviceSecret),
+    state: &GroupState,
+    change: GroupChange,
+    world: &World,
+) -> SignedOperation {
+    let draft = OperationDraft {
+        follows: Some(state.follows()),
+        id: OperationId([99; 16]),
+        actor_key: secrets.0.public(),
+        certificate: signed::DeviceCertificate::sign(&secrets.0, DeviceNumber::PRIMARY, secrets.1.public()),
+        at: world.now,
+        change,
+    };
+    draft.sign(&secrets.1).unwrap()
+}
+
+#[test]
+fn what_a_removed_device_signs_is_refused_by_those_who_know() {
+    let (mut world, group): (World, GroupId) = World::with_group(3);
+    let ghost = world.register();
+    world.settle();
+    let old = secrets(&mut world, 0);
+    replace_device(&mut world, 0);
+    world.connect(1);
+    world.connect(2);
+    world.run();
+    // Person 1 learns of it by sending; person 2 has heard nothing.
+    world.send_group(1, group, "who is there?");
+    world.pass(Millis::from_secs(5));
+    let state = world.chain(group).state().clone();
+    let ghost = world.account(ghost);
+    let operation = signed_by(&old, &state, GroupChange::Add([ghost].into()), &world);
+    let stamp = world.server.next_stamp(None);
+    for who in [1, 2] {
+        let account = world.account(who);
+        world.server.inject_operation(account, &operation, stamp);
+    }
+    world.pass(Millis::from_secs(5));
+    assert_eq!((world.info(1, group).members.len(), world.forks(1, group)), (3, 1));
+    assert_eq!((world.info(2, group).members.len(), world.forks(2, group)), (4, 0));
+    world.pass(Millis::from_mins(5));
+    assert!(!encrypted_to(&world, 1).contains(&ghost));
+}
+
+#[test]
+fn a_split_view_names_the_group() {
+    let (mut world, group) = World::with_group(2);
+    world.server.groups.rolled_back.insert(world.account(1), 0);
+    world.server.groups.no_rows.insert(world.account(1));
+    world.change(0, group, GroupCommand::Rename("x".to_owned())).unwrap();
+    world.send_group(0, group, "x");
+    world.settle();
+    let author = world.account(0);
+    let split = EventView::SplitView { chat: group.into(), account: author };
+    assert!(world.print(1).contains(&split));
+}

@@ -1,0 +1,296 @@
+//! Changes of groups: made once, whatever is lost; refused with a word before anything is sent.
+
+use crate::world::World;
+use client::{EventView, GroupCommand, GroupError};
+use types::{AccountId, Millis};
+use wire::{Code, Refusal};
+
+fn add(world: &World, whom: &[usize]) -> GroupCommand {
+    GroupCommand::Add(world.accounts(whom))
+}
+
+#[test]
+fn members_come_and_go_and_rise() {
+    let (mut world, group) = World::with_group(3);
+    let fourth = world.register();
+    world.settle();
+    world.promote(0, group, 1).unwrap();
+    world.settle();
+    world.add(1, group, fourth).unwrap();
+    world.settle();
+    world.remove(1, group, 2).unwrap();
+    world.change(0, group, GroupCommand::Demote(world.accounts(&[1]))).unwrap();
+    world.settle();
+    world.change(fourth, group, GroupCommand::Leave).unwrap();
+    world.settle();
+    let info = world.info(0, group);
+    assert_eq!(info.epoch, 5);
+    assert_eq!(info.members.len(), 2);
+    assert!(!world.info(2, group).i_am_member);
+    let (creator, admin, left) = (world.account(0), world.account(1), world.account(fourth));
+    let seen = world.print_changes(2);
+    assert_eq!(
+        seen,
+        [(0, "create", creator), (1, "promote", creator), (2, "add", admin), (3, "remove", admin)],
+        "and nothing after the removal"
+    );
+    assert_eq!(world.print_changes(0), [(2, "add", admin), (3, "remove", admin), (5, "leave", left)]);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_sent() {
+    let (mut world, group) = World::with_group(3);
+    let stranger = world.register();
+    world.settle();
+    let (alice, bob, carol, dave) =
+        (world.account(0), world.account(1), world.account(2), world.account(stranger));
+    let before = world.chain(group).operations.len();
+    type Case = (usize, GroupCommand, GroupError);
+    let cases: Vec<Case> = vec![
+        (1, GroupCommand::Add(vec![dave]), GroupError::NotAdmin),
+        (1, GroupCommand::Rename("mine".to_owned()), GroupError::NotAdmin),
+        (1, GroupCommand::MakeLink, GroupError::NotAdmin),
+        (0, GroupCommand::Add(vec![bob, dave]), GroupError::AlreadyMember(vec![bob])),
+        (0, GroupCommand::Remove(vec![dave]), GroupError::NotMembers(vec![dave])),
+        (0, GroupCommand::Remove(vec![alice]), GroupError::Oneself),
+        (0, GroupCommand::Promote(vec![dave]), GroupError::NotMembers(vec![dave])),
+        (0, GroupCommand::Promote(vec![alice]), GroupError::AlreadyAdmin(vec![alice])),
+        (0, GroupCommand::Demote(vec![carol]), GroupError::NotAdmins(vec![carol])),
+        (0, GroupCommand::Demote(vec![alice]), GroupError::LastAdmin),
+        (0, GroupCommand::Leave, GroupError::LastAdmin),
+        (0, GroupCommand::Rename(String::new()), GroupError::BadName),
+        (0, GroupCommand::Add(Vec::new()), GroupError::Nobody),
+        (stranger, GroupCommand::Leave, GroupError::NoSuchGroup),
+    ];
+    for (who, command, error) in cases {
+        assert_eq!(world.begin_change(who, group, command), Err(error));
+    }
+    let many: Vec<AccountId> = (0..1_022_u16)
+        .map(|number| {
+            AccountId::from_bytes([&number.to_be_bytes()[..], &[7; 14]].concat().try_into().unwrap())
+        })
+        .collect();
+    let error = world.begin_change(0, group, GroupCommand::Add(many));
+    assert_eq!(error, Err(GroupError::TooManyMembers { members: 1_025 }));
+    assert_eq!(world.begin_create(0, "", &[1]), Err(GroupError::BadName));
+    assert_eq!(world.begin_create(0, "Me", &[0]), Err(GroupError::AlreadyMember(vec![alice])));
+    world.run();
+    assert_eq!(world.chain(group).operations.len(), before, "nothing was sent");
+}
+
+#[test]
+fn a_creator_stays_whatever_other_admins_want() {
+    let (mut world, group) = World::with_group(2);
+    world.promote(0, group, 1).unwrap();
+    world.settle();
+    assert_eq!(world.remove(1, group, 0), Err(GroupError::Creator));
+    let creator = world.accounts(&[0]);
+    assert_eq!(world.change(1, group, GroupCommand::Demote(creator)), Err(GroupError::Creator));
+    world.change(0, group, GroupCommand::Leave).unwrap();
+}
+
+#[test]
+fn a_lost_race_is_checked_again_and_run_again() {
+    let (mut world, group) = World::with_group(3);
+    let (fourth, fifth) = (world.register(), world.register());
+    world.settle();
+    world.promote(0, group, 1).unwrap();
+    world.settle();
+    // Both act on the same head; one of them is first.
+    let one = world.begin_change(0, group, add(&world, &[fourth])).unwrap();
+    let other = world.begin_change(1, group, add(&world, &[fifth])).unwrap();
+    world.settle();
+    assert_eq!(world.outcome(0, one), Some(Ok(group)));
+    assert_eq!(world.outcome(1, other), Some(Ok(group)));
+    assert_eq!(world.info(2, group).members.len(), 5);
+    // And where the winner has done it already, the loser hears of it.
+    let sixth = world.register();
+    world.settle();
+    let one = world.begin_change(0, group, add(&world, &[sixth])).unwrap();
+    let other = world.begin_change(1, group, add(&world, &[sixth])).unwrap();
+    world.settle();
+    let outcomes = [world.outcome(0, one).unwrap(), world.outcome(1, other).unwrap()];
+    let late = Err(GroupError::AlreadyMember(world.accounts(&[sixth])));
+    assert!(outcomes.contains(&Ok(group)) && outcomes.contains(&late), "{outcomes:?}");
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_made_once() {
+    let (mut world, group) = World::with_group(2);
+    let third = world.register();
+    world.settle();
+    let change = world.begin_change(0, group, add(&world, &[third])).unwrap();
+    while world.chain(group).operations.len() == 1 {
+        assert!(world.step_up(0), "the operation reaches the server");
+    }
+    // The answer is lost, and the process lives on.
+    world.disconnect(0);
+    assert_eq!(world.outcome(0, change), None, "nobody knows");
+    world.settle();
+    assert_eq!(world.outcome(0, change), Some(Ok(group)));
+    assert_eq!(world.chain(group).operations.len(), 2);
+    world.send_group(third, group, "thank you");
+    world.settle();
+    assert_eq!(world.group_texts(0, group), ["thank you"]);
+    assert_eq!(
+        world.info(third, group).name.as_deref(),
+        Some("Friends"),
+        "the secret was given once it was known"
+    );
+}
+
+#[test]
+fn asking_again_after_a_crash_is_the_same_change() {
+    for learned_first in [false, true] {
+        let (mut world, group) = World::with_group(2);
+        let third = world.register();
+        world.settle();
+        world.begin_change(0, group, add(&world, &[third])).unwrap();
+        while world.chain(group).operations.len() == 1 {
+            assert!(world.step_up(0));
+        }
+        world.crash(0);
+        if learned_first {
+            world.settle();
+            assert_eq!(world.info(0, group).members.len(), 3, "learned from the chain");
+        }
+        let again = world.begin_change(0, group, add(&world, &[third])).unwrap();
+        world.settle();
+        assert_eq!(world.outcome(0, again), Some(Ok(group)));
+        assert_eq!(world.chain(group).operations.len(), 2, "one operation");
+        assert!(world.print_changes(0).is_empty(), "one's own change is no event, whenever it is learned");
+        assert_eq!(world.add(0, group, third), Err(GroupError::AlreadyMember(world.accounts(&[third]))));
+    }
+}
+
+#[test]
+fn a_group_whose_creation_was_not_answered_is_one_group() {
+    let mut world = World::new(2);
+    world.settle();
+    world.begin_create(0, "Friends", &[1]).unwrap();
+    while world.server.groups.chains.is_empty() {
+        assert!(world.step_up(0));
+    }
+    world.crash(0);
+    world.settle();
+    let again = world.begin_create(0, "Friends", &[1]).unwrap();
+    world.settle();
+    assert!(world.outcome(0, again).unwrap().is_ok());
+    assert_eq!(world.server.groups.chains.len(), 1);
+    assert_eq!(world.people[0].engine().view().groups().unwrap().len(), 1);
+    assert_eq!(world.people[1].engine().view().groups().unwrap()[0].name.as_deref(), Some("Friends"));
+}
+
+#[test]
+fn what_never_left_is_gone_with_its_process() {
+    let (mut world, group) = World::with_group(2);
+    world.disconnect(0);
+    world.begin_change(0, group, GroupCommand::Rename("Too late".to_owned())).unwrap();
+    world.crash(0);
+    world.settle();
+    assert_eq!(world.info(0, group).name.as_deref(), Some("Friends"));
+    assert_eq!(world.chain(group).operations.len(), 1);
+}
+
+#[test]
+fn an_answer_that_says_nothing_leads_to_the_same_operation_again() {
+    let (mut world, group) = World::with_group(2);
+    world.server.lies.push_back(("apply_group", Refusal::new(Code::Unavailable)));
+    let change = world.begin_change(0, group, GroupCommand::Rename("New".to_owned())).unwrap();
+    world.settle();
+    assert_eq!(world.outcome(0, change), Some(Ok(group)));
+    assert_eq!(world.chain(group).operations.len(), 2);
+}
+
+#[test]
+fn a_quota_ends_a_change_and_says_when() {
+    let mut world = World::new(2);
+    world.settle();
+    let after = Millis::from_mins(10);
+    world.server.refusals.push_back(("apply_group", Refusal::retry_after(after)));
+    assert_eq!(world.create(0, "Friends", &[1]), Err(GroupError::RetryAfter(Some(after))));
+    assert!(world.server.groups.chains.is_empty());
+    world.create(0, "Friends", &[1]).unwrap();
+}
+
+#[test]
+fn an_admin_who_was_demoted_meanwhile_is_told_why() {
+    let (mut world, group) = World::with_group(3);
+    world.promote(0, group, 1).unwrap();
+    world.settle();
+    world.server.groups.no_rows.insert(world.account(1));
+    world.change(0, group, GroupCommand::Demote(world.accounts(&[1]))).unwrap();
+    assert_eq!(world.remove(1, group, 2), Err(GroupError::NotAdmin));
+    world.settle();
+    assert_eq!(world.info(0, group).members.len(), 3);
+}
+
+#[test]
+fn a_link_lets_people_in_until_it_is_reset() {
+    let (mut world, group) = World::with_group(2);
+    let (third, fourth) = (world.register(), world.register());
+    world.settle();
+    let url = world.link(0, group, GroupCommand::MakeLink);
+    assert_eq!(world.link(0, group, GroupCommand::MakeLink), url, "one link, however often it is asked for");
+    world.settle();
+    assert_eq!(world.join(third, &url), Ok(group));
+    assert_eq!(world.info(third, group).name.as_deref(), Some("Friends"), "the secret came with the link");
+    assert_eq!(world.join(third, &url), Ok(group), "joining again changes nothing");
+    world.send_group(third, group, "hello");
+    world.settle();
+    assert_eq!(world.group_texts(1, group), ["hello"]);
+    let joined = world.account(third);
+    assert!(world.print_changes(1).contains(&(2, "join", joined)));
+    let new = world.link(0, group, GroupCommand::ResetLink);
+    assert_ne!(new, url);
+    assert_eq!(world.join(fourth, &url), Err(GroupError::DeadLink));
+    assert_eq!(world.join(fourth, &new), Ok(group));
+    world.settle();
+    assert_eq!(world.info(1, group).members.len(), 4);
+}
+
+#[test]
+fn another_admin_does_not_void_a_link_by_asking_for_it() {
+    let (mut world, group) = World::with_group(2);
+    world.promote(0, group, 1).unwrap();
+    let url = world.link(0, group, GroupCommand::MakeLink);
+    world.settle();
+    assert_eq!(world.begin_change(1, group, GroupCommand::MakeLink), Err(GroupError::LinkElsewhere));
+    let new = world.link(1, group, GroupCommand::ResetLink);
+    world.settle();
+    assert_ne!(new, url);
+    assert_eq!(world.people[0].engine().view().group_link(group).unwrap(), None, "the old one is dead");
+}
+
+#[test]
+fn links_of_other_servers_and_of_no_group_are_refused() {
+    let (mut world, group) = World::with_group(2);
+    let third = world.register();
+    world.settle();
+    let url = world.link(0, group, GroupCommand::MakeLink);
+    let elsewhere = url.replace("http://127.0.0.1:4000", "https://elsewhere.example");
+    assert_eq!(world.begin_join(third, &elsewhere), Err(GroupError::OtherServer));
+    let nowhere = url.replace(&group.to_string(), &"0".repeat(32));
+    assert_eq!(world.join(third, &nowhere), Err(GroupError::DeadLink));
+    let guessed = format!("{}#{}", url.split_once('#').unwrap().0, "A".repeat(86));
+    assert_eq!(world.join(third, &guessed), Err(GroupError::DeadLink));
+    assert!(world.people[third].engine().view().groups().unwrap().is_empty());
+}
+
+#[test]
+fn somebody_who_was_removed_comes_back() {
+    let (mut world, group) = World::with_group(3);
+    world.send_group(0, group, "one");
+    world.settle();
+    world.remove(0, group, 2).unwrap();
+    world.settle();
+    world.send_group(0, group, "two");
+    world.settle();
+    world.add(0, group, 2).unwrap();
+    world.send_group(0, group, "three");
+    world.settle();
+    world.settle();
+    assert_eq!(world.group_texts(2, group), ["one", "three"]);
+    let gap = |event: &EventView| matches!(event, EventView::Gap { .. });
+    assert!(!world.print(2).iter().any(gap), "what was written meanwhile is not missing");
+}

@@ -1,0 +1,216 @@
+//! Sender keys: given before a message leaves, to nobody else, and replaced when somebody is gone.
+
+use crate::{groups_world::secrets, world::World};
+use client::{DeliveryState, testing::Bugs};
+use signed::{DeviceList, DeviceListDraft};
+use std::collections::BTreeSet;
+use types::{EnvelopeId, GroupId, Millis};
+use wire::{Code, Refusal};
+
+fn sends_of(world: &World, who: usize) -> BTreeSet<EnvelopeId> {
+    let account = world.account(who);
+    world.server.record.keys().filter(|(from, _)| *from == account).map(|(_, envelope)| *envelope).collect()
+}
+
+fn given_keys(world: &World, who: usize, known: &BTreeSet<EnvelopeId>) -> usize {
+    sends_of(world, who).difference(known).count()
+}
+
+/// Whether somebody who was removed opens what is sent after that, if the server gives it to them.
+fn opens_after_removal(bugs: Bugs) -> bool {
+    let (mut world, group) = World::with_group(3);
+    world.people[0].plant(bugs);
+    world.send_group(0, group, "before");
+    world.settle();
+    assert_eq!(world.group_texts(2, group), ["before"]);
+    world.remove(0, group, 2).unwrap();
+    world.settle();
+    world.send_group(0, group, "after");
+    world.settle();
+    assert_eq!(world.group_texts(1, group), ["before", "after"]);
+    let (sender, removed) = (world.account(0), world.account(2));
+    let sent: Vec<_> = world.server.groups.sent.values().cloned().collect();
+    for (send, stamp) in sent {
+        world.server.inject_message(sender, removed, &send, stamp);
+    }
+    world.settle();
+    world.pass(Millis::from_mins(2));
+    world.group_texts(2, group) != ["before"]
+}
+
+#[test]
+fn who_was_removed_opens_nothing_that_is_sent_after() {
+    assert!(!opens_after_removal(Bugs::default()));
+    let kept = Bugs { keep_sender_key: true, ..Bugs::default() };
+    assert!(opens_after_removal(kept), "a key that serves on would be found");
+}
+
+#[test]
+fn a_key_is_given_once_and_to_new_members_as_it_is() {
+    let (mut world, group) = World::with_group(3);
+    let fourth = world.register();
+    world.settle();
+    let before = sends_of(&world, 0);
+    world.send_group(0, group, "one");
+    world.run();
+    assert_eq!(given_keys(&world, 0, &before), 2, "to each other member");
+    world.settle();
+    let before = sends_of(&world, 0);
+    world.send_group(0, group, "two");
+    world.run();
+    assert_eq!(given_keys(&world, 0, &before), 0);
+    world.add(0, group, fourth).unwrap();
+    world.settle();
+    let before = sends_of(&world, 0);
+    world.send_group(0, group, "three");
+    world.run();
+    assert_eq!(given_keys(&world, 0, &before), 1, "to the new member alone");
+    world.settle();
+    assert_eq!(world.group_texts(fourth, group), ["three"]);
+}
+
+#[test]
+fn a_message_waits_until_every_key_is_accepted() {
+    let (mut world, group) = World::with_group(3);
+    for _ in 0..3 {
+        world.server.refusals.push_back(("send", Refusal::new(Code::Unavailable)));
+    }
+    let message = world.send_group(0, group, "patience");
+    world.run();
+    assert_eq!(world.server.groups.tries, 0, "one of the keys is not on the server's disk");
+    assert_eq!(world.group_status(0, message).0, DeliveryState::Queued);
+    world.settle();
+    assert_eq!(world.group_status(0, message).0, DeliveryState::Delivered);
+}
+
+#[test]
+fn one_full_mailbox_does_not_stop_a_group() {
+    let (mut world, group) = World::with_group(3);
+    world.server.refusals.push_back(("send", Refusal::new(Code::MailboxFull)));
+    world.send_group(0, group, "for those who have room");
+    world.run();
+    assert_eq!(world.server.groups.sent.len(), 1);
+    // The one who had none gets the key later, and asks for nothing in vain.
+    world.pass(Millis::from_hours(2));
+    world.settle();
+    for who in [1, 2] {
+        assert_eq!(world.group_texts(who, group), ["for those who have room"]);
+    }
+}
+
+#[test]
+fn keys_are_replaced_after_a_week() {
+    let (mut world, group) = World::with_group(3);
+    world.send_group(0, group, "fresh");
+    world.settle();
+    world.pass(Millis::from_days(6));
+    let before = sends_of(&world, 0);
+    world.send_group(0, group, "still good");
+    world.run();
+    assert_eq!(given_keys(&world, 0, &before), 0);
+    world.settle();
+    world.pass(Millis::from_days(1));
+    let before = sends_of(&world, 0);
+    world.send_group(0, group, "replaced");
+    world.run();
+    assert_eq!(given_keys(&world, 0, &before), 2);
+    world.settle();
+    assert_eq!(world.group_texts(1, group), ["fresh", "still good", "replaced"]);
+}
+
+#[test]
+fn keys_are_replaced_after_a_thousand_messages() {
+    let (mut world, group) = World::with_group(2);
+    for number in 0..1_000 {
+        world.send_group(0, group, &number.to_string());
+    }
+    world.settle();
+    let before = sends_of(&world, 0);
+    world.send_group(0, group, "one more");
+    world.run();
+    assert_eq!(given_keys(&world, 0, &before), 1);
+    world.settle();
+    assert_eq!(world.group_texts(1, group).len(), 1_001);
+}
+
+/// The same devices under the next version, as the account's primary would sign them.
+fn next_list(world: &mut World, who: usize) -> DeviceList {
+    let (account, _) = secrets(world, who);
+    let list = &world.server.accounts[&world.account(who)].list;
+    let draft = DeviceListDraft {
+        version: list.version() + 1,
+        issued_at: world.now,
+        devices: list.devices().to_vec(),
+        sealed_names: Vec::new(),
+    };
+    draft.sign(&account).unwrap()
+}
+
+#[test]
+fn lists_that_differ_are_fetched_and_the_message_is_encrypted_again() {
+    let (mut world, group) = World::with_group(4);
+    world.send_group(0, group, "one");
+    world.settle();
+    for who in [1, 2] {
+        let list = next_list(&mut world, who);
+        let account = world.account(who);
+        world.server.accounts.get_mut(&account).unwrap().list = list;
+    }
+    world.connect(0);
+    world.run();
+    let (tries, sent) = (world.server.groups.tries, world.server.groups.sent.len());
+    world.send_group(0, group, "two");
+    world.run();
+    assert_eq!(world.server.groups.tries, tries + 2, "refused once, then right");
+    assert_eq!(world.server.groups.sent.len(), sent + 1);
+    assert_eq!(world.group_texts(0, group), ["one", "two"]);
+}
+
+#[test]
+fn a_message_under_an_unknown_key_is_asked_for_after_a_while() {
+    let (mut world, group) = World::with_group(3);
+    // Both keys are lost on the way, although the server says that it has them.
+    world.server.swallow = 2;
+    let message = world.send_group(0, group, "who can read this?");
+    world.pass(Millis::from_secs(20));
+    assert!(world.group_texts(1, group).is_empty(), "its key may still be on its way");
+    let asked = sends_of(&world, 1).len();
+    world.pass(Millis::from_secs(20));
+    assert!(sends_of(&world, 1).len() > asked);
+    world.settle();
+    for who in [1, 2] {
+        assert_eq!(world.group_texts(who, group), ["who can read this?"]);
+    }
+    assert_eq!(world.group_status(0, message).0, DeliveryState::Delivered);
+}
+
+#[test]
+fn nothing_is_sent_again_to_one_who_could_not_read_it() {
+    let (mut world, group) = World::with_group(3);
+    let late = world.register();
+    world.settle();
+    world.send_group(0, group, "before you came");
+    world.settle();
+    world.add(0, group, late).unwrap();
+    world.settle();
+    // The server gives the newcomer what was sent before, so that it is asked for.
+    let (sender, newcomer) = (world.account(0), world.account(late));
+    let sent: Vec<_> = world.server.groups.sent.values().cloned().collect();
+    for (send, stamp) in sent {
+        world.server.inject_message(sender, newcomer, &send, stamp);
+    }
+    world.pass(Millis::from_mins(3));
+    world.settle();
+    assert!(world.group_texts(late, group).is_empty());
+}
+
+#[test]
+fn a_clock_that_is_wrong_by_an_hour_changes_nothing() {
+    let (mut world, group): (World, GroupId) = World::with_group(2);
+    world.server.now = world.server.now + Millis::from_hours(1);
+    world.connect(0);
+    world.send_group(0, group, "tick");
+    world.run();
+    world.settle();
+    assert_eq!(world.group_texts(1, group), ["tick"]);
+}
