@@ -13,6 +13,7 @@ use crate::{
 };
 use axum::{Router, body::Body, extract::ConnectInfo};
 use http_body_util::Limited;
+use hyper::Method;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     future::Future,
@@ -48,6 +49,25 @@ pub struct HandoffLimits {
     pub lifetime_max: Duration,
     /// Of one request.
     pub body_bytes_max: usize,
+    /// Where a request may have a larger body.
+    pub uploads: Option<Uploads>,
+}
+
+/// Paths that take large bodies, by `PUT` alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Uploads {
+    /// What they begin with.
+    pub path_prefix: &'static str,
+    /// Of one request.
+    pub body_bytes_max: usize,
+}
+
+impl HandoffLimits {
+    fn body_bytes_max_of(&self, method: &Method, path: &str) -> usize {
+        let upload =
+            self.uploads.filter(|uploads| method == Method::PUT && path.starts_with(uploads.path_prefix));
+        upload.map_or(self.body_bytes_max, |uploads| uploads.body_bytes_max)
+    }
 }
 
 impl Default for HandoffLimits {
@@ -58,6 +78,7 @@ impl Default for HandoffLimits {
             idle_timeout: Duration::from_secs(30),
             lifetime_max: Duration::from_secs(120),
             body_bytes_max: 1024 * 1024,
+            uploads: None,
         }
     }
 }
@@ -117,8 +138,9 @@ impl HttpServer {
     ) -> hyper::Result<()> {
         let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return Ok(()) };
         let stream = SecuredStream::new(stream, handoff, self.limits.idle_timeout);
-        let (router, body_bytes_max) = (self.router.clone(), self.limits.body_bytes_max);
+        let (router, limits) = (self.router.clone(), self.limits);
         let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+            let body_bytes_max = limits.body_bytes_max_of(request.method(), request.uri().path());
             let mut request = request.map(|body| Body::new(Limited::new(body, body_bytes_max)));
             request.extensions_mut().insert(ConnectInfo(peer));
             router.clone().oneshot(request)

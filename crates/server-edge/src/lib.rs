@@ -33,5 +33,5 @@ mod wheel;
 pub use commands::{Admitted, Commands};
 pub use config::EdgeLimits;
 pub use edge::{Edge, Wiring, bind};
-pub use handoff::HandoffLimits;
+pub use handoff::{HandoffLimits, Uploads};
 pub use registry::Registry;

@@ -98,6 +98,16 @@ pub struct Quotas {
     #[allow(missing_docs)]
     pub first_messages_per_day: u32,
     #[allow(missing_docs)]
+    pub links_per_hour_per_address: u32,
+    #[allow(missing_docs)]
+    pub restorations_per_hour_per_address: u32,
+    #[allow(missing_docs)]
+    pub new_groups_per_hour: u32,
+    #[allow(missing_docs)]
+    pub group_changes_per_minute: u32,
+    #[allow(missing_docs)]
+    pub blob_megabytes_per_hour: u32,
+    #[allow(missing_docs)]
     pub connections_per_address: u32,
 }
 
@@ -158,6 +168,11 @@ impl Default for Quotas {
             registrations_per_day_per_address: 10,
             new_numbers_per_day: 1_000,
             first_messages_per_day: 50,
+            links_per_hour_per_address: 30,
+            restorations_per_hour_per_address: 10,
+            new_groups_per_hour: 10,
+            group_changes_per_minute: 60,
+            blob_megabytes_per_hour: 512,
             connections_per_address: 100,
         }
     }
@@ -208,6 +223,15 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("quotas", "registrations_per_day_per_address", "Registrations from one network address."),
     ("quotas", "new_numbers_per_day", "Numbers that one account may look up for the first time."),
     ("quotas", "first_messages_per_day", "Accounts that one account may write to for the first time."),
+    ("quotas", "links_per_hour_per_address", "Link codes that devices at one network address show."),
+    ("quotas", "restorations_per_hour_per_address", "Accounts restored from one network address."),
+    ("quotas", "new_groups_per_hour", "Groups that one account makes."),
+    ("quotas", "group_changes_per_minute", "Changes that one account makes to groups."),
+    (
+        "quotas",
+        "blob_megabytes_per_hour",
+        "Megabytes of sealed archives that one account uploads; at most 4095.",
+    ),
     ("quotas", "connections_per_address", "Sockets from one network address."),
     ("limits", "connections", "Sockets in all. Each costs about 7 KB; the open-file limit must be higher."),
     (

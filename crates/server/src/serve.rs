@@ -6,12 +6,12 @@ use crate::{
     commands::ByCore,
     config::{Config, TlsMode},
     failure::Failure,
-    http::{self, Service},
+    http::{self, Service, Transfers},
     log, tls,
     wiring::{self, Solo},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use server_edge::{Edge, EdgeLimits, Wiring};
+use server_edge::{Edge, EdgeLimits, HandoffLimits, Uploads, Wiring};
 use server_solo::local::ConsoleTexter;
 use std::{
     future::IntoFuture,
@@ -146,7 +146,7 @@ fn start_edge(
 ) -> Result<Edge, Failure> {
     let now = || types::Timestamp::from_system_time(std::time::SystemTime::now());
     let name = config.server.name.as_str().into();
-    let service = Service { core: solo.core.clone(), name, now };
+    let service = Service { core: solo.core.clone(), name, now, transfers: Transfers::default() };
     let wiring = Wiring {
         commands: Arc::new(ByCore(solo.core.clone())),
         registry: solo.registry.clone(),
@@ -156,7 +156,9 @@ fn start_edge(
         incarnation: solo.core.incarnation(),
         runtime: tokio::runtime::Handle::current(),
     };
+    let uploads = Uploads { path_prefix: "/v1/blobs/", body_bytes_max: types::limits::BLOB_BYTES_MAX };
     let limits = EdgeLimits {
+        http: HandoffLimits { uploads: Some(uploads), ..HandoffLimits::default() },
         unauthenticated_max: config.limits.unauthenticated_connections,
         per_address_max: config.quotas.enabled.then_some(config.quotas.connections_per_address),
         ..EdgeLimits::default()

@@ -79,6 +79,11 @@ fn quotas(configured: &Quotas) -> server_core::Quotas {
         registrations_per_address: of(configured.registrations_per_day_per_address, Millis::from_days(1)),
         new_numbers: of(configured.new_numbers_per_day, Millis::from_days(1)),
         first_messages: of(configured.first_messages_per_day, Millis::from_days(1)),
+        links_per_address: of(configured.links_per_hour_per_address, Millis::from_hours(1)),
+        restorations_per_address: of(configured.restorations_per_hour_per_address, Millis::from_hours(1)),
+        new_groups: of(configured.new_groups_per_hour, Millis::from_hours(1)),
+        group_changes: of(configured.group_changes_per_minute, Millis::from_mins(1)),
+        blob_bytes: of(configured.blob_megabytes_per_hour.saturating_mul(1024 * 1024), Millis::from_hours(1)),
         ..server_core::Quotas::default()
     }
 }

@@ -3,13 +3,19 @@
 //! Each route is one row of a table; its description for people and programs is generated from the
 //! types here and served at `/v1/openapi.json`, and a test compares the two.
 
+mod blobs;
+mod links;
+mod restorations;
+
+pub(crate) use blobs::Transfers;
+
 use axum::{
     Json, Router,
     body::Bytes,
     extract::{ConnectInfo, Path, State, rejection::BytesRejection},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, get, post, put},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -25,6 +31,7 @@ pub(crate) struct Service {
     pub(crate) core: Arc<Core>,
     pub(crate) name: Arc<str>,
     pub(crate) now: fn() -> types::Timestamp,
+    pub(crate) transfers: Transfers,
 }
 
 type Handler = fn() -> MethodRouter<Service>;
@@ -33,6 +40,12 @@ type Handler = fn() -> MethodRouter<Service>;
 pub(crate) const ROUTES: &[(&str, &str, Handler)] = &[
     ("post", "/v1/registrations", || post(begin)),
     ("post", "/v1/registrations/{session}/account", || post(finish)),
+    ("post", "/v1/links", || post(links::begin)),
+    ("post", "/v1/links/{link}/poll", || post(links::poll)),
+    ("post", "/v1/links/{link}/answer", || post(links::answer)),
+    ("post", "/v1/restorations", || post(restorations::restore)),
+    ("put", "/v1/blobs/{blob}", || put(blobs::upload)),
+    ("get", "/v1/blobs/{blob}", || get(blobs::download)),
     ("get", "/v1/server", || get(server)),
     ("get", "/v1/openapi.json", || get(openapi)),
 ];
@@ -54,7 +67,18 @@ pub(crate) fn router(service: Service) -> Router {
         description = "What happens without a session. Everything else travels on the WebSocket at /v1/socket.",
         license(name = "AGPL-3.0-only")
     ),
-    paths(begin, finish, server, openapi)
+    paths(
+        begin,
+        finish,
+        links::begin,
+        links::poll,
+        links::answer,
+        restorations::restore,
+        blobs::upload,
+        blobs::download,
+        server,
+        openapi
+    )
 )]
 pub struct Description;
 
@@ -133,6 +157,9 @@ pub struct Problem {
     /// Seconds until it is worth trying again.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+    /// With `version_conflict`: the stored list, base64url.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_list: Option<String>,
 }
 
 /// Asks for a one-time code. An earlier code for the number is void.
@@ -212,7 +239,6 @@ pub fn read_finish(session: &str, body: &[u8]) -> Result<Finish, Problem> {
         .ok()
         .and_then(|bytes| bytes.try_into().ok())
         .ok_or(RegistrationError::NoSession)?;
-    let token: [u8; 32] = binary(&asked.token, "token")?.try_into().map_err(|_| malformed("token"))?;
     let device_list = binary(&asked.device_list, "device_list")?;
     let named = binary(&asked.account_key, "account_key")?;
     let listed = signed::DeviceList::verify(&device_list).map_err(RegistrationError::from)?;
@@ -223,14 +249,22 @@ pub fn read_finish(session: &str, body: &[u8]) -> Result<Finish, Problem> {
         session,
         code: Redact::new(asked.code),
         device_list: device_list.into(),
-        keys: KeyUpload::decode(binary(&asked.keys, "keys")?.into()).map_err(|_| malformed("keys"))?,
-        token: Redact::new(token),
+        keys: keys(&asked.keys)?,
+        token: token(&asked.token)?,
         replace: asked.replace,
     })
 }
 
 fn binary(text: &str, field: &'static str) -> Result<Vec<u8>, Problem> {
     BASE64.decode(text).map_err(|_| malformed(field))
+}
+
+fn token(text: &str) -> Result<Redact<[u8; 32]>, Problem> {
+    binary(text, "token")?.try_into().map(Redact::new).map_err(|_| malformed("token"))
+}
+
+fn keys(text: &str) -> Result<KeyUpload, Problem> {
+    KeyUpload::decode(binary(text, "keys")?.into()).map_err(|_| malformed("keys"))
 }
 
 fn malformed(field: &'static str) -> Problem {
@@ -247,6 +281,7 @@ impl Problem {
             code,
             detail: detail.to_owned(),
             retry_after: None,
+            device_list: None,
         }
     }
 

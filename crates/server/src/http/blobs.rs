@@ -1,0 +1,148 @@
+//! The bytes of blobs, up and down, at addresses that the service signed.
+//!
+//! Invariants: nothing of a body is read before its address was checked and its length is the announced one; so
+//! many transfers at once hold so many blobs in memory, and no more.
+
+use super::{Problem, Service};
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, RawQuery, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::stream;
+use server_core::BlobError;
+use server_ports::blobs::{BlobGrant, BlobMethod, BlobRequest, BlobUpload};
+use std::{convert::Infallible, sync::Arc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use types::{BlobId, Millis};
+
+/// Blobs that are in memory at once: with four megabytes each, a quarter of a gigabyte.
+const TRANSFERS_MAX: usize = 64;
+/// A download is written in pieces of this size.
+const PIECE_BYTES: usize = 64 * 1024;
+/// When every place is taken.
+const RETRY_WHEN_BUSY: Millis = Millis::from_secs(1);
+
+/// The places for transfers.
+#[derive(Clone)]
+pub(crate) struct Transfers(Arc<Semaphore>);
+
+impl Default for Transfers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(TRANSFERS_MAX)))
+    }
+}
+
+impl Transfers {
+    fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.0.clone().try_acquire_owned().map_err(|_| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many transfers are under way")
+                .after(RETRY_WHEN_BUSY)
+        })
+    }
+}
+
+/// Stores the bytes that the address was made for. Repeating it with the same bytes is the same blob.
+#[utoipa::path(put, path = "/v1/blobs/{blob}",
+    params(("blob" = String, Path, description = "the whole address is the `url` of a `BlobTicket`")),
+    request_body(content_type = "application/octet-stream", description = "with a Content-Length"),
+    responses((status = 201), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub(crate) async fn upload(
+    State(service): State<Service>,
+    Path(blob): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let BlobGrant::Upload(upload) = admit(&service, BlobMethod::Put, &blob, query)? else {
+        return Err(bad_address());
+    };
+    check_length(&headers, &upload)?;
+    let _place = service.transfers.begin()?;
+    let size = usize::try_from(upload.size).unwrap_or(usize::MAX);
+    let bytes = axum::body::to_bytes(body, size)
+        .await
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "malformed", "the body did not come whole"))?;
+    service.core.blob_put(upload, bytes).await?;
+    Ok(StatusCode::CREATED)
+}
+
+/// The bytes of a blob.
+#[utoipa::path(get, path = "/v1/blobs/{blob}",
+    params(("blob" = String, Path, description = "the whole address is the `url` of a `BlobTicket`")),
+    responses((status = 200, content_type = "application/octet-stream"), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub(crate) async fn download(
+    State(service): State<Service>,
+    Path(blob): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let BlobGrant::Download(blob) = admit(&service, BlobMethod::Get, &blob, query)? else {
+        return Err(bad_address());
+    };
+    let place = service.transfers.begin()?;
+    let Some(bytes) = service.core.blob_get(blob).await? else {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no_blob",
+            "there is no such blob, or it has expired",
+        ));
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_LENGTH, bytes.len().to_string()),
+        (header::CACHE_CONTROL, "private, no-store".to_owned()),
+    ];
+    Ok((headers, in_pieces(bytes, place)).into_response())
+}
+
+fn admit(
+    service: &Service,
+    method: BlobMethod,
+    blob: &str,
+    query: Option<String>,
+) -> Result<BlobGrant, Problem> {
+    let id: BlobId = blob.parse().map_err(|_| bad_address())?;
+    let request = BlobRequest { method, id, query: query.as_deref().unwrap_or_default() };
+    service.core.blob_admit(request).ok_or_else(bad_address)
+}
+
+fn bad_address() -> Problem {
+    let detail = "this service did not sign the address, or its time is over; ask for another";
+    Problem::new(StatusCode::FORBIDDEN, "bad_address", detail)
+}
+
+fn check_length(headers: &HeaderMap, upload: &BlobUpload) -> Result<(), Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    match length.map(str::parse::<u64>) {
+        Some(Ok(length)) if length == upload.size => Ok(()),
+        Some(_) => Err(BlobError::NotAsAnnounced.into()),
+        None => {
+            Err(Problem::new(StatusCode::LENGTH_REQUIRED, "length_required", "the length must be said first"))
+        }
+    }
+}
+
+/// A body that gives its place back when it was written, or when nobody reads it any more.
+fn in_pieces(bytes: Bytes, place: OwnedSemaphorePermit) -> Body {
+    let piece = |(mut rest, place): (Bytes, OwnedSemaphorePermit)| async move {
+        if rest.is_empty() {
+            return None;
+        }
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        Some((Ok::<_, Infallible>(piece), (rest, place)))
+    };
+    Body::from_stream(stream::unfold((bytes, place), piece))
+}
+
+/// The table from refusals to status and code.
+impl From<BlobError> for Problem {
+    fn from(error: BlobError) -> Self {
+        let (status, code) = match error {
+            BlobError::NotAsAnnounced => (StatusCode::UNPROCESSABLE_ENTITY, "not_as_announced"),
+            BlobError::Exists => (StatusCode::CONFLICT, "blob_exists"),
+            BlobError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        Self::new(status, code, &error.to_string())
+    }
+}

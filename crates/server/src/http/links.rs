@@ -1,0 +1,159 @@
+//! What a new device says before it has an account: it shows a code, waits for the primary, and answers it.
+
+use super::{Problem, Service, binary, keys, malformed, parse, token};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{ConnectInfo, Path, State, rejection::BytesRejection},
+    http::StatusCode,
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use serde::{Deserialize, Serialize};
+use server_core::{LinkError, NewDevice};
+use server_ports::directory::LinkState;
+use std::net::SocketAddr;
+use types::LinkId;
+use utoipa::ToSchema;
+
+/// A new device offers itself.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct NewLink {
+    /// 32 hexadecimal digits, drawn by the device.
+    link: String,
+    /// 32 random bytes chosen by the device, base64url; the server keeps their hash.
+    token: String,
+    /// `waxwing.link.v1.LinkOffer`, base64url.
+    offer: String,
+    /// `waxwing.frames.v1.UploadKeys`, base64url.
+    keys: String,
+}
+
+/// The code can be shown.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Offered {
+    /// Seconds for which the code is good.
+    expires_in: u64,
+}
+
+/// The new device asks how its link stands.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Poll {
+    /// The token of the link, base64url.
+    token: String,
+}
+
+/// How a link stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Standing {
+    /// `waiting`, `invited`, `answered`, `linked`, `refused` or `expired`.
+    state: &'static str,
+    /// `waxwing.link.v1.LinkInvitation`, base64url, from `invited` on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invitation: Option<String>,
+    /// `waxwing.link.v1.LinkCompletion`, base64url, once `linked`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion: Option<String>,
+    /// Seconds that the link still lives.
+    expires_in: u64,
+}
+
+/// The new device answers its invitation.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct Answer {
+    /// The token of the link, base64url.
+    token: String,
+    /// `waxwing.link.v1.LinkAnswer`, base64url.
+    answer: String,
+}
+
+/// Nothing more to say.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Taken {}
+
+/// Begins a link. Repeating it with the same bytes is the same link.
+#[utoipa::path(post, path = "/v1/links", request_body = NewLink,
+    responses((status = 201, body = Offered), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub(crate) async fn begin(
+    State(service): State<Service>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Offered>), Problem> {
+    let asked: NewLink = parse(&body?)?;
+    let device = NewDevice {
+        link: asked.link.parse().map_err(|_| malformed("link"))?,
+        token: token(&asked.token)?,
+        offer: binary(&asked.offer, "offer")?.into(),
+        keys: keys(&asked.keys)?,
+    };
+    let expires_in = service.core.link_begin(device, peer.ip()).await?;
+    Ok((StatusCode::CREATED, Json(Offered { expires_in: expires_in.0 / 1_000 })))
+}
+
+/// How the link stands. Only the device that began it learns anything.
+#[utoipa::path(post, path = "/v1/links/{link}/poll", request_body = Poll,
+    params(("link" = String, Path, description = "32 hexadecimal digits")),
+    responses((status = 200, body = Standing), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub(crate) async fn poll(
+    State(service): State<Service>,
+    Path(link): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Standing>, Problem> {
+    let asked: Poll = parse(&body?)?;
+    let view = service.core.link_poll(read_link(&link)?, &token(&asked.token)?).await?;
+    Ok(Json(Standing {
+        state: name(view.state),
+        invitation: view.invitation.map(|bytes| BASE64.encode(bytes)),
+        completion: view.completion.map(|bytes| BASE64.encode(bytes)),
+        expires_in: view.expires_in.0.div_ceil(1_000),
+    }))
+}
+
+/// Answers the invitation. Repeating it with the same bytes is the same answer.
+#[utoipa::path(post, path = "/v1/links/{link}/answer", request_body = Answer,
+    params(("link" = String, Path, description = "32 hexadecimal digits")),
+    responses((status = 200, body = Taken), (status = "4XX", body = Problem), (status = "5XX", body = Problem)))]
+pub(crate) async fn answer(
+    State(service): State<Service>,
+    Path(link): Path<String>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Json<Taken>, Problem> {
+    let asked: Answer = parse(&body?)?;
+    let answer = binary(&asked.answer, "answer")?;
+    service.core.link_answer(read_link(&link)?, &token(&asked.token)?, answer.into()).await?;
+    Ok(Json(Taken {}))
+}
+
+fn read_link(text: &str) -> Result<LinkId, Problem> {
+    text.parse().map_err(|_| LinkError::NoLink.into())
+}
+
+const fn name(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Waiting => "waiting",
+        LinkState::Invited => "invited",
+        LinkState::Answered => "answered",
+        LinkState::Linked => "linked",
+        LinkState::Refused => "refused",
+        LinkState::Expired => "expired",
+    }
+}
+
+/// The table from refusals to status and code.
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Self {
+        use LinkError as E;
+        let (status, code) = match &error {
+            E::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed"),
+            E::BadKeys(_) | E::KeysMissing => (StatusCode::UNPROCESSABLE_ENTITY, "bad_keys"),
+            E::Exists => (StatusCode::CONFLICT, "link_exists"),
+            E::NoLink => (StatusCode::NOT_FOUND, "no_link"),
+            E::RetryAfter(_) => (StatusCode::TOO_MANY_REQUESTS, "retry_after"),
+            E::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        };
+        let problem = Self::new(status, code, &error.to_string());
+        match error {
+            E::RetryAfter(wait) => problem.after(wait),
+            _ => problem,
+        }
+    }
+}
