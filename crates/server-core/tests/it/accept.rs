@@ -131,24 +131,6 @@ fn devices_that_are_missing_extra_or_stale_are_named_and_nothing_is_stored() {
 }
 
 #[test]
-fn the_senders_own_other_devices_count() {
-    let (world, alice, bob) = pair_with_linked();
-    assert_eq!(stale(world.send(&bob, bob.message(&alice, 1))).missing, [bob.linked(2)]);
-    let with_transcript = send_to(alice.id(), 2, &[alice.mailbox(), bob.linked(2)]);
-    world.send(&bob, with_transcript).unwrap();
-    assert_eq!(world.mailbox(bob.linked(2)).len(), 1);
-    let to_itself = send_to(alice.id(), 3, &[alice.mailbox(), bob.linked(2), bob.mailbox()]);
-    assert_eq!(stale(world.send(&bob, to_itself)).extra, [bob.mailbox()]);
-    let note = send_to(bob.id(), 4, &[bob.linked(2)]);
-    world.send(&bob, note).unwrap();
-    assert_eq!(world.mailbox(bob.linked(2)).len(), 2);
-    // Alice is alone: a note to self has no rows, and is a send all the same.
-    let alone = send_to(alice.id(), 5, &[]);
-    let stamp = world.send(&alice, alone.clone()).unwrap();
-    assert_eq!(world.send(&alice, alone).unwrap(), stamp);
-}
-
-#[test]
 fn a_dormant_device_gets_nothing_until_it_returns() {
     let (world, alice, bob) = pair_with_linked();
     world.clock.advance(limits::DEVICE_DORMANT_AFTER);

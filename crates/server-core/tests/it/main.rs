@@ -2,12 +2,18 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod accept;
+mod blobs;
+mod chain;
 mod connect;
 mod duties;
+mod ephemeral;
+mod group_send;
+mod groups;
 mod keys;
 mod links;
 mod lists;
 mod lookup;
+mod own_devices;
 mod planted;
 mod registration;
 mod restore;

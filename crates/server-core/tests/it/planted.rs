@@ -1,12 +1,16 @@
 //! Each planted fault breaks the promise it names: a switch that does nothing would prove nothing.
 
-use crate::world::{Person, World, send_to};
+use crate::{
+    chain::{self, Chain},
+    world::{Person, World, send_to},
+};
 use futures_util::FutureExt;
 use server_core::testing::Bugs;
 use server_ports::{Caller, Signal, fake::FaultPlan};
+use signed::GroupChange;
 use std::pin::pin;
 use types::{EnvelopeId, Millis, Stamp};
-use wire::{FetchKeys, Request, Response, Send};
+use wire::{EnvelopeKind, FetchKeys, Request, Response, Send};
 
 /// A promise, as a question to a world with Alice and Bob in it: is it kept?
 type Promise = fn(&World, &Person, &Person) -> bool;
@@ -114,6 +118,55 @@ fn a_change_waits_for_sends(world: &World, alice: &Person, bob: &Person) -> bool
     change.now_or_never().is_none()
 }
 
+fn a_device_is_added_by_its_link(world: &World, _: &Person, bob: &Person) -> bool {
+    world.ask(&bob.caller(), bob.put_list(2, &[1, 2])).is_err()
+}
+
+fn a_message_from_an_old_head_waits(world: &World, alice: &Person, bob: &Person) -> bool {
+    let mut chain = Chain::found(world, alice, &[bob]);
+    let stale = chain.message(1, &[]);
+    chain.change(world, alice, GroupChange::SetTimer(1)).unwrap();
+    chain::send(world, bob, stale).is_err()
+}
+
+fn a_group_message_sees_every_device(world: &World, alice: &Person, bob: &Person) -> bool {
+    let chain = Chain::found(world, alice, &[bob]);
+    world.link(bob, 2, &[1, 2]);
+    chain::send(world, alice, chain.message(1, &[])).is_err()
+}
+
+fn a_group_message_is_all_or_none(world: &World, alice: &Person, bob: &Person) -> bool {
+    let carol = world.register(3);
+    let chain = Chain::found(world, alice, &[bob, &carol]);
+    chain::send(world, alice, chain.message(1, &[])).unwrap();
+    let has = |person: &Person| chain::rows(world, person.mailbox(), EnvelopeKind::SenderKey).len();
+    has(bob) == has(&carol)
+}
+
+fn an_operation_arrives_whatever_fails(world: &World, alice: &Person, bob: &Person) -> bool {
+    let mut chain = Chain::found(world, alice, &[bob]);
+    world.mailboxes.faults().set(FaultPlan { store_fails: 1_000, ..FaultPlan::default() });
+    assert!(chain.change(world, alice, GroupChange::SetTimer(1)).is_err());
+    world.mailboxes.faults().heal();
+    world.clock.advance(Millis::from_mins(1));
+    world.run(world.core.tick());
+    chain::rows(world, bob.mailbox(), EnvelopeKind::GroupOperation).len() == 2
+}
+
+/// The store is slow: a message to the group is under way when somebody is removed.
+fn a_removal_waits_for_messages(world: &World, alice: &Person, bob: &Person) -> bool {
+    let carol = world.register(3);
+    let mut chain = Chain::found(world, alice, &[bob, &carol]);
+    let (sender, admin) = (bob.caller(), alice.caller());
+    let mut message = pin!(world.core.handle(&sender, Request::SendGroup(chain.message(1, &[]))));
+    let removal = chain.draft(alice, GroupChange::Remove(chain::ids(&[&carol])));
+    let slow = FaultPlan { seed: 3, store_delay_max: Millis(5_000), ..FaultPlan::default() };
+    world.mailboxes.faults().set(slow);
+    assert!(message.as_mut().now_or_never().is_none());
+    world.mailboxes.faults().heal();
+    world.core.handle(&admin, chain::apply_request(&removal)).now_or_never().is_none()
+}
+
 const PROMISES: &[(&str, Promise, Plant)] = &[
     ("retry", retry_is_one_message, |bugs| bugs.forget_sends = true),
     ("staleness", every_listed_device_is_reached, |bugs| bugs.skip_staleness = true),
@@ -130,6 +183,12 @@ const PROMISES: &[(&str, Promise, Plant)] = &[
     ("revocation", a_removed_device_gets_nothing, |bugs| bugs.keep_revoked = true),
     ("succession", lists_go_forward, |bugs| bugs.skip_succession = true),
     ("settling", a_change_waits_for_sends, |bugs| bugs.skip_settling = true),
+    ("links", a_device_is_added_by_its_link, |bugs| bugs.add_without_link = true),
+    ("group heads", a_message_from_an_old_head_waits, |bugs| bugs.skip_group_head = true),
+    ("group lists", a_group_message_sees_every_device, |bugs| bugs.skip_staleness = true),
+    ("group fan-out", a_group_message_is_all_or_none, |bugs| bugs.append_only_first = true),
+    ("late operations", an_operation_arrives_whatever_fails, |bugs| bugs.lose_late_operations = true),
+    ("group settling", a_removal_waits_for_messages, |bugs| bugs.skip_settling = true),
 ];
 
 fn is_kept(promise: Promise, bugs: Bugs) -> bool {

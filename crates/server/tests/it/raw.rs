@@ -1,7 +1,6 @@
 //! People by hand: keys through `signed`, requests as they go over the wire, ciphertexts that seal nothing. For
 //! what must be said to the server exactly, or exactly wrong.
 
-#![allow(dead_code, reason = "linking and groups by hand use the rest")]
 use crate::node::{Node, http};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bytes::Bytes;
@@ -186,6 +185,16 @@ impl Connection {
         self.next_id += 1;
         self.socket.ready().await.unwrap().send(ClientFrame { id, request }.encode());
         id
+    }
+
+    /// The next answer to what was only said; none once the session is over.
+    pub async fn answer(&mut self) -> Option<(u64, Result<Response, Refusal>)> {
+        loop {
+            match self.frame().await? {
+                ServerFrame::Answer { id, result } => return Some((id, result)),
+                ServerFrame::Push(push) => self.pushes.push(push),
+            }
+        }
     }
 
     /// The next push; none once the session is over.
