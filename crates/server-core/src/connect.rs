@@ -100,9 +100,18 @@ pub(crate) async fn closed(core: &Core, caller: &Caller) {
 
 fn verify(proof: &Authenticate, nonce: [u8; 32], record: &DeviceRecord) -> Result<(), ConnectError> {
     let token_hash: [u8; 32] = Sha256::digest(proof.token.expose()).into();
-    if !bool::from(token_hash.ct_eq(&record.token_hash)) {
-        return Err(ConnectError::Token);
+    let has_token = bool::from(token_hash.ct_eq(&record.token_hash));
+    match (has_token, is_signed(proof, nonce, record)) {
+        (true, true) => Ok(()),
+        (true, false) => Err(ConnectError::Signature),
+        (false, true) => Err(ConnectError::Token),
+        // Neither is this device's: it is an earlier one of the same number, whose place another has taken.
+        (false, false) => Err(ConnectError::Revoked),
     }
+}
+
+/// Whether the listed device key signed what this one connection is.
+fn is_signed(proof: &Authenticate, nonce: [u8; 32], record: &DeviceRecord) -> bool {
     let signed = SessionProof {
         version: proof.version,
         origin: &proof.origin,
@@ -111,9 +120,9 @@ fn verify(proof: &Authenticate, nonce: [u8; 32], record: &DeviceRecord) -> Resul
         connection_number: proof.connection_number,
         nonce,
     };
-    let key = DeviceKey::from_slice(&record.device_key).map_err(|_| ConnectError::Signature)?;
-    let signature = Signature::from_slice(&proof.signature).map_err(|_| ConnectError::Signature)?;
-    if signed.verify(&key, &signature) { Ok(()) } else { Err(ConnectError::Signature) }
+    let key = DeviceKey::from_slice(&record.device_key);
+    let signature = Signature::from_slice(&proof.signature);
+    matches!((key, signature), (Ok(key), Ok(signature)) if signed.verify(&key, &signature))
 }
 
 async fn record_number(core: &Core, proof: &Authenticate, record: &DeviceRecord) -> Result<(), Rejection> {

@@ -48,8 +48,8 @@ fn every_part_of_the_proof_is_checked() {
         (Authenticate { version: 999, ..good() }, Code::VersionUnsupported, "a future version"),
         (
             Authenticate { address: carol.mailbox().address(), ..good() },
-            Code::Unauthenticated,
-            "another account",
+            Code::Revoked,
+            "another account, as an earlier device of it",
         ),
         (
             Authenticate { address: bob.linked(2).address(), ..good() },
@@ -161,4 +161,16 @@ fn a_dead_exchange_keeps_nobody_out() {
     let bob = world.register(2);
     world.exchange.power_cut();
     world.connect(&bob, 1);
+}
+
+#[test]
+fn an_earlier_device_of_the_same_number_is_told_that_it_is_over() {
+    let world = World::new();
+    let bob = world.register(2);
+    let new = Person { device: Person::new(8).device, token: Person::new(8).token, ..Person::new(2) };
+    world.restore(&new, &new.list_of(2, &[new.linked_as(1, 77)])).unwrap();
+    assert_eq!(refused(authenticate(&world, &bob.proof(1, NONCE))), Code::Revoked);
+    let stolen = Person { token: new.token.clone(), ..Person::new(2) };
+    assert_eq!(refused(authenticate(&world, &stolen.proof(1, NONCE))), Code::Unauthenticated);
+    authenticate(&world, &new.proof(1, NONCE)).unwrap();
 }
