@@ -33,6 +33,8 @@ pub const KILLS: u32 = 20;
 pub const ROUND: u32 = 1_000_000;
 /// Tasks that write at once.
 pub const WRITERS: u32 = 16;
+/// Devices that ask for keys at once.
+const TAKERS: u32 = 64;
 
 fn recipients() -> [MailboxId; 3] {
     [mailbox(1), mailbox(2), mailbox(3)]
@@ -204,7 +206,7 @@ fn directory_writer() {
     let first = round() * ROUND;
     let next = Arc::new(AtomicU32::new(first));
     runtime().block_on(async {
-        let writers = (0..WRITERS).map(|_| {
+        let takers = (0..TAKERS).map(|_| {
             let (directory, log, next) = (directory.clone(), log.clone(), next.clone());
             tokio::spawn(async move {
                 loop {
@@ -216,7 +218,7 @@ fn directory_writer() {
                 }
             })
         });
-        futures_util::future::join_all(writers).await;
+        futures_util::future::join_all(takers).await;
     });
 }
 

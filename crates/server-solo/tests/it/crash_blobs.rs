@@ -46,7 +46,7 @@ async fn store_one(blobs: &FileBlobs, log: &Log, n: u32) {
     log.line(format!("begun {n}"));
     assert_eq!(blobs.put(blob(n)).await, Ok(PutBlob::Stored));
     log.line(format!("done {n}"));
-    if n % 5 == 0 {
+    if n.is_multiple_of(5) {
         log.line(format!("deleting {n}"));
         blobs.delete(blob_id(n)).await.unwrap();
         log.line(format!("deleted {n}"));

@@ -80,7 +80,7 @@ async fn append_one(groups: &SqliteDirectory, log: &Log, n: u32) {
         }
     };
     log.line(format!("done {n} {epoch}"));
-    if n % 3 > 0 {
+    if !n.is_multiple_of(3) {
         log.line(format!("delivering {n}"));
         groups.delivered(group(n % GROUPS), epoch).await.unwrap();
         log.line(format!("delivered {n}"));
