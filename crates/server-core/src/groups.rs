@@ -192,7 +192,12 @@ async fn apply_alone(
     };
     match core.ports.groups.append(append.clone()).await? {
         AppendOutcome::Appended { .. } => {}
-        AppendOutcome::Repeat { stamp, .. } => return Ok(Applied { stamp, committed }),
+        AppendOutcome::Repeat { stamp, .. } => {
+            // Another node was faster with the same bytes, and may have died before their rows were written.
+            let found = group_state::current(core, group).await?.ok_or(GroupError::NoSuchGroup)?;
+            committed.extend(deliver_outstanding(core, &found).await?);
+            return Ok(Applied { stamp, committed });
+        }
         AppendOutcome::Moved(head) => return Err(GroupError::HeadMoved(head).into()),
         AppendOutcome::NoGroup => return Err(GroupError::NoSuchGroup.into()),
     }

@@ -241,3 +241,19 @@ fn a_device_that_was_long_away_gets_no_rows() {
     send(&world, &alice, chain.message(1, &[(&alice, 2), (&bob, 2)])).unwrap();
     assert_eq!(receivers(&world), [carol.mailbox()]);
 }
+
+#[test]
+fn the_largest_group_takes_one_append_and_no_member_more() {
+    let world = World::with(|config| config.quotas.enabled = false);
+    let people: Vec<_> = (1..=1_025).map(|number| world.register(number)).collect();
+    let (members, [last]) = people.split_at(1_024) else { panic!() };
+    let others: Vec<_> = members[1..].iter().collect();
+    let mut chain = Chain::found(&world, &members[0], &others);
+    let one_more = GroupChange::Add(ids(&[last]));
+    assert_eq!(refused(chain.change(&world, &members[0], one_more)), Code::BadGroupOperation);
+    send(&world, &members[7], chain.message(1, &[])).unwrap();
+    assert_eq!(world.mailboxes.rows().len(), 1_024 + 1_023);
+    let missed: Vec<_> =
+        members.iter().filter(|member| rows(&world, member.mailbox(), MESSAGE).len() != 1).collect();
+    assert_eq!(missed.iter().map(|member| member.id()).collect::<Vec<_>>(), [members[7].id()]);
+}

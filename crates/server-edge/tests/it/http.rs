@@ -6,21 +6,27 @@ use axum::{
     body::Bytes,
     extract::ConnectInfo,
     http::StatusCode,
-    routing::{get, post},
+    routing::{get, post, put},
 };
-use server_edge::EdgeLimits;
+use server_edge::{EdgeLimits, Uploads};
 use std::{net::SocketAddr, time::Duration};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 fn router() -> Router {
     Router::new()
         .route("/v1/echo", post(|body: Bytes| async move { body }))
+        .route("/v1/up/here", post(length).put(length))
+        .route("/v1/upper", put(length))
         .route(
             "/v1/peer",
             get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.ip().to_string() }),
         )
         .route("/v1/large", get(|| async { vec![b'x'; 3_000_000] }))
         .route("/v1/socket", get(|| async { StatusCode::UPGRADE_REQUIRED }))
+}
+
+async fn length(body: Bytes) -> String {
+    body.len().to_string()
 }
 
 fn node(tls: bool, limits: EdgeLimits) -> Node {
@@ -111,6 +117,27 @@ async fn a_body_over_its_limit_is_refused() {
     let request = [head.as_bytes(), &[b'a'; 1001]].concat();
     let answer = ask(node.tcp().await, &request).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[tokio::test]
+async fn larger_bodies_are_taken_at_upload_paths_by_put_alone() {
+    let mut limits = patient();
+    limits.http.body_bytes_max = 1_000;
+    limits.http.uploads = Some(Uploads { path_prefix: "/v1/up/", body_bytes_max: 2_000 });
+    let node = node(false, limits);
+    for (method, path, bytes, taken) in [
+        ("PUT", "/v1/up/here", 2_000, true),
+        ("PUT", "/v1/up/here", 2_001, false),
+        ("POST", "/v1/up/here", 1_001, false),
+        ("POST", "/v1/up/here", 1_000, true),
+        ("PUT", "/v1/upper", 1_001, false),
+    ] {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\nconnection: close\r\n\r\n"
+        );
+        let answer = ask(node.tcp().await, &[head.as_bytes(), &vec![b'a'; bytes]].concat()).await;
+        assert_eq!(answer.starts_with("HTTP/1.1 200 "), taken, "{method} {path} {bytes}: {answer}");
+    }
 }
 
 #[tokio::test]
