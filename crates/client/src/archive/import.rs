@@ -71,7 +71,7 @@ impl Import<'_> {
                     read.heard.extend(known.map(|chat| (*chat, heard.sender, heard.counter)));
                 }
                 record @ (Record::Group { .. } | Record::GroupOperation { .. }) => {
-                    groups::import(self.db, &record)?;
+                    groups::import(self.db, self.me.account, &record)?;
                 }
                 // Messages of chats that this version does not know have no place.
                 Record::Message(message) if !chats.contains_key(&message.chat) => {}

@@ -1,11 +1,13 @@
 //! Chains: what extends them is taken in, what contradicts them is shown and refused.
 
+use super::secrets::open_name;
 use crate::{
     Effect, EventView,
     receive::Intake,
     store::{Stored, chats, events, groups, inbox},
     turn::Turn,
 };
+use rusqlite::Connection;
 use seal::GroupView;
 use signed::{DeviceList, GroupChange, GroupState, SignedOperation};
 use std::sync::Arc;
@@ -37,7 +39,8 @@ pub(super) enum HeadClaim {
 impl Turn<'_> {
     /// The state of a group as far as its chain is known here.
     pub(crate) fn group(&mut self, group: GroupId) -> Stored<Option<Arc<GroupState>>> {
-        if let Some(state) = self.live.groups.state(group) {
+        let epoch = groups::epoch(self.db, group)?;
+        if let Some(state) = self.live.groups.state(group).filter(|state| Some(state.epoch()) == epoch) {
             return Ok(Some(state));
         }
         let state = groups::state(self.db, group)?.map(Arc::new);
@@ -149,7 +152,7 @@ impl Turn<'_> {
         let mut previous = before;
         for (operation, after) in taken {
             groups::append(self.db, operation, after)?;
-            self.note_members(previous, after)?;
+            note_members(self.db, previous, after)?;
             self.note_return(previous, after)?;
             previous = Some(after);
         }
@@ -157,7 +160,7 @@ impl Turn<'_> {
         chats::ensure(self.db, self.me.account(), group.into())?;
         self.live.groups.keep_state(newest.clone());
         self.live.groups.audiences.remove(&group);
-        self.open_name(newest)?;
+        open_name(self.db, newest)?;
         let mut previous = before;
         for (operation, after) in taken {
             self.tell(previous, after, operation, stamp)?;
@@ -165,25 +168,6 @@ impl Turn<'_> {
             previous = Some(after);
         }
         self.wake_group(group);
-        Ok(())
-    }
-
-    /// Writes who became, ceased to be, or has another role from this epoch on.
-    fn note_members(&self, before: Option<&GroupState>, after: &GroupState) -> Stored<()> {
-        let (group, epoch) = (after.id(), after.epoch());
-        for (account, _) in before.into_iter().flat_map(GroupState::members) {
-            let stays =
-                after.members().get(account) == before.and_then(|before| before.members().get(account));
-            if !stays {
-                groups::end_member(self.db, group, *account, epoch)?;
-            }
-        }
-        for (account, role) in after.members() {
-            let stays = before.and_then(|before| before.members().get(account)) == Some(role);
-            if !stays {
-                groups::begin_member(self.db, group, *account, *role, epoch)?;
-            }
-        }
         Ok(())
     }
 
@@ -262,6 +246,24 @@ impl Turn<'_> {
         }
         Ok(())
     }
+}
+
+/// Writes who became, ceased to be, or has another role from this epoch on.
+pub(super) fn note_members(db: &Connection, before: Option<&GroupState>, after: &GroupState) -> Stored<()> {
+    let (group, epoch) = (after.id(), after.epoch());
+    for (account, _) in before.into_iter().flat_map(GroupState::members) {
+        let stays = after.members().get(account) == before.and_then(|before| before.members().get(account));
+        if !stays {
+            groups::end_member(db, group, *account, epoch)?;
+        }
+    }
+    for (account, role) in after.members() {
+        let stays = before.and_then(|before| before.members().get(account)) == Some(role);
+        if !stays {
+            groups::begin_member(db, group, *account, *role, epoch)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a `create` makes this account a member.

@@ -13,16 +13,19 @@
 //!
 //! ```text
 //! chain      what extends it, what contradicts it          fetch     what is missing of it
-//! change     from a command to an operation to an answer   rules     which commands are possible
+//! change     from a command to a change that is kept       rules     which commands are possible
+//! signing    the operation that makes it                   outcome   what became of it
 //! secrets    names, and the secret that seals them         link      invite links
 //! audience   whom a message goes to, as lists say          keys      our sender key and who holds it
 //! send       one message: when it leaves, what is answered
 //! receive    operations and messages of others             held      what waits for a chain or a key
+//! adopt      what another device or a backup knew
 //! receipts   how far our messages got at each member       view      what is shown
 //! ```
 //!
 //! Must not know: how sessions are opened, how rows leave, how an envelope is opened; that is the engine's for all chats.
 
+mod adopt;
 mod audience;
 mod chain;
 mod change;
@@ -32,16 +35,19 @@ mod keys;
 mod link;
 mod live;
 mod model;
+mod outcome;
 mod receipts;
 mod receive;
 mod rules;
 mod secrets;
 mod send;
+mod signing;
 pub(crate) mod view;
 
 pub use link::InviteLink;
 pub use model::{ChangeId, FIRST_MEMBERS_MAX, GroupCommand, GroupError, GroupInfo, GroupRole, MemberView};
 
+pub(crate) use adopt::{adopt_operation, adopt_secret, known};
 use chain::HeadClaim;
 pub(crate) use chain::read_change_word;
 pub(crate) use live::{Asking, LiveGroups};

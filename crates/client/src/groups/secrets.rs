@@ -4,6 +4,7 @@ use crate::{
     store::{Stored, group_secrets, groups},
     turn::Turn,
 };
+use rusqlite::Connection;
 use seal::{Body, GroupSecret, group_info::GroupInfo};
 use signed::GroupState;
 use types::{AccountId, GroupId};
@@ -16,28 +17,9 @@ impl Turn<'_> {
         }
         group_secrets::offer(self.db, group, secret)?;
         match self.group(group)? {
-            Some(state) => self.open_name(&state),
+            Some(state) => open_name(self.db, &state),
             None => Ok(()),
         }
-    }
-
-    /// Opens the name with the known secret, or else with those that were offered: the first that opens it is right.
-    pub(super) fn open_name(&mut self, state: &GroupState) -> Stored<()> {
-        let group = state.id();
-        let known = group_secrets::get(self.db, group)?;
-        let is_known = known.is_some();
-        let candidates = match known {
-            Some(secret) => vec![secret],
-            None => group_secrets::offers(self.db, group)?,
-        };
-        for secret in candidates {
-            let Ok(info) = seal::group_info::open(&secret, state.sealed_info()) else { continue };
-            if !is_known {
-                group_secrets::set(self.db, group, &secret)?;
-            }
-            return groups::set_name(self.db, group, info.name());
-        }
-        Ok(())
     }
 
     /// The sealed form of a name.
@@ -56,4 +38,23 @@ impl Turn<'_> {
         }
         Ok(())
     }
+}
+
+/// Opens the name with the known secret, or else with those that were offered: the first that opens it is right.
+pub(super) fn open_name(db: &Connection, state: &GroupState) -> Stored<()> {
+    let group = state.id();
+    let known = group_secrets::get(db, group)?;
+    let is_known = known.is_some();
+    let candidates = match known {
+        Some(secret) => vec![secret],
+        None => group_secrets::offers(db, group)?,
+    };
+    for secret in candidates {
+        let Ok(info) = seal::group_info::open(&secret, state.sealed_info()) else { continue };
+        if !is_known {
+            group_secrets::set(db, group, &secret)?;
+        }
+        return groups::set_name(db, group, info.name());
+    }
+    Ok(())
 }

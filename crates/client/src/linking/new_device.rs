@@ -291,6 +291,7 @@ fn linked(
     let completion = state.complete(completion).map_err(LinkError::Tampered)?;
     let me = me(request, state, &completion);
     profile::insert(db, &me, request.prekey_next)?;
+    profile::set_certificate(db, completion.certificate.as_bytes())?;
     device_lists::put(db, &completion.list, now)?;
     prekeys::set_all_uploaded(db)?;
     linking::remove_request(db)?;

@@ -18,6 +18,12 @@ pub(crate) fn state(db: &Connection, group: GroupId) -> Stored<Option<GroupState
     bytes.map(|bytes| GroupState::from_snapshot(&bytes).map_err(|_| Fault::Damaged)).transpose()
 }
 
+/// The epoch of the newest known operation.
+pub(crate) fn epoch(db: &Connection, group: GroupId) -> Stored<Option<u64>> {
+    let mut statement = db.prepare_cached("SELECT epoch FROM group_chain WHERE group_id = ?1")?;
+    Ok(statement.query_row([group.as_bytes()], |row| row.number(0)).optional()?)
+}
+
 /// Writes where a chain stands now, after its operations and members.
 pub(crate) fn put_state(db: &Connection, state: &GroupState, me: AccountId) -> Stored<()> {
     let mut statement = db.prepare_cached(
@@ -104,6 +110,13 @@ pub(crate) fn set_stamp(db: &Connection, group: GroupId, epoch: u64, stamp: Stam
     )?
     .execute(params![group.as_bytes(), number(epoch), stamp.to_bytes()])?;
     Ok(())
+}
+
+/// The operation at an epoch, as it was signed.
+pub(crate) fn operation_at(db: &Connection, group: GroupId, epoch: u64) -> Stored<Option<Vec<u8>>> {
+    let mut statement =
+        db.prepare_cached("SELECT operation FROM group_operation WHERE group_id = ?1 AND epoch = ?2")?;
+    Ok(statement.query_row(params![group.as_bytes(), number(epoch)], |row| row.get(0)).optional()?)
 }
 
 // ---- members

@@ -152,6 +152,11 @@ pub(crate) fn certificate(db: &Connection) -> Stored<Option<Vec<u8>>> {
     Ok(certificate.optional()?.flatten())
 }
 
+pub(crate) fn set_certificate(db: &Connection, certificate: &[u8]) -> Stored<()> {
+    db.execute("UPDATE profile SET certificate = ?1", [certificate])?;
+    Ok(())
+}
+
 /// Writes the next version of the own device list as used, before it is signed.
 pub(crate) fn next_list_version(db: &Connection) -> Stored<u64> {
     let next = db.query_row(

@@ -2,12 +2,15 @@
 
 use crate::{
     groups_world::{secrets, sign_as},
+    server::ORIGIN,
     world::World,
 };
-use client::{EventView, GroupCommand, testing::Bugs};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use client::{Engine, EventView, GroupCommand, HttpAnswer, HttpRequest, database, testing::Bugs};
+use rusqlite::Connection;
 use seal::DeviceSecrets;
 use signed::{
-    DeviceListDraft, DeviceSecret, GroupChange, GroupState, ListedDevice, SignedOperation,
+    DeviceList, DeviceListDraft, DeviceSecret, GroupChange, GroupState, ListedDevice, SignedOperation,
     group::{OperationDraft, OperationId},
 };
 use types::{AccountId, DeviceNumber, GroupId, Millis, RegistrationId};
@@ -307,4 +310,54 @@ fn a_split_view_names_the_group() {
     let author = world.account(0);
     let split = EventView::SplitView { chat: group.into(), account: author };
     assert!(world.print(1).contains(&split));
+}
+
+#[test]
+fn a_backup_has_the_chain_and_what_opens_its_name() {
+    let (mut world, group) = World::with_group(3);
+    world.change(0, group, GroupCommand::Rename("Old friends".to_owned())).unwrap();
+    world.promote(0, group, 1).unwrap();
+    world.settle();
+    let now = world.now;
+    let backup =
+        world.people[0].with_rng(|engine, rng| client::backup::create(&engine.view(), now, rng)).unwrap();
+    let mut other = Engine::open(database::open_in_memory().unwrap()).unwrap();
+    let given = (backup.bytes.as_slice(), backup.recovery_key.as_str());
+    let asked =
+        world.people[0].with_rng(|_, rng| other.begin_restore(given, ORIGIN, None, now, rng)).unwrap();
+    let answer = restored(&asked);
+    world.people[0].with_rng(|_, rng| other.restored(&answer, now, rng)).unwrap();
+    let there = other.close();
+    world.with_database(0, |original| {
+        for table in ["group_operation", "group_member", "group_chain"] {
+            assert!(rows(&there, table) == rows(original, table), "{table} is the same");
+            assert!(!rows(original, table).is_empty());
+        }
+    });
+}
+
+/// What a server answers that has taken a restoration.
+fn restored(asked: &HttpRequest) -> HttpAnswer {
+    let body: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
+    let list = URL_SAFE_NO_PAD.decode(body["device_list"].as_str().unwrap()).unwrap();
+    let list = DeviceList::verify(&list).unwrap();
+    let made = serde_json::json!({
+        "account": list.account().to_string(),
+        "device": 1,
+        "registration": list.devices()[0].registration().get(),
+    });
+    HttpAnswer { status: 201, body: made.to_string().into_bytes() }
+}
+
+/// What a restored device must know as the old one did.
+fn rows(database: &Connection, table: &str) -> Vec<Vec<rusqlite::types::Value>> {
+    let columns = match table {
+        "group_operation" => "group_id, epoch, hash, operation_id, operation, admins_send",
+        "group_member" => "group_id, account, since, until, role",
+        _ => "group_id, epoch, head, state, joined, secret, name",
+    };
+    let count = columns.split(',').count();
+    let mut statement = database.prepare(&format!("SELECT {columns} FROM {table} ORDER BY 1, 2, 3")).unwrap();
+    let read = |row: &rusqlite::Row<'_>| (0..count).map(|column| row.get(column)).collect();
+    statement.query_map([], read).unwrap().map(Result::unwrap).collect()
 }
