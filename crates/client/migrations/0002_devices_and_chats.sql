@@ -108,6 +108,10 @@ CREATE INDEX gap_sender ON gap (account, device, chat, first);
 -- ---- going out
 
 ALTER TABLE outbox RENAME COLUMN recipient TO chat;
+-- Which devices of the recipient the content is for, where it is not for all: one, or those that could read what
+-- was sealed in an envelope. The others get a content that says nothing.
+ALTER TABLE outbox ADD COLUMN only_device INTEGER;
+ALTER TABLE outbox ADD COLUMN readers_of BLOB;
 ALTER TABLE sent RENAME COLUMN recipient TO chat;
 
 -- Owed to the account that wrote the message, wherever it was written.

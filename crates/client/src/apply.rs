@@ -27,18 +27,14 @@ impl Turn<'_> {
         if let Some(view) = content.group {
             return self.apply_in_group(envelope, opened, &content, view);
         }
-        if from.account == self.me.account() {
-            return self.put_aside(envelope, Some(opened), "unknown_conversation");
-        }
         let chat = ChatId::Direct(from.account);
         let stamp = content.original_stamp.map_or(envelope.stamp, |original| original.min(envelope.stamp));
-        if !acts_on(&content.body) {
+        if !acts_on(&content.body, from.account == self.me.account()) {
             // A later version may show it; that it takes a place in the order is known now.
             self.count(chat, from, content.counter, stamp)?;
             return self.put_aside(envelope, Some(opened), "unsupported_body");
         }
         self.check_view_of_us(&content)?;
-        self.note_claim(&content)?;
         if content.original_stamp.is_some() {
             gaps::remove_envelope_with_stamp(self.db, from, stamp)?;
         }
@@ -49,6 +45,10 @@ impl Turn<'_> {
             }
             _ => {}
         }
+        if from.account == self.me.account() {
+            return self.apply_own(envelope, opened, &content, stamp);
+        }
+        self.note_claim(&content)?;
         if !inbox::see(self.db, from.account, content.message_id, self.server_now())? {
             return self.repeated(chat, from.account, content.message_id, stamp);
         }
@@ -123,11 +123,20 @@ impl Turn<'_> {
     /// A list of ours that we did not sign, or a newer one than we know, shows a server that lies to one of us.
     fn check_view_of_us(&mut self, content: &Content) -> Stored<()> {
         let Some(view) = content.recipient_list else { return Ok(()) };
-        match self.compare_view(self.me.account(), view)? {
+        let (chat, me) = (content.sender.account.into(), self.me.account());
+        match self.compare_view(me, view)? {
             Claim::Agrees => Ok(()),
-            Claim::Newer | Claim::Contradicts => {
-                self.report_split_view(content.sender.account.into(), self.me.account(), view.version)
+            Claim::Newer if self.me.account_secret.is_none() => {
+                // The primary may have signed it a moment ago: compared when the list was fetched.
+                if !self.live.own_views.contains(&(chat, view)) {
+                    self.live.own_views.push((chat, view));
+                }
+                self.want_list(me);
+                Ok(())
             }
+            // We signed it, and the server has told others before us that it took it.
+            Claim::Newer if self.is_list_on_its_way(view)? => Ok(()),
+            Claim::Newer | Claim::Contradicts => self.report_split_view(chat, me, view.version),
         }
     }
 
@@ -144,15 +153,16 @@ impl Turn<'_> {
 }
 
 /// Bodies that this version does something about; the others are kept for one that does.
-pub(crate) const fn acts_on(body: &Body) -> bool {
-    matches!(
-        body,
+pub(crate) const fn acts_on(body: &Body, is_own: bool) -> bool {
+    match body {
         Body::Text(_)
-            | Body::Receipt(_)
-            | Body::ResendRequest(_)
-            | Body::Void(_)
-            | Body::SessionReset
-            | Body::SenderKeyDistribution(_)
-            | Body::GroupSecret { .. }
-    )
+        | Body::Receipt(_)
+        | Body::ResendRequest(_)
+        | Body::Void(_)
+        | Body::SessionReset
+        | Body::SenderKeyDistribution(_)
+        | Body::GroupSecret { .. } => true,
+        Body::SentTranscript(_) | Body::Sync(_) => is_own,
+        _ => false,
+    }
 }

@@ -7,8 +7,9 @@ use crate::{
 };
 use rusqlite::{OptionalExtension as _, params};
 use seal::{Peer, Store as _};
+use signed::DeviceList;
 use std::collections::BTreeSet;
-use types::{ChatId, DeviceAddress, Millis, Stamp};
+use types::{AccountId, ChatId, DeviceAddress, Millis, Stamp};
 use wire::{Delivery, Envelope};
 use zeroize::Zeroizing;
 
@@ -35,6 +36,14 @@ pub struct Bugs {
     pub keep_sender_key: bool,
     /// Whatever head a group message names is taken for one of the known chain.
     pub trust_any_head: bool,
+    /// Our own other devices are not told what was sent.
+    pub skip_transcripts: bool,
+    /// An older list of an account takes the place of the newer one.
+    pub take_older_lists: bool,
+    /// A device that was removed from a list is written to as before.
+    pub seal_to_removed: bool,
+    /// What a device sends is shown after it was removed from its list.
+    pub show_removed: bool,
 }
 
 /// The planted faults, and what they keep back until the next turn.
@@ -44,6 +53,8 @@ pub(crate) struct Planted {
     rows: Vec<Delivery>,
     ratchets: Ratchets,
     sent: BTreeSet<OutboxId>,
+    /// Lists that newer ones have taken the place of.
+    old_lists: Vec<DeviceList>,
 }
 
 type Ratchets = Vec<(DeviceAddress, Zeroizing<Vec<u8>>)>;
@@ -102,6 +113,37 @@ impl Turn<'_> {
             self.db.execute(sql, params![id.0, envelope.as_bytes()])?;
         }
         Ok(())
+    }
+
+    /// [`Bugs::seal_to_removed`] and [`Bugs::show_removed`]: keeps a list that is not the newest any more.
+    pub(crate) fn remember_removed(&mut self, known: &DeviceList) {
+        let bugs = self.live.planted.bugs;
+        if bugs.seal_to_removed || bugs.show_removed {
+            self.live.planted.old_lists.push(known.clone());
+        }
+    }
+
+    /// [`Bugs::seal_to_removed`]
+    pub(crate) fn add_removed(&self, account: AccountId, peers: &mut Vec<Peer>) {
+        if !self.live.planted.bugs.seal_to_removed {
+            return;
+        }
+        for list in self.live.planted.old_lists.iter().filter(|list| list.account() == account) {
+            for peer in crate::sealing::peers_of(list) {
+                if !peers.iter().any(|known| known.address() == peer.address()) {
+                    peers.push(peer);
+                }
+            }
+        }
+    }
+
+    /// [`Bugs::show_removed`]
+    pub(crate) fn removed_peer(&self, from: DeviceAddress) -> Option<Peer> {
+        let mut lists = self.live.planted.old_lists.iter().rev();
+        let peer = lists.find_map(|list| {
+            (list.account() == from.account).then(|| Peer::on_list(list, from.device)).flatten()
+        });
+        peer.filter(|_| self.live.planted.bugs.show_removed)
     }
 
     /// [`Bugs::show_redelivered`]

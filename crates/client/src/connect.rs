@@ -65,19 +65,22 @@ impl Turn<'_> {
         };
         if answer.registration != self.me.registration {
             // The device number lives another life by now.
-            self.close(Closed::Revoked);
-            return Ok(());
+            return self.refused_as_revoked();
         }
+        let is_primary = self.me.account_secret.is_some();
         let own = self.list(self.me.account())?.map_or(0, |list| list.version());
         if answer.device_list_version > own && !self.settle_list_change(answer.device_list_version)? {
-            // Only this device can sign a list, so an older copy of this database is at work here.
-            return self.refused_as_copy();
+            if is_primary {
+                // Only this device can sign a list, so an older copy of this database is at work here.
+                return self.refused_as_copy();
+            }
+            device_lists::mark_stale(self.db, self.me.account())?;
         }
         self.live.phase = Phase::Open;
         self.live.drained = false;
         self.live.drain_told = false;
         self.live.batch = events::next_batch(self.db)?;
-        self.live.put_list = answer.device_list_version < own;
+        self.live.put_list = is_primary && answer.device_list_version < own;
         self.notice_incarnation(incarnation)?;
         self.live.ready = outbox::lanes(self.db)?.into_iter().collect();
         self.live.postponed.clear();
@@ -100,13 +103,14 @@ impl Turn<'_> {
 
     /// The server ends the session, or refuses to begin one.
     pub(crate) fn closing(&mut self, refusal: &Refusal) -> Stored<()> {
-        if refusal.code == Code::Cloned {
-            return self.refused_as_copy();
+        match refusal.code {
+            Code::Cloned => return self.refused_as_copy(),
+            Code::Revoked => return self.refused_as_revoked(),
+            _ => {}
         }
         self.close(match refusal.code {
             Code::VersionUnsupported => Closed::VersionUnsupported,
             Code::Unauthenticated => Closed::Unauthenticated,
-            Code::Revoked => Closed::Revoked,
             Code::Replaced => Closed::Replaced,
             Code::RetryAfter => match refusal.retry_after {
                 Some(after) => Closed::Reconnect { after },
@@ -125,6 +129,13 @@ impl Turn<'_> {
             profile::take_back_connection_number(self.db)?;
         }
         self.close(Closed::Cloned);
+        Ok(())
+    }
+
+    /// This device is not on the list any more, or the account is closed. What is here stays readable.
+    fn refused_as_revoked(&mut self) -> Stored<()> {
+        profile::set_revoked(self.db)?;
+        self.close(Closed::Revoked);
         Ok(())
     }
 

@@ -2,16 +2,16 @@
 //! say that they saw.
 
 use crate::{
-    EventView,
+    Closed, Effect, EventView,
     keys::FETCH_AGAIN_AFTER,
     live::Asked,
-    store::{Stored, contacts, device_lists, events},
+    store::{Stored, chats, contacts, device_lists, encryption, events, list_changes, profile},
     turn::Turn,
 };
 use seal::ListView;
-use signed::{DeviceList, Succession, SuccessionError};
+use signed::{DeviceList, ListedDevice, Succession, SuccessionError};
 use std::sync::Arc;
-use types::{AccountId, ChatId, limits::FETCH_KEYS_ACCOUNTS_MAX};
+use types::{AccountId, ChatId, DeviceAddress, DeviceNumber, limits::FETCH_KEYS_ACCOUNTS_MAX};
 use wire::{AccountList, Refusal, Request};
 
 /// What came of a list that the server gave.
@@ -88,7 +88,8 @@ impl Turn<'_> {
         for list in lists.iter().filter(|list| asked.contains(&list.account)) {
             self.take_list(list.account, &list.device_list, list.closed)?;
             self.retry_held(list.account)?;
-            self.wake_lanes(list.account);
+            self.wake_lanes(list.account)?;
+            self.compare_own_views(list.account)?;
         }
         self.live.groups.lists_came(asked);
         Ok(())
@@ -119,8 +120,22 @@ impl Turn<'_> {
                 self.note_removed_devices(known.as_deref(), &list)?;
                 device_lists::put(self.db, &list, now)?;
                 self.live.lists.remove(&account);
+                if let Some(known) = &known {
+                    self.devices_changed(known, &list)?;
+                }
             }
             Some(Ok(Succession::Same)) => device_lists::confirm(self.db, account, now)?,
+            Some(Err(SuccessionError::Rollback))
+                if account == self.me.account() && self.me.account_secret.is_some() =>
+            {
+                // It has not got our newest list yet.
+                device_lists::confirm(self.db, account, now)?;
+                self.live.put_list = true;
+            }
+            Some(Err(SuccessionError::Rollback)) if self.live.planted.bugs.take_older_lists => {
+                device_lists::put(self.db, &list, now)?;
+                self.live.lists.remove(&account);
+            }
             Some(Err(SuccessionError::Rollback | SuccessionError::Fork)) => {
                 // The known list stays. That the server gives out another one is for the person to know.
                 self.report_split_view(account.into(), account, list.version())?;
@@ -128,6 +143,52 @@ impl Turn<'_> {
             Some(Err(SuccessionError::OtherAccount)) => {}
         }
         Ok(ListOutcome::Known)
+    }
+
+    /// Tells of devices that came and went, forgets the sessions of those that are gone, and notices if this
+    /// device is one of them.
+    fn devices_changed(&mut self, known: &DeviceList, list: &DeviceList) -> Stored<()> {
+        let account = list.account();
+        let removed = missing_from(list, known);
+        let added = missing_from(known, list);
+        self.remember_removed(known);
+        for device in &removed {
+            encryption::forget_device(self.db, DeviceAddress::new(account, *device))?;
+        }
+        let me = self.me;
+        if account == me.account() {
+            let entry = list.device(me.address.device);
+            if entry.is_none_or(|entry| entry.registration() != me.registration) {
+                profile::set_revoked(self.db)?;
+                self.close(Closed::Revoked);
+            }
+        }
+        let is_known = account == me.account() || chats::with_id(self.db, *account.as_bytes())?.is_some();
+        if is_known && !(added.is_empty() && removed.is_empty()) {
+            let event = EventView::DeviceChanged { account, added, removed };
+            events::log(self.db, self.live.batch, None, &event)?;
+            self.effect(Effect::EventsLogged);
+        }
+        Ok(())
+    }
+
+    /// Whether this is the list that we signed and whose acceptance we have not heard of yet.
+    pub(crate) fn is_list_on_its_way(&self, view: ListView) -> Stored<bool> {
+        let Some(change) = list_changes::get(self.db)? else { return Ok(false) };
+        Ok(DeviceList::verify(&change.list).is_ok_and(|list| view_of(&list) == view))
+    }
+
+    /// Looks again at what others said of our own list, now that it was fetched.
+    fn compare_own_views(&mut self, account: AccountId) -> Stored<()> {
+        if account != self.me.account() {
+            return Ok(());
+        }
+        for (chat, view) in std::mem::take(&mut self.live.own_views) {
+            if !matches!(self.compare_view(account, view)?, Claim::Agrees) {
+                self.report_split_view(chat, account, view.version)?;
+            }
+        }
+        Ok(())
     }
 
     /// Compares what somebody says of an account's list with the one that is known here.
@@ -150,6 +211,16 @@ impl Turn<'_> {
         }
         Ok(())
     }
+}
+
+/// Devices of one list that are not on another one in the same life.
+fn missing_from(list: &DeviceList, other: &DeviceList) -> Vec<DeviceNumber> {
+    let lives_on = |device: &&ListedDevice| {
+        list.device(device.number()).is_some_and(|same| {
+            same.registration() == device.registration() && same.identity_key() == device.identity_key()
+        })
+    };
+    other.devices().iter().filter(|device| !lives_on(device)).map(ListedDevice::number).collect()
 }
 
 /// How content names a list.

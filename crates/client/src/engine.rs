@@ -3,9 +3,9 @@
 mod own_devices;
 
 use crate::{
-    ChangeId, Closed, CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault, GroupCommand, GroupError,
-    HttpAnswer, HttpRequest, InviteLink, NewAccount, OpenError, Registered, RegistrationError, View,
-    database,
+    AcceptedChange, ChangeId, Closed, CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault,
+    GroupCommand, GroupError, HttpAnswer, HttpRequest, InviteLink, NewAccount, OpenError, Registered,
+    RegistrationError, View, database,
     groups::{self, Asking},
     linking::Linking,
     live::{Asked, Live, Phase},
@@ -329,6 +329,21 @@ impl Engine {
         self.write(|db| contacts::set_verified(db, account))
     }
 
+    /// Accepts the account that a number leads to now: the number moves to it, and what was held for the number
+    /// is sent there. None if the number leads where it led.
+    pub fn accept_key_change(
+        &mut self,
+        phone: &PhoneNumber,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Option<AcceptedChange>, Fault> {
+        self.turn(now, rng, |turn| {
+            let accepted = turn.accept_key_change(phone)?;
+            turn.advance()?;
+            Ok(accepted)
+        })
+    }
+
     /// Forgets events whose lines were written and flushed.
     pub fn mark_printed(&mut self, printed: &[EventId]) -> Result<(), Fault> {
         self.write(|db| printed.iter().try_for_each(|event| events::remove(db, *event)))
@@ -429,7 +444,9 @@ impl Turn<'_> {
 
     fn list_changed(&mut self, account: AccountId, version: u64) -> Stored<()> {
         let known = self.list(account)?;
-        if known.is_some_and(|list| list.version() < version) && account != self.me.account() {
+        // The primary signs its account's lists, so no other is newer.
+        let is_ours_to_sign = account == self.me.account() && self.me.account_secret.is_some();
+        if known.is_some_and(|list| list.version() < version) && !is_ours_to_sign {
             device_lists::mark_stale(self.db, account)?;
             self.want_list(account);
         }
@@ -446,11 +463,8 @@ impl Turn<'_> {
             (Asked::Send { row, lane }, Err(refusal)) => self.send_refused(row, lane, &refusal),
             // A row that was not deleted comes again and is dropped then.
             (Asked::Ack, Ok(Response::Done) | Err(_)) => Ok(()),
-            (Asked::Keys { account, .. }, Ok(Response::Keys(keys))) => self.keys_came(account, &keys),
-            (Asked::Keys { account, .. }, Err(refusal)) => {
-                self.keys_refused(account, &refusal);
-                Ok(())
-            }
+            (Asked::Keys(accounts), Ok(Response::Keys(keys))) => self.keys_came(&accounts, &keys),
+            (Asked::Keys(accounts), Err(refusal)) => self.keys_refused(&accounts, &refusal),
             (Asked::Lists(accounts), Ok(Response::DeviceLists(lists))) => self.lists_came(&accounts, &lists),
             (Asked::Lists(accounts), Err(refusal)) => {
                 self.lists_refused(accounts, &refusal);
@@ -481,6 +495,13 @@ impl Turn<'_> {
             }
             // Asked again with the next connection.
             (Asked::CheckClaim { .. }, Err(_)) => Ok(()),
+            (Asked::Successor { account, phone }, Ok(Response::LookupResult(found))) => {
+                self.successor_found(account, &phone, found.first().copied().flatten())
+            }
+            (Asked::Successor { account, .. }, Err(refusal)) => {
+                self.successor_refused(account, &refusal);
+                Ok(())
+            }
             (Asked::Linking(asked), result) => self.linking_answered(asked, result),
             (Asked::Group(Asking::Chain(group)), Ok(Response::GroupState { operations, more })) => {
                 self.chain_came(group, &operations, more)

@@ -130,7 +130,7 @@ impl Turn<'_> {
                 envelope_id: None,
                 message_id: None,
             };
-            self.send_silently(device.account, Body::ResendRequest(request))?;
+            self.send_silently_to(device, Body::ResendRequest(request))?;
         }
         let next = gaps::next_ask_at(self.db)?;
         self.live.gaps_at = next.map(|at| self.now + at.since(now));
@@ -171,7 +171,7 @@ impl Turn<'_> {
                 envelope_id: Some(envelope_id),
                 message_id: None,
             };
-            self.send_silently(gap.sender.account, Body::ResendRequest(request))?;
+            self.send_silently_to(gap.sender, Body::ResendRequest(request))?;
         }
         if gap.envelope.is_some() {
             return Ok(room > 0);

@@ -39,7 +39,7 @@ impl Turn<'_> {
             return Ok(Intake::Done);
         }
         let content = forward.content.get();
-        if !acts_on(&content.body) {
+        if !acts_on(&content.body, content.sender.account == self.me.account()) {
             return self.put_aside(envelope, Some(opened), "unsupported_body");
         }
         let from = content.sender;

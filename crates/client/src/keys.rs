@@ -5,11 +5,11 @@ use crate::{
     devices,
     live::Asked,
     sealing::store_failed,
-    store::{Stored, device_lists, encryption, inbox, outbox, outbox::OutboxRow, prekeys, profile, sent},
+    store::{Stored, device_lists, encryption, inbox, outbox::OutboxRow, prekeys, profile, sent},
     turn::Turn,
 };
 use seal::{Bundle, Peer, SealError};
-use types::{AccountId, ChatId, DeviceAddress, DeviceNumber, IncarnationId, Millis, limits};
+use types::{AccountId, DeviceAddress, IncarnationId, Millis, limits};
 use wire::{AccountKeys, Code, FetchKeys, KeyCounts, Refusal, Request};
 
 /// Signed and last-resort prekeys are replaced at least every 48 hours; a device that connects once a day does
@@ -35,30 +35,37 @@ const BACK_OFF_LONGEST: Millis = Millis::from_mins(10);
 impl Turn<'_> {
     // ---- others' keys
 
-    /// Fetches what the head of a lane needs to be sealed.
-    pub(crate) fn want_keys(&mut self, row: &OutboxRow, reset: Option<DeviceNumber>) -> Stored<()> {
-        let ChatId::Direct(account) = row.lane.chat else { return Ok(()) };
+    /// Fetches what the head of a lane needs to be sealed: for several accounts at once.
+    pub(crate) fn want_keys(
+        &mut self,
+        row: &OutboxRow,
+        mut accounts: Vec<AccountId>,
+        reset: Option<DeviceAddress>,
+    ) -> Stored<()> {
         if !self.live.is_open() {
             self.live.ready.insert(row.lane);
             return Ok(());
         }
-        if self.live.just_fetched.contains(&account) {
+        if accounts.iter().any(|account| self.live.just_fetched.contains(account)) {
             // What came did not help; the server or the other device needs time.
             return self.back_off(row, BACK_OFF_LONGEST);
         }
-        let is_asked =
-            self.live.is_asked(|asked| matches!(asked, Asked::Keys { account: of, .. } if *of == account));
-        if !is_asked {
-            let fetch = FetchKeys { accounts: vec![account], reset: reset.is_some(), device: reset };
-            self.request(Request::FetchKeys(fetch), Asked::Keys { account, device: reset });
+        accounts.retain(|account| {
+            !self.live.is_asked(|asked| matches!(asked, Asked::Keys(of) if of.contains(account)))
+        });
+        if !accounts.is_empty() {
+            let device = reset.map(|device| device.device);
+            let fetch = FetchKeys { accounts: accounts.clone(), reset: reset.is_some(), device };
+            self.request(Request::FetchKeys(fetch), Asked::Keys(accounts));
         }
         Ok(())
     }
 
-    /// Verifies the list first and then every bundle against it, and opens the sessions that are missing.
-    pub(crate) fn keys_came(&mut self, account: AccountId, keys: &[AccountKeys]) -> Stored<()> {
-        self.live.just_fetched.insert(account);
-        for keys in keys.iter().filter(|keys| keys.account == account) {
+    /// Verifies each list first and then every bundle against it, and opens the sessions that are missing.
+    pub(crate) fn keys_came(&mut self, asked: &[AccountId], keys: &[AccountKeys]) -> Stored<()> {
+        self.live.just_fetched.extend(asked);
+        for keys in keys.iter().filter(|keys| asked.contains(&keys.account)) {
+            let account = keys.account;
             match self.take_list(account, &keys.device_list, keys.closed)? {
                 ListOutcome::Known => self.open_sessions(account, &keys.bundles)?,
                 ListOutcome::Absent => self.fail_recipient(account, Code::NoSuchAccount)?,
@@ -66,15 +73,20 @@ impl Turn<'_> {
             }
             self.retry_held(account)?;
         }
-        self.wake_lanes(account);
+        for account in asked {
+            self.wake_lanes(*account)?;
+        }
         Ok(())
     }
 
-    pub(crate) fn keys_refused(&mut self, account: AccountId, refusal: &Refusal) {
+    pub(crate) fn keys_refused(&mut self, asked: &[AccountId], refusal: &Refusal) -> Stored<()> {
         let until = self.now + refusal.retry_after.unwrap_or(FETCH_AGAIN_AFTER);
-        for class in [outbox::LaneClass::Messages, outbox::LaneClass::Silent] {
-            self.live.postponed.insert(outbox::Lane { chat: account.into(), class }, until);
+        for account in asked {
+            for lane in self.lanes_that_need(*account)? {
+                self.live.postponed.insert(lane, until);
+            }
         }
+        Ok(())
     }
 
     fn open_sessions(&mut self, account: AccountId, bundles: &[wire::Bundle]) -> Stored<()> {

@@ -36,11 +36,13 @@ mod gaps;
 mod groups;
 mod handover;
 mod history;
+mod key_change;
 mod keys;
 mod linking;
 mod live;
 mod lookups;
 mod model;
+mod own_devices;
 mod printing;
 mod reading;
 mod receipts;
@@ -72,8 +74,8 @@ pub use linking::{
     RemoveDeviceError,
 };
 pub use model::{
-    Chat, ChatKind, ChatName, DeliveryState, EventId, EventView, LoggedEvent, MessageView, ReceiptKind,
-    RecipientView, Resolved, Safety, SenderView, StatusView, Whoami,
+    AcceptedChange, Chat, ChatKind, ChatName, DeliveryState, EventId, EventView, HeldReason, LoggedEvent,
+    MessageView, ReceiptKind, RecipientView, Resolved, Safety, SenderView, StatusView, Whoami,
 };
 pub use registration::{
     CodeSent, HttpAnswer, HttpMethod, HttpRequest, NewAccount, Problem, Registered, RegistrationError,

@@ -11,13 +11,14 @@ use crate::{
         profile::ClockRecord,
     },
 };
+use seal::ListView;
 use seal::guard::FailureLimiter;
 use signed::DeviceList;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use types::{AccountId, DeviceNumber, IncarnationId, PhoneNumber, Position, Timestamp};
+use types::{AccountId, ChatId, IncarnationId, PhoneNumber, Position, Timestamp};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +39,29 @@ pub(crate) enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Authenticate,
-    Send { row: OutboxId, lane: Lane },
+    Send {
+        row: OutboxId,
+        lane: Lane,
+    },
     Ack,
-    Keys { account: AccountId, device: Option<DeviceNumber> },
+    Keys(Vec<AccountId>),
     Lists(Vec<AccountId>),
     PutList,
-    UploadKeys { signed: Option<u32>, last_resort: Option<u32> },
+    UploadKeys {
+        signed: Option<u32>,
+        last_resort: Option<u32>,
+    },
     KeyCount,
     LookUp(PhoneNumber),
-    CheckClaim { account: AccountId, phone: PhoneNumber },
+    CheckClaim {
+        account: AccountId,
+        phone: PhoneNumber,
+    },
+    /// Where a number leads whose account was closed.
+    Successor {
+        account: AccountId,
+        phone: PhoneNumber,
+    },
     Linking(LinkingAsked),
     Group(Asking),
 }
@@ -75,6 +90,8 @@ pub(crate) struct Live {
     pub(crate) just_fetched: BTreeSet<AccountId>,
     /// Verified lists, so that their signatures are not checked again for every message.
     pub(crate) lists: BTreeMap<AccountId, Arc<DeviceList>>,
+    /// Versions of our own list that others named and that we do not know: looked at when it was fetched.
+    pub(crate) own_views: Vec<(ChatId, ListView)>,
     /// Positions that are committed here and not acknowledged yet.
     pub(crate) acks: Vec<Position>,
     /// Accounts whose lists have to be fetched.
@@ -124,6 +141,7 @@ impl Live {
             paused: BTreeMap::new(),
             just_fetched: BTreeSet::new(),
             lists: BTreeMap::new(),
+            own_views: Vec::new(),
             acks: Vec::new(),
             lists_wanted: BTreeSet::new(),
             lookups: BTreeSet::new(),

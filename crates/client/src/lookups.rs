@@ -1,9 +1,9 @@
 //! Numbers and the accounts that they lead to: asked for by commands, and checked where a contact claims one.
 
 use crate::{
-    Effect, EventView, LookupRefused,
+    Effect, LookupRefused,
     live::Asked,
-    store::{Stored, contacts, events},
+    store::{Stored, contacts},
     turn::Turn,
 };
 use types::{AccountId, PhoneNumber};
@@ -33,8 +33,10 @@ impl Turn<'_> {
     pub(crate) fn looked_up(&mut self, phone: PhoneNumber, account: Option<AccountId>) -> Stored<()> {
         match account {
             Some(account) => self.set_number(&phone, account)?,
-            None => contacts::forget_number(self.db, &phone)?,
+            None => self.forget_number(&phone)?,
         }
+        // What the person has not accepted yet is not where the number leads.
+        let account = contacts::last_account_of(self.db, &phone)?;
         self.effect(Effect::LookedUp { phone, result: Ok(account) });
         Ok(())
     }
@@ -58,18 +60,5 @@ impl Turn<'_> {
         } else {
             contacts::drop_claim(self.db, account)
         }
-    }
-
-    /// Writes where a number leads. That it led elsewhere before is for the person to know: what is sent to the
-    /// number from now on reaches another account.
-    fn set_number(&mut self, phone: &PhoneNumber, account: AccountId) -> Stored<()> {
-        let before = contacts::last_account_of(self.db, phone)?;
-        contacts::set_number(self.db, phone, account, self.server_now())?;
-        if let Some(old_account) = before.filter(|before| *before != account) {
-            let event = EventView::KeyChanged { phone: phone.clone(), account, old_account };
-            events::log(self.db, self.live.batch, None, &event)?;
-            self.effect(Effect::EventsLogged);
-        }
-        Ok(())
     }
 }

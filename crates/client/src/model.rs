@@ -199,6 +199,31 @@ pub struct Safety {
     pub verified: bool,
 }
 
+/// Why what was written to a chat stays queued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldReason {
+    /// The number leads to another account now, which nobody has accepted: [`crate::Engine::accept_key_change`].
+    KeyChanged {
+        /// The number.
+        phone: PhoneNumber,
+        /// Where it leads.
+        account: AccountId,
+        /// Where it led: the chat.
+        old_account: AccountId,
+    },
+}
+
+/// A number was moved to the account that it leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcceptedChange {
+    /// Where the number leads now; its chat is a new one.
+    pub account: AccountId,
+    /// Where it led; that chat stays, under the account's id.
+    pub old_account: AccountId,
+    /// Messages that had waited and go out to the new account now.
+    pub released: u64,
+}
+
 /// Names a logged event within this profile, in the order of logging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(pub i64);

@@ -121,7 +121,8 @@ impl Turn<'_> {
 
     fn listed(&mut self, envelope: &Envelope) -> Stored<Option<Peer>> {
         let list = self.list(envelope.from.account)?;
-        Ok(list.and_then(|list| Peer::on_list(&list, envelope.from.device)))
+        let listed = list.and_then(|list| Peer::on_list(&list, envelope.from.device));
+        Ok(listed.or_else(|| self.removed_peer(envelope.from)))
     }
 
     fn decrypt(&mut self, envelope: &Envelope, listed: Option<Peer>) -> Result<Opened, DecryptError> {

@@ -3,17 +3,20 @@
 
 use crate::{
     store::{
-        Stored, chats, messages,
+        Stored, messages,
         messages::OwnMessage,
         outbox,
-        outbox::{Lane, LaneClass},
+        outbox::{Audience, Lane, LaneClass},
         sent,
         sent::Resend,
     },
     turn::Turn,
 };
-use seal::{Body, Content, ResendRequest, Text, Void};
-use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, Millis, Stamp, limits::ENVELOPE_LIFE};
+use seal::{Body, Content, InnerContent, Peer, ResendRequest, SentTranscript, Text, Void};
+use types::{
+    ChatId, ConversationId, DeviceAddress, EnvelopeId, GroupId, MessageId, Millis, Stamp,
+    limits::ENVELOPE_LIFE,
+};
 
 /// Resends of one message.
 const RESENDS_MAX: u32 = 3;
@@ -22,7 +25,7 @@ pub(crate) const RESENDS_AN_HOUR_MAX: u64 = 50;
 
 /// What a request is about, as `void` names it.
 enum Wanted {
-    Counter(u64),
+    Counter(ConversationId, u64),
     Envelope(EnvelopeId),
 }
 
@@ -31,11 +34,14 @@ impl Turn<'_> {
         if let Some(envelope) = request.envelope_id {
             self.resend_envelope(by, envelope)?;
         }
-        let Some(chat) = self.chat_of(by.account, request.conversation)? else { return Ok(()) };
+        let Some(conversation) = request.conversation else { return Ok(()) };
+        let Some(chat) = self.chat_of(by.account, Some(conversation))? else { return Ok(()) };
         let mut void = Vec::new();
         for counter in &request.counters {
             match messages::own_by_counter(self.db, self.me.address, chat, *counter)? {
-                Some(message) => self.resend_message(by, &message, Wanted::Counter(*counter))?,
+                Some(message) => {
+                    self.resend_message(by, &message, Wanted::Counter(conversation, *counter))?;
+                }
                 None => void.push(*counter),
             }
         }
@@ -43,15 +49,15 @@ impl Turn<'_> {
             return Ok(());
         }
         sent::count(self.db, Resend::Answered, by, self.server_now())?;
-        let void = Void { conversation: request.conversation, counters: void, envelope_id: None };
-        self.send_silently(by.account, Body::Void(void))
+        let void = Void { conversation: Some(conversation), counters: void, envelope_id: None };
+        self.send_silently_to(by, Body::Void(void))
     }
 
     /// Answers a request for what was in an envelope.
     pub(crate) fn resend_envelope(&mut self, by: DeviceAddress, envelope: EnvelopeId) -> Stored<()> {
-        let is_theirs = |chat: ChatId| chat == by.account.into() || chat.group().is_some();
-        let sent = sent::get(self.db, envelope)?.filter(|sent| is_theirs(sent.chat));
-        let Some(sent) = sent else { return self.void(by, Wanted::Envelope(envelope)) };
+        let Some(sent) = sent::get(self.db, envelope)?.filter(|sent| self.concerns(by, sent.chat)) else {
+            return self.void(by, Wanted::Envelope(envelope));
+        };
         if let Some(seq) = sent.message {
             let message = messages::own_by_seq(self.db, seq)?;
             if message.stamp.is_none() && message.failure.is_none() {
@@ -62,15 +68,14 @@ impl Turn<'_> {
         }
         let Some(stamp) = sent.stamp else { return sent::want(self.db, envelope, by) };
         let content = sent.content.as_deref().and_then(|bytes| Content::decode(bytes).ok());
-        let allowed = sent.resends < RESENDS_MAX
-            && self.is_young(sent.at)
-            && self.were_sealed_to(by.account, &[envelope])?;
+        let allowed =
+            sent.resends < RESENDS_MAX && self.is_young(sent.at) && self.could_read(by, &[envelope])?;
         match content {
             Some(content) if allowed && self.may_answer(by)? => {
                 sent::count_resend(self.db, envelope)?;
                 sent::count(self.db, Resend::Answered, by, self.server_now())?;
                 let content = Content { original_stamp: Some(stamp), ..content };
-                self.queue_silently(by.account, None, &content)
+                self.queue_silently(by.account, None, &content, Audience::ReadersOf(envelope))
             }
             _ => self.void(by, Wanted::Envelope(envelope)),
         }
@@ -81,7 +86,7 @@ impl Turn<'_> {
             // The device that wrote it answers for it.
             return Ok(());
         }
-        if message.chat != by.account.into() && message.chat.group().is_none() {
+        if !self.concerns(by, message.chat) {
             return self.void(by, wanted);
         }
         let Some(stamp) = message.stamp else {
@@ -94,25 +99,54 @@ impl Turn<'_> {
         let envelopes = sent::envelopes_of(self.db, message.seq)?;
         let allowed = message.resends < RESENDS_MAX
             && self.is_young(stamp.time())
-            && self.were_sealed_to(by.account, &envelopes)?;
-        if !allowed {
+            && self.could_read(by, &envelopes)?;
+        let Some(envelope) = envelopes.first().copied().filter(|_| allowed) else {
             return self.void(by, wanted);
-        }
-        let lane = Lane { chat: by.account.into(), class: LaneClass::Silent };
-        let is_queued = outbox::any(self.db, lane, |content| content.message_id == message.id)?;
+        };
+        let written = self.written_content(message, stamp);
+        let (lane, content) = self.addressed_again(by, written, stamp)?;
+        let is_queued = outbox::any_of_message(self.db, lane, message.seq)?;
         if is_queued || !self.may_answer(by)? {
             return Ok(());
         }
         messages::count_resend(self.db, message.seq)?;
         sent::count(self.db, Resend::Answered, by, self.server_now())?;
+        self.queue_silently(by.account, Some(message.seq), &content, Audience::ReadersOf(envelope))
+    }
+
+    /// A message as it was written, with the stamp under which it was accepted.
+    fn written_content(&self, message: &OwnMessage, stamp: Stamp) -> Content {
         let body = Body::Text(Text::from(message.text.as_str()));
-        let content = Content {
+        Content {
             counter: message.counter,
             sent_at: message.sent_at,
             original_stamp: Some(stamp),
-            ..self.content(by.account.into(), message.id, body)
-        };
-        self.queue_silently(by.account, Some(message.seq), &content)
+            ..self.content(message.chat, message.id, body)
+        }
+    }
+
+    /// A message for those that it was written to as it is, and for our own devices as a transcript.
+    fn addressed_again(
+        &mut self,
+        by: DeviceAddress,
+        written: Content,
+        stamp: Stamp,
+    ) -> Stored<(Lane, Content)> {
+        let lane = Lane { chat: by.account.into(), class: LaneClass::Silent };
+        if by.account != self.me.account() {
+            return Ok((lane, written));
+        }
+        let id = MessageId::new(self.now, self.rng);
+        let content = InnerContent::new(written)
+            .map_err(|_| crate::Fault::Bug("a content of our own breaks a limit"))?;
+        let body = Body::SentTranscript(SentTranscript { content });
+        Ok((lane, Content { original_stamp: Some(stamp), ..self.content(by.account.into(), id, body) }))
+    }
+
+    /// Whether what was sent to a chat may have been for this account, too: the other side, our own devices, or a
+    /// member, which is looked at closer.
+    fn concerns(&self, by: DeviceAddress, chat: ChatId) -> bool {
+        by.account == self.me.account() || chat == by.account.into() || chat.group().is_some()
     }
 
     fn resend_to_member(
@@ -128,26 +162,24 @@ impl Turn<'_> {
         }
         let young = self.is_young(stamp.time());
         if !young || !self.resend_in_group(by, group, message, stamp)? {
-            return self.void_in(by, message.chat, wanted);
+            return self.void(by, wanted);
         }
         sent::count(self.db, Resend::Answered, by, self.server_now())
     }
 
     fn void(&mut self, by: DeviceAddress, wanted: Wanted) -> Stored<()> {
-        self.void_in(by, by.account.into(), wanted)
-    }
-
-    fn void_in(&mut self, by: DeviceAddress, chat: ChatId, wanted: Wanted) -> Stored<()> {
         if !self.may_answer(by)? {
             return Ok(());
         }
         sent::count(self.db, Resend::Answered, by, self.server_now())?;
-        let (counters, envelope_id) = match wanted {
-            Wanted::Counter(counter) => (vec![counter], None),
-            Wanted::Envelope(envelope) => (Vec::new(), Some(envelope)),
+        let (conversation, counters, envelope_id) = match wanted {
+            Wanted::Counter(conversation, counter) => (conversation, vec![counter], None),
+            Wanted::Envelope(envelope) => {
+                (signed::direct_conversation(self.me.account(), by.account), Vec::new(), Some(envelope))
+            }
         };
-        let conversation = Some(chats::conversation(self.me.account(), chat));
-        self.send_silently(by.account, Body::Void(Void { conversation, counters, envelope_id }))
+        let void = Void { conversation: Some(conversation), counters, envelope_id };
+        self.send_silently_to(by, Body::Void(void))
     }
 
     fn may_answer(&self, by: DeviceAddress) -> Stored<bool> {
@@ -159,19 +191,22 @@ impl Turn<'_> {
         self.server_now().since(at) < ENVELOPE_LIFE
     }
 
-    /// Whether every device that a resend would reach now could read the message when it was sent: each, under
-    /// its present identity, was among those that one of these envelopes was sealed to.
-    fn were_sealed_to(&mut self, account: AccountId, envelopes: &[EnvelopeId]) -> Stored<bool> {
-        let Some(list) = self.list(account)? else { return Ok(false) };
-        for peer in crate::sealing::peers_of(&list) {
-            let mut could_read = false;
-            for envelope in envelopes {
-                could_read |= sent::was_sealed_to(self.db, *envelope, &peer)?;
-            }
-            if !could_read {
-                return Ok(false);
+    /// Whether a device that is listed now could read one of these envelopes when it was sent.
+    fn could_read(&mut self, by: DeviceAddress, envelopes: &[EnvelopeId]) -> Stored<bool> {
+        let list = self.list(by.account)?;
+        match list.and_then(|list| Peer::on_list(&list, by.device)) {
+            Some(peer) => self.was_sealed_to(&peer, envelopes),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether one of these envelopes was sealed to a device, under the identity that it has now.
+    pub(crate) fn was_sealed_to(&self, peer: &Peer, envelopes: &[EnvelopeId]) -> Stored<bool> {
+        for envelope in envelopes {
+            if sent::was_sealed_to(self.db, *envelope, peer)? {
+                return Ok(true);
             }
         }
-        Ok(true)
+        Ok(false)
     }
 }

@@ -6,12 +6,12 @@ use crate::{
         Stored, chats, groups, messages,
         messages::{NewMessage, OwnMessage},
         outbox,
-        outbox::{Lane, LaneClass},
+        outbox::{Audience, Lane, LaneClass},
     },
     turn::Turn,
 };
 use seal::{Body, Content, Text};
-use types::{AccountId, ChatId, MessageId, limits::TEXT_BYTES_MAX};
+use types::{AccountId, ChatId, DeviceAddress, MessageId, limits::TEXT_BYTES_MAX};
 
 impl Turn<'_> {
     /// Stores a text with its place in the order of its chat. It leaves in this turn, if it can.
@@ -57,7 +57,15 @@ impl Turn<'_> {
         chats::ensure(self.db, self.me.account(), recipient.into())?;
         let id = MessageId::new(self.now, self.rng);
         let content = self.content(recipient.into(), id, body);
-        self.queue_silently(recipient, None, &content)
+        self.queue_silently(recipient, None, &content, Audience::All)
+    }
+
+    /// Queues something that history does not show for one device. The others of its account get nothing of it.
+    pub(crate) fn send_silently_to(&mut self, device: DeviceAddress, body: Body) -> Stored<()> {
+        chats::ensure(self.db, self.me.account(), device.account.into())?;
+        let id = MessageId::new(self.now, self.rng);
+        let content = self.content(device.account.into(), id, body);
+        self.queue_silently(device.account, None, &content, Audience::Device(device.device))
     }
 
     pub(crate) fn queue_silently(
@@ -65,9 +73,10 @@ impl Turn<'_> {
         recipient: AccountId,
         message: Option<messages::MessageSeq>,
         content: &Content,
+        audience: Audience,
     ) -> Stored<()> {
         let lane = Lane { chat: recipient.into(), class: LaneClass::Silent };
-        outbox::push(self.db, lane, message, &encoded(content)?)?;
+        outbox::push_for(self.db, lane, message, &encoded(content)?, audience)?;
         self.live.ready.insert(lane);
         Ok(())
     }

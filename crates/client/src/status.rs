@@ -73,7 +73,7 @@ pub(crate) fn state(
     match stamp {
         _ if progress.read_at.is_some() => DeliveryState::Read,
         _ if progress.delivered_at.is_some() => DeliveryState::Delivered,
-        None if failed => DeliveryState::Failed,
+        _ if failed => DeliveryState::Failed,
         None => DeliveryState::Queued,
         Some(stamp) if server_now.since(stamp.time()) >= ENVELOPE_LIFE => DeliveryState::Expired,
         Some(_) => DeliveryState::Accepted,

@@ -61,13 +61,22 @@ impl Turn<'_> {
         self.live.is_open() && self.live.flying.len() >= SENDS_UNANSWERED_MAX
     }
 
-    /// Lets every lane of a recipient try again.
-    pub(crate) fn wake_lanes(&mut self, recipient: AccountId) {
-        for class in [LaneClass::Messages, LaneClass::Silent] {
-            let lane = Lane { chat: recipient.into(), class };
+    /// Lets every lane try again that needs something of this account.
+    pub(crate) fn wake_lanes(&mut self, account: AccountId) -> Stored<()> {
+        for lane in self.lanes_that_need(account)? {
             self.live.postponed.remove(&lane);
             self.live.ready.insert(lane);
         }
+        Ok(())
+    }
+
+    /// The lanes to an account; every lane needs our own account's devices.
+    pub(crate) fn lanes_that_need(&self, account: AccountId) -> Stored<Vec<Lane>> {
+        if account == self.me.account() {
+            return outbox::lanes(self.db);
+        }
+        let classes = [LaneClass::Messages, LaneClass::Silent];
+        Ok(classes.map(|class| Lane { chat: account.into(), class }).to_vec())
     }
 
     fn resume_postponed(&mut self) {
@@ -102,7 +111,11 @@ impl Turn<'_> {
                     }
                     Sealing::Waits => return Ok(()),
                     Sealing::Later => return self.back_off(&row, BACK_OFF_LONGEST),
-                    Sealing::NeedsKeys { reset } => return self.want_keys(&row, reset),
+                    Sealing::Nobody => {
+                        outbox::remove(self.db, row.id)?;
+                        continue;
+                    }
+                    Sealing::NeedsKeys { accounts, reset } => return self.want_keys(&row, accounts, reset),
                 }
             }
             return self.transmit(lane, row.id);
@@ -189,6 +202,12 @@ impl Turn<'_> {
         if lowered {
             self.effect(Effect::StateChanged(own.id));
         }
+        self.settle_reads(message)
+    }
+
+    /// A message whose stamp became known may have been read already.
+    pub(crate) fn settle_reads(&mut self, message: MessageSeq) -> Stored<()> {
+        let own = messages::own_by_seq(self.db, message)?;
         for (by, up_to, at) in chats::peer_reads(self.db, own.chat)? {
             if own.stamp <= Some(up_to) && messages::set_read(self.db, message, by, at)? {
                 self.log_receipt(crate::ReceiptKind::Read, vec![own.id], by.account, at)?;
@@ -210,9 +229,7 @@ impl Turn<'_> {
         match refusal.code {
             Code::StaleDevices => {
                 self.unseal(&row)?;
-                if let ChatId::Direct(recipient) = lane.chat {
-                    device_lists::mark_stale(self.db, recipient)?;
-                }
+                self.doubt_lists(lane, refusal.stale.as_deref())?;
                 // The first time at once; a server that goes on like this is given time.
                 if row.tries == 0 {
                     self.try_again(&row, Millis(0))
@@ -225,10 +242,12 @@ impl Turn<'_> {
                 self.back_off(&row, BACK_OFF_LONGEST)
             }
             Code::AccountClosed => {
-                if let ChatId::Direct(recipient) = lane.chat {
-                    contacts::set_closed(self.db, recipient)?;
+                // Nothing was stored: what is to become of it is decided when it is sealed again.
+                self.unseal(&row)?;
+                match lane.chat {
+                    ChatId::Direct(recipient) => contacts::set_closed(self.db, recipient),
+                    ChatId::Group(_) => self.fail(&row, refusal.code.name()),
                 }
-                self.fail(&row, refusal.code.name())
             }
             Code::NoSuchAccount | Code::Forbidden | Code::TooLarge | Code::Malformed | Code::Unsupported => {
                 self.fail(&row, refusal.code.name())
@@ -264,6 +283,29 @@ impl Turn<'_> {
             Code::MailboxFull => self.back_off(&row, BACK_OFF_LONGEST_FULL),
             _ => self.back_off(&row, BACK_OFF_LONGEST),
         }
+    }
+
+    /// The server lists other devices than a send named: those accounts' lists are fetched before the next try,
+    /// all of them at once.
+    fn doubt_lists(&mut self, lane: Lane, stale: Option<&wire::Stale>) -> Stored<()> {
+        let named = stale.into_iter().flat_map(|stale| {
+            stale.missing.iter().chain(&stale.extra).chain(&stale.stale).map(|device| device.account)
+        });
+        let involved = [lane.chat.account(), Some(self.me.account())];
+        let mut doubted: BTreeSet<AccountId> =
+            named.filter(|account| involved.contains(&Some(*account))).collect();
+        if doubted.is_empty() {
+            doubted.extend(lane.chat.account());
+        }
+        for account in doubted {
+            if account == self.me.account() && self.me.account_secret.is_some() {
+                // Nobody else signs our lists, so it is the server that has an old one.
+                self.live.put_list = true;
+            } else {
+                device_lists::mark_stale(self.db, account)?;
+            }
+        }
+        Ok(())
     }
 
     fn landed(&mut self, lane: Lane) {

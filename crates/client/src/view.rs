@@ -1,10 +1,11 @@
 //! Questions about what is stored. Nothing here writes, so another process may ask beside the engine's.
 
 use crate::{
-    Chat, ChatKind, ChatName, DeviceView, Fault, GroupInfo, LoggedEvent, MessageView, OpenError, Resolved,
-    Safety, StatusView, Whoami, database, devices, printing, reading, search, status,
+    Chat, ChatKind, ChatName, DeviceView, Fault, GroupInfo, HeldReason, LoggedEvent, MessageView, OpenError,
+    Resolved, Safety, StatusView, Whoami, database, devices, printing, reading, search, status,
     store::{
-        Columns, chats, contacts, device_lists, events::Batch, groups, outbox, profile, profile::ClockRecord,
+        Columns, chats, contacts, device_lists, events::Batch, groups, key_changes, key_changes::KeyChange,
+        outbox, profile, profile::ClockRecord,
     },
 };
 use rusqlite::Connection;
@@ -192,6 +193,17 @@ impl View<'_> {
     /// The devices of this account, as its newest known list says.
     pub fn devices(&self) -> Result<Vec<DeviceView>, Fault> {
         devices::view(self.connection)
+    }
+
+    /// Why messages of a chat stay queued until the person decides something; none if they do not.
+    pub fn held_reason(&self, chat: ChatId) -> Result<Option<HeldReason>, Fault> {
+        let ChatId::Direct(old_account) = chat else { return Ok(None) };
+        let change = key_changes::of_old_account(self.connection, old_account)?;
+        Ok(change.map(|KeyChange { phone, old_account, account }| HeldReason::KeyChanged {
+            phone,
+            account,
+            old_account,
+        }))
     }
 
     /// Whether an account was closed: its number may lead to another one now.

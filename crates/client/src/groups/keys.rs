@@ -136,7 +136,7 @@ impl Turn<'_> {
     }
 
     /// From now on these devices may have the key that a parcel carries.
-    pub(crate) fn parcel_sealed(&self, row: OutboxId, peers: &[Peer]) -> Stored<()> {
+    pub(crate) fn parcel_sealed(&self, row: OutboxId, peers: &[&Peer]) -> Stored<()> {
         let Some(parcel) = group_keys::parcel(self.db, row)? else { return Ok(()) };
         match parcel.key {
             Some(key) => group_keys::add_holders(self.db, &parcel, key, peers),

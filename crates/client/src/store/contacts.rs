@@ -15,10 +15,12 @@ pub(crate) fn exists(db: &Connection, account: AccountId) -> Stored<bool> {
     Ok(db.prepare_cached("SELECT 1 FROM contact WHERE account = ?1")?.exists([account.as_bytes()])?)
 }
 
-/// The account that a number leads to, unless it was closed since.
+/// The account that a number leads to for this person, unless it was closed since and nothing else is known.
 pub(crate) fn account_of(db: &Connection, phone: &PhoneNumber) -> Stored<Option<AccountId>> {
     let mut statement = db.prepare_cached(
-        "SELECT number.account FROM number JOIN contact USING (account) WHERE phone = ?1 AND NOT closed",
+        "SELECT number.account FROM number JOIN contact USING (account)
+         WHERE phone = ?1
+           AND (NOT closed OR EXISTS (SELECT 1 FROM key_change WHERE key_change.phone = number.phone))",
     )?;
     Ok(statement.query_row([phone.e164()], |row| row.account(0)).optional()?)
 }

@@ -140,7 +140,7 @@ pub(crate) fn without_key(
 }
 
 /// A distribution was sealed to these devices: they may have the key from now on.
-pub(crate) fn add_holders(db: &Connection, parcel: &Parcel, key: u64, peers: &[Peer]) -> Stored<()> {
+pub(crate) fn add_holders(db: &Connection, parcel: &Parcel, key: u64, peers: &[&Peer]) -> Stored<()> {
     let mut statement = db.prepare_cached(
         "INSERT OR IGNORE INTO key_holder (group_id, number, account, device, identity, served)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

@@ -184,12 +184,39 @@ pub(crate) fn newest_by_writer(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Ends what a closed account had taken in since a stamp and no device of it is known to have got.
+pub(crate) fn fail_undelivered(
+    db: &Connection,
+    me: AccountId,
+    chat: ChatId,
+    since: Stamp,
+    word: &str,
+) -> Stored<Vec<MessageId>> {
+    let mut statement = db.prepare_cached(
+        "UPDATE message SET failure = ?4
+         WHERE chat = ?1 AND sender = ?2 AND stamp >= ?3
+           AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = seq) RETURNING id",
+    )?;
+    let key = params![chat.as_bytes(), me.as_bytes(), since.to_bytes(), word];
+    let rows = statement.query_map(key, |row| row.message_id(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Puts a message that was not sealed into another chat, at another place.
+pub(crate) fn move_to(db: &Connection, seq: MessageSeq, chat: ChatId, counter: u64) -> Stored<()> {
+    db.execute(
+        "UPDATE message SET chat = ?2, counter = ?3 WHERE seq = ?1",
+        params![seq.0, chat.as_bytes(), number(counter)],
+    )?;
+    Ok(())
+}
+
 pub(crate) fn count_resend(db: &Connection, seq: MessageSeq) -> Stored<()> {
     db.execute("UPDATE message SET resends = resends + 1 WHERE seq = ?1", [seq.0])?;
     Ok(())
 }
 
-/// Writes that a device has stored a message of ours; true if that is new.
+/// Writes that a device has stored a message of ours; true if no device of its account had.
 pub(crate) fn set_delivered(
     db: &Connection,
     seq: MessageSeq,
@@ -201,17 +228,27 @@ pub(crate) fn set_delivered(
          ON CONFLICT (message, account, device) DO UPDATE SET delivered_at = excluded.delivered_at
          WHERE delivered_at IS NULL",
     )?;
-    Ok(statement.execute(params![seq.0, by.account.as_bytes(), by.device.get(), millis(at)])? > 0)
+    let first = !progressed(db, "delivered_at", seq, by.account)?;
+    let new = statement.execute(params![seq.0, by.account.as_bytes(), by.device.get(), millis(at)])? > 0;
+    Ok(first && new)
 }
 
-/// Writes that a person has seen a message of ours on a device; true if that is new.
+/// Writes that a person has seen a message of ours on a device; true if they had on none.
 pub(crate) fn set_read(db: &Connection, seq: MessageSeq, by: DeviceAddress, at: Timestamp) -> Stored<bool> {
     let mut statement = db.prepare_cached(
         "INSERT INTO delivery (message, account, device, read_at) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (message, account, device) DO UPDATE SET read_at = excluded.read_at
          WHERE read_at IS NULL",
     )?;
-    Ok(statement.execute(params![seq.0, by.account.as_bytes(), by.device.get(), millis(at)])? > 0)
+    let first = !progressed(db, "read_at", seq, by.account)?;
+    let new = statement.execute(params![seq.0, by.account.as_bytes(), by.device.get(), millis(at)])? > 0;
+    Ok(first && new)
+}
+
+/// Whether any device of an account has said so of a message.
+fn progressed(db: &Connection, column: &str, seq: MessageSeq, account: AccountId) -> Stored<bool> {
+    let sql = format!("SELECT 1 FROM delivery WHERE message = ?1 AND account = ?2 AND {column} IS NOT NULL");
+    Ok(db.prepare_cached(&sql)?.exists(params![seq.0, account.as_bytes()])?)
 }
 
 /// Our messages in a chat up to a stamp that a device was not known to have read.

@@ -52,6 +52,7 @@ pub(crate) mod groups;
 pub(crate) mod handovers;
 pub(crate) mod imports;
 pub(crate) mod inbox;
+pub(crate) mod key_changes;
 pub(crate) mod linking;
 pub(crate) mod list_changes;
 pub(crate) mod messages;

@@ -3,7 +3,7 @@
 use super::{Columns, Stored, messages::MessageSeq};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use seal::Content;
-use types::{ChatId, EnvelopeId};
+use types::{ChatId, DeviceNumber, EnvelopeId};
 use wire::{EnvelopeKind, SealedFor};
 
 /// Names a row.
@@ -32,6 +32,17 @@ impl LaneClass {
     }
 }
 
+/// Which devices of the recipient a content is for. A send names them all: the others get one that says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    /// Every device that is listed when it is sealed.
+    All,
+    /// One device: it asked, or is asked.
+    Device(DeviceNumber),
+    /// Those that what was sealed in this envelope was for, as long as they are listed under the same identity.
+    ReadersOf(EnvelopeId),
+}
+
 /// One row.
 pub(crate) struct OutboxRow {
     pub(crate) id: OutboxId,
@@ -41,6 +52,7 @@ pub(crate) struct OutboxRow {
     /// Present once it is sealed.
     pub(crate) envelope_id: Option<EnvelopeId>,
     pub(crate) tries: u32,
+    pub(crate) audience: Audience,
 }
 
 impl OutboxRow {
@@ -52,12 +64,17 @@ impl OutboxRow {
             content: row.get(5)?,
             envelope_id: row.get::<_, Option<[u8; 16]>>(6)?.map(EnvelopeId::from_bytes),
             tries: row.get(7)?,
+            audience: match (row.get::<_, Option<u32>>(8)?, row.get::<_, Option<[u8; 16]>>(9)?) {
+                (Some(_), _) => Audience::Device(row.device(8)?),
+                (None, Some(envelope)) => Audience::ReadersOf(EnvelopeId::from_bytes(envelope)),
+                (None, None) => Audience::All,
+            },
         })
     }
 }
 
 const ROW: &str = "SELECT id, chat, (SELECT kind FROM chat WHERE chat.id = outbox.chat), lane, message, content, \
-     envelope_id, tries FROM outbox WHERE";
+     envelope_id, tries, only_device, readers_of FROM outbox WHERE";
 
 /// Adds a content at the end of its lane.
 pub(crate) fn push(
@@ -66,13 +83,33 @@ pub(crate) fn push(
     message: Option<MessageSeq>,
     content: &[u8],
 ) -> Stored<OutboxId> {
-    let mut statement =
-        db.prepare_cached("INSERT INTO outbox (chat, lane, message, content) VALUES (?1, ?2, ?3, ?4)")?;
+    push_for(db, lane, message, content, Audience::All)
+}
+
+/// Adds a content that is not for every device.
+pub(crate) fn push_for(
+    db: &Connection,
+    lane: Lane,
+    message: Option<MessageSeq>,
+    content: &[u8],
+    audience: Audience,
+) -> Stored<OutboxId> {
+    let (device, readers_of) = match audience {
+        Audience::All => (None, None),
+        Audience::Device(device) => (Some(device.get()), None),
+        Audience::ReadersOf(envelope) => (None, Some(*envelope.as_bytes())),
+    };
+    let mut statement = db.prepare_cached(
+        "INSERT INTO outbox (chat, lane, message, content, only_device, readers_of)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?;
     let id = statement.insert(params![
         lane.chat.as_bytes(),
         lane.class as i64,
         message.map(|message| message.0),
-        content
+        content,
+        device,
+        readers_of
     ])?;
     Ok(OutboxId(id))
 }
@@ -187,4 +224,20 @@ pub(crate) fn any(db: &Connection, lane: Lane, matches: impl Fn(&Content) -> boo
         }
     }
     Ok(false)
+}
+
+/// Everything in a lane that was not sealed, in order.
+pub(crate) fn unsealed(db: &Connection, lane: Lane) -> Stored<Vec<OutboxRow>> {
+    let mut statement = db.prepare_cached(&format!(
+        "{ROW} outbox.chat = ?1 AND lane = ?2 AND envelope_id IS NULL ORDER BY id"
+    ))?;
+    let rows = statement.query_map(params![lane.chat.as_bytes(), lane.class as i64], OutboxRow::read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Whether a message is in a lane.
+pub(crate) fn any_of_message(db: &Connection, lane: Lane, message: MessageSeq) -> Stored<bool> {
+    let mut statement =
+        db.prepare_cached("SELECT 1 FROM outbox WHERE chat = ?1 AND lane = ?2 AND message = ?3")?;
+    Ok(statement.exists(params![lane.chat.as_bytes(), lane.class as i64, message.0])?)
 }

@@ -18,7 +18,7 @@ pub(crate) struct SentRow {
 }
 
 /// Remembers a send in the transaction that seals it.
-pub(crate) fn insert(db: &Connection, envelope: EnvelopeId, row: &SentRow, peers: &[Peer]) -> Stored<()> {
+pub(crate) fn insert(db: &Connection, envelope: EnvelopeId, row: &SentRow, readers: &[&Peer]) -> Stored<()> {
     db.prepare_cached(
         "INSERT INTO sent (envelope_id, chat, message, content, at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
@@ -32,7 +32,7 @@ pub(crate) fn insert(db: &Connection, envelope: EnvelopeId, row: &SentRow, peers
     let mut statement = db.prepare_cached(
         "INSERT INTO sent_device (envelope_id, account, device, identity) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    for peer in peers {
+    for peer in readers {
         let address = peer.address();
         statement.execute(params![
             envelope.as_bytes(),
@@ -67,6 +67,15 @@ pub(crate) fn envelopes_of(db: &Connection, message: MessageSeq) -> Stored<Vec<E
     let mut statement = db.prepare_cached("SELECT envelope_id FROM sent WHERE message = ?1 ORDER BY at")?;
     let rows = statement.query_map([message.0], |row| row.envelope_id(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The envelopes with the same content as this one.
+pub(crate) fn envelopes_like(db: &Connection, envelope: EnvelopeId) -> Stored<Vec<EnvelopeId>> {
+    match get(db, envelope)? {
+        Some(SentRow { message: Some(message), .. }) => envelopes_of(db, message),
+        Some(_) => Ok(vec![envelope]),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// Whether a device, in this life and under this identity, was among those that an envelope was sealed to.

@@ -107,17 +107,19 @@ impl Server {
         if self.accounts.get(&to).is_none_or(|account| account.closed) {
             return;
         }
-        let envelope = Envelope {
-            envelope_id: EnvelopeId::from_slice(&operation.hash()[..16]).unwrap(),
-            from: DeviceAddress::new(operation.actor(), operation.actor_device()),
-            to: self.mailbox_of(to),
-            kind: EnvelopeKind::GroupOperation,
-            urgency: Urgency::Normal,
-            stamp,
-            ciphertext: operation.as_bytes().to_vec().into(),
-            group: Some(operation.group()),
-        };
-        self.inject(to, &envelope);
+        for mailbox in self.mailboxes_of(to) {
+            let envelope = Envelope {
+                envelope_id: EnvelopeId::from_slice(&operation.hash()[..16]).unwrap(),
+                from: DeviceAddress::new(operation.actor(), operation.actor_device()),
+                to: mailbox,
+                kind: EnvelopeKind::GroupOperation,
+                urgency: Urgency::Normal,
+                stamp,
+                ciphertext: operation.as_bytes().to_vec().into(),
+                group: Some(operation.group()),
+            };
+            self.inject(to, &envelope);
+        }
     }
 
     pub fn get_group(
@@ -149,7 +151,8 @@ impl Server {
         Ok(Response::GroupState { operations: page, more })
     }
 
-    pub fn send_group(&mut self, me: AccountId, send: &GroupSend) -> Result<Response, Refusal> {
+    pub fn send_group(&mut self, from: DeviceAddress, send: &GroupSend) -> Result<Response, Refusal> {
+        let me = from.account;
         self.groups.tries += 1;
         let before = self.witnessed.insert(send.ciphertext.clone(), send.envelope_id);
         assert!(
@@ -177,34 +180,45 @@ impl Server {
         if self.groups.swallow > 0 {
             self.groups.swallow -= 1;
         } else {
-            self.fan_out(me, &state, send, stamp);
+            self.fan_out(from, &state, send, stamp);
         }
         self.groups.sent.insert((me, send.envelope_id), (send.clone(), stamp));
         Ok(Response::Accepted { stamp, skipped: Vec::new() })
     }
 
-    fn fan_out(&mut self, me: AccountId, state: &GroupState, send: &GroupSend, stamp: Stamp) {
-        for member in state.members().keys().filter(|member| **member != me) {
-            self.inject_message(me, *member, send, stamp);
+    fn fan_out(&mut self, from: DeviceAddress, state: &GroupState, send: &GroupSend, stamp: Stamp) {
+        for member in state.members().keys() {
+            self.inject_from(from, *member, send, stamp);
         }
     }
 
-    /// A row with a message to a group, in a mailbox.
+    /// A row with a message to a group, in each mailbox of a member.
     pub fn inject_message(&mut self, from: AccountId, to: AccountId, send: &GroupSend, stamp: Stamp) {
+        self.inject_from(DeviceAddress::new(from, DeviceNumber::PRIMARY), to, send, stamp);
+    }
+
+    fn inject_from(&mut self, from: DeviceAddress, to: AccountId, send: &GroupSend, stamp: Stamp) {
         if self.accounts.get(&to).is_none_or(|account| account.closed) {
             return;
         }
+        let others = self.mailboxes_of(to).into_iter().filter(|mailbox| mailbox.address() != from);
+        for mailbox in others.collect::<Vec<_>>() {
+            self.inject_row(from, mailbox, send, stamp);
+        }
+    }
+
+    fn inject_row(&mut self, from: DeviceAddress, to: types::MailboxId, send: &GroupSend, stamp: Stamp) {
         let envelope = Envelope {
             envelope_id: send.envelope_id,
-            from: DeviceAddress::new(from, DeviceNumber::PRIMARY),
-            to: self.mailbox_of(to),
+            from,
+            to,
             kind: EnvelopeKind::SenderKey,
             urgency: send.urgency,
             stamp,
             ciphertext: send.ciphertext.clone(),
             group: Some(send.group),
         };
-        self.inject(to, &envelope);
+        self.inject(to.account, &envelope);
     }
 
     fn list_version(&self, account: AccountId) -> u64 {

@@ -18,7 +18,7 @@ use types::{AccountId, DeviceNumber, GroupId, Millis, RegistrationId};
 /// Everybody whom anything was ever encrypted to by a person.
 fn encrypted_to(world: &World, who: usize) -> Vec<AccountId> {
     let account = world.account(who);
-    let sends = world.server.record.iter().filter(|((from, _), _)| *from == account);
+    let sends = world.server.record.iter().filter(|((from, _), _)| from.account == account);
     sends.flat_map(|(_, recorded)| recorded.send.sealed.iter().map(|sealed| sealed.to.account)).collect()
 }
 

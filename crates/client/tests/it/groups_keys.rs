@@ -9,7 +9,13 @@ use wire::{Code, Refusal};
 
 fn sends_of(world: &World, who: usize) -> BTreeSet<EnvelopeId> {
     let account = world.account(who);
-    world.server.record.keys().filter(|(from, _)| *from == account).map(|(_, envelope)| *envelope).collect()
+    world
+        .server
+        .record
+        .keys()
+        .filter(|(from, _)| from.account == account)
+        .map(|(_, envelope)| *envelope)
+        .collect()
 }
 
 fn given_keys(world: &World, who: usize, known: &BTreeSet<EnvelopeId>) -> usize {

@@ -119,40 +119,6 @@ fn a_message_known_to_be_accepted_by_its_receipt_does_not_fail() {
 }
 
 #[test]
-fn writing_to_a_closed_account_fails_until_the_number_is_looked_up_again() {
-    let mut world = connected();
-    world.look_up(0, "+15550000001");
-    world.run();
-    world.send(0, 1, "hello");
-    world.settle();
-    let again = world.register_phone("+15550000001");
-    let lost = world.send(0, 1, "are you there?");
-    let queued = world.send(0, 1, "hello?");
-    world.settle();
-    assert_eq!(world.state(0, lost), DeliveryState::Failed);
-    assert_eq!(world.state(0, queued), DeliveryState::Failed, "nothing is sent to the new account by itself");
-    assert_eq!(world.people[1].closed, None);
-
-    let name = "+15550000001".parse().unwrap();
-    let resolved = world.people[0].engine().view().resolve(&name).unwrap();
-    assert_eq!(resolved, client::Resolved::LookUp);
-    world.look_up(0, "+15550000001");
-    world.run();
-    let (old, new) = (world.account(1), world.account(again));
-    let resolved = world.people[0].engine().view().resolve(&name).unwrap();
-    assert_eq!(resolved, client::Resolved::Known(new.into()));
-    let moved = client::EventView::KeyChanged {
-        phone: "+15550000001".parse().unwrap(),
-        account: new,
-        old_account: old,
-    };
-    assert!(world.print(0).contains(&moved), "the person is told");
-    let message = world.send(0, again, "hello, new you");
-    world.settle();
-    assert_eq!(world.state(0, message), DeliveryState::Delivered);
-}
-
-#[test]
 fn a_closed_account_is_told_so_when_it_connects() {
     let mut world = connected();
     world.register_phone("+15550000001");

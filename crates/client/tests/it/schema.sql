@@ -387,7 +387,7 @@ CREATE TABLE outbox (
   content BLOB NOT NULL,                 -- without views of lists, which are added when it is sealed
   envelope_id BLOB UNIQUE,               -- set when it is sealed
   tries INTEGER NOT NULL DEFAULT 0       -- those that did not succeed: the pause grows with them
-) STRICT;
+, only_device INTEGER, readers_of BLOB) STRICT;
 
 CREATE TABLE outbox_group (
   outbox INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE,

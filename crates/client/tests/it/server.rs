@@ -6,7 +6,10 @@ use client::{HttpAnswer, HttpRequest};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use signed::{DeviceList, SessionProof, Signature};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::{Deref, DerefMut},
+};
 use types::{
     AccountId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, NodeId, PhoneNumber,
     Position, Stamp, Timestamp,
@@ -21,9 +24,30 @@ pub const ORIGIN: &str = "http://127.0.0.1:4000";
 /// The only code there is.
 pub const CODE: &str = "123456";
 
+/// An account with its devices. What is said of the account is said of its primary device.
 #[derive(Clone)]
 pub struct Account {
     pub list: DeviceList,
+    pub closed: bool,
+    pub devices: BTreeMap<DeviceNumber, Device>,
+}
+
+impl Deref for Account {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.devices[&DeviceNumber::PRIMARY]
+    }
+}
+
+impl DerefMut for Account {
+    fn deref_mut(&mut self) -> &mut Device {
+        self.devices.get_mut(&DeviceNumber::PRIMARY).unwrap()
+    }
+}
+
+#[derive(Clone)]
+pub struct Device {
     pub token: [u8; 32],
     pub signed: SignedPrekey,
     pub last_resort: KemPrekey,
@@ -31,13 +55,12 @@ pub struct Account {
     pub one_time_kem: VecDeque<KemPrekey>,
     pub mailbox: BTreeMap<u64, Bytes>,
     pub last_connection: u64,
-    pub closed: bool,
     pub uploads: u32,
 }
 
 /// The session of one device.
 pub struct Session {
-    pub account: Option<AccountId>,
+    pub device: Option<DeviceAddress>,
     nonce: [u8; 32],
     /// Positions up to this one were delivered in this session.
     delivered: u64,
@@ -55,7 +78,7 @@ pub struct Server {
     pub incarnation: IncarnationId,
     pub accounts: BTreeMap<AccountId, Account>,
     pub numbers: BTreeMap<PhoneNumber, AccountId>,
-    pub record: BTreeMap<(AccountId, EnvelopeId), Recorded>,
+    pub record: BTreeMap<(DeviceAddress, EnvelopeId), Recorded>,
     /// Refusals that the next requests of this name get, before anything is done.
     pub refusals: VecDeque<(&'static str, Refusal)>,
     /// Do what is asked, and answer so: the outcome is unknown to the client.
@@ -65,7 +88,7 @@ pub struct Server {
     /// Every ciphertext that ever came, by sender: none may come under two envelope ids.
     pub witnessed: BTreeMap<Bytes, EnvelopeId>,
     pub groups: crate::group_server::Groups,
-    pub served_one_time: BTreeSet<(AccountId, u32)>,
+    pub served_one_time: BTreeSet<(DeviceAddress, u32)>,
     pub sends: usize,
     /// The most sends of one device that waited for an answer at a time.
     pub unanswered_max: usize,
@@ -136,13 +159,14 @@ impl Server {
             }
             let old = self.accounts.get_mut(&holder).unwrap();
             old.closed = true;
-            old.mailbox.clear();
+            for device in old.devices.values_mut() {
+                device.mailbox.clear();
+            }
         }
         let keys = KeyUpload::decode(binary("keys").into()).unwrap();
         self.numbers.insert(phone, account);
         let registration = list.devices()[0].registration().get();
-        self.accounts.entry(account).or_insert(Account {
-            list,
+        let device = Device {
             token: binary("token").try_into().unwrap(),
             signed: keys.signed_prekey.unwrap(),
             last_resort: keys.last_resort.unwrap(),
@@ -150,9 +174,10 @@ impl Server {
             one_time_kem: keys.one_time_kem.into(),
             mailbox: BTreeMap::new(),
             last_connection: 0,
-            closed: false,
             uploads: 0,
-        });
+        };
+        let devices = BTreeMap::from([(DeviceNumber::PRIMARY, device)]);
+        self.accounts.entry(account).or_insert(Account { list, closed: false, devices });
         let made =
             serde_json::json!({ "account": account.to_string(), "device": 1, "registration": registration });
         answer(201, &made)
@@ -169,7 +194,7 @@ impl Server {
             time: self.now,
             incarnation: self.incarnation,
         };
-        let session = Session { account: None, nonce, delivered: 0, drained: false };
+        let session = Session { device: None, nonce, delivered: 0, drained: false };
         (session, ServerFrame::Push(Push::Hello(hello)))
     }
 
@@ -187,8 +212,11 @@ impl Server {
 
     /// Rows that this session was not told of yet, then once that it is drained.
     pub fn deliver(&mut self, session: &mut Session) -> Vec<ServerFrame> {
-        let Some(account) = session.account else { return Vec::new() };
-        let mailbox = &self.accounts[&account].mailbox;
+        let Some(device) = session.device else { return Vec::new() };
+        let devices = &self.accounts[&device.account].devices;
+        let Some(mailbox) = devices.get(&device.device).map(|device| &device.mailbox) else {
+            return Vec::new();
+        };
         let mut frames = Vec::new();
         let rows: Vec<Delivery> = mailbox
             .range(session.delivered + 1..)
@@ -212,41 +240,49 @@ impl Server {
     pub fn inject(&mut self, to: AccountId, envelope: &Envelope) {
         let position = self.next_position;
         self.next_position += 1;
-        self.accounts.get_mut(&to).unwrap().mailbox.insert(position, envelope.encode());
+        let devices = &mut self.accounts.get_mut(&to).unwrap().devices;
+        if let Some(device) = devices.get_mut(&envelope.to.device) {
+            device.mailbox.insert(position, envelope.encode());
+        }
     }
 
     pub fn mailbox_of(&self, account: AccountId) -> MailboxId {
         self.accounts[&account].list.mailboxes().next().unwrap()
     }
 
+    pub fn mailboxes_of(&self, account: AccountId) -> Vec<MailboxId> {
+        self.accounts[&account].list.mailboxes().collect()
+    }
+
     fn serve(&mut self, session: &mut Session, request: Request) -> Result<Response, Refusal> {
         if let Request::Authenticate(proof) = request {
             return self.authenticate(session, &proof);
         }
-        let me = session.account.ok_or(Code::Unauthenticated)?;
+        let me = session.device.ok_or(Code::Unauthenticated)?;
+        let device = self.accounts.get_mut(&me.account).unwrap().devices.get_mut(&me.device);
+        let device = device.ok_or(Code::Revoked)?;
         match request {
             Request::Send(send) => self.send(me, send),
             Request::Ack(positions) => {
-                let mailbox = &mut self.accounts.get_mut(&me).unwrap().mailbox;
                 for position in positions {
-                    mailbox.remove(&u64::try_from(position.as_u128()).unwrap());
+                    device.mailbox.remove(&u64::try_from(position.as_u128()).unwrap());
                 }
                 Ok(Response::Done)
             }
             Request::FetchKeys(fetch) => Ok(Response::Keys(
-                fetch.accounts.iter().map(|account| self.take_keys(*account, &fetch)).collect(),
+                fetch.accounts.iter().map(|account| self.take_keys(me, *account, &fetch)).collect(),
             )),
             Request::UploadKeys(upload) => {
-                self.upload(me, upload);
+                device.upload(upload);
                 Ok(Response::Done)
             }
-            Request::KeyCount => Ok(Response::KeyCounts(self.counts(me))),
+            Request::KeyCount => Ok(Response::KeyCounts(device.counts())),
             Request::GetDeviceLists(accounts) => {
                 Ok(Response::DeviceLists(accounts.iter().map(|account| self.list(*account)).collect()))
             }
             Request::PutDeviceList(bytes) => {
                 let list = DeviceList::verify(&bytes).map_err(|_| Code::BadDeviceList)?;
-                self.accounts.get_mut(&me).unwrap().list = list;
+                self.accounts.get_mut(&me.account).unwrap().list = list;
                 Ok(Response::Done)
             }
             Request::Lookup { numbers, .. } => Ok(Response::LookupResult(
@@ -254,10 +290,10 @@ impl Server {
             )),
             Request::SendGroup(send) => self.send_group(me, &send),
             Request::ApplyGroup { operation, highest_stamp } => {
-                self.apply_group(me, &operation, highest_stamp)
+                self.apply_group(me.account, &operation, highest_stamp)
             }
             Request::GetGroup { group, from_epoch, link_signature } => {
-                self.get_group(me, group, from_epoch, link_signature)
+                self.get_group(me.account, group, from_epoch, link_signature)
             }
             Request::Sync => Ok(Response::Done),
             _ => Err(Code::Unsupported.into()),
@@ -281,17 +317,18 @@ impl Server {
         };
         let signature = Signature::from_slice(&proof.signature).unwrap();
         let valid = claimed.verify(device.device_key(), &signature);
-        if !valid || *proof.token.expose() != account.token || proof.origin != ORIGIN {
+        let record = account.devices.get_mut(&proof.address.device).ok_or(Code::Revoked)?;
+        if !valid || *proof.token.expose() != record.token || proof.origin != ORIGIN {
             return Err(Code::Unauthenticated.into());
         }
         if account.closed {
             return Err(Code::Revoked.into());
         }
-        if proof.connection_number <= account.last_connection {
+        if proof.connection_number <= record.last_connection {
             return Err(Code::Cloned.into());
         }
-        account.last_connection = proof.connection_number;
-        session.account = Some(proof.address.account);
+        record.last_connection = proof.connection_number;
+        session.device = Some(proof.address);
         Ok(Response::Authenticated(Authenticated {
             version: proof.version,
             registration: device.registration(),
@@ -299,7 +336,7 @@ impl Server {
         }))
     }
 
-    fn send(&mut self, from: AccountId, send: Send) -> Result<Response, Refusal> {
+    fn send(&mut self, from: DeviceAddress, send: Send) -> Result<Response, Refusal> {
         self.sends += 1;
         for sealed in &send.sealed {
             let before = self.witnessed.insert(sealed.ciphertext.clone(), send.envelope_id);
@@ -317,8 +354,16 @@ impl Server {
         if recipient.closed {
             return Err(Code::AccountClosed.into());
         }
-        let listed: BTreeSet<MailboxId> = recipient.list.mailboxes().collect();
         let named: BTreeSet<MailboxId> = send.sealed.iter().map(|sealed| sealed.to).collect();
+        let names_own = named.iter().any(|mailbox| mailbox.account == from.account);
+        let own = &self.accounts[&from.account].list;
+        let needs_own = send.urgency != wire::Urgency::Silent || names_own;
+        let listed: BTreeSet<MailboxId> = recipient
+            .list
+            .mailboxes()
+            .chain(own.mailboxes().filter(|_| needs_own))
+            .filter(|mailbox| mailbox.address() != from)
+            .collect();
         if listed != named {
             return Err(Refusal::stale(Stale {
                 missing: listed.difference(&named).copied().collect(),
@@ -336,11 +381,11 @@ impl Server {
         Ok(Response::Accepted { stamp, skipped: Vec::new() })
     }
 
-    fn append(&mut self, from: AccountId, send: &Send, stamp: Stamp) {
+    fn append(&mut self, from: DeviceAddress, send: &Send, stamp: Stamp) {
         for sealed in &send.sealed {
             let envelope = Envelope {
                 envelope_id: send.envelope_id,
-                from: DeviceAddress::new(from, DeviceNumber::PRIMARY),
+                from,
                 to: sealed.to,
                 kind: sealed.kind,
                 urgency: send.urgency,
@@ -360,26 +405,35 @@ impl Server {
         Stamp::new(self.clock, NodeId(1))
     }
 
-    fn take_keys(&mut self, of: AccountId, fetch: &FetchKeys) -> AccountKeys {
+    fn take_keys(&mut self, by: DeviceAddress, of: AccountId, fetch: &FetchKeys) -> AccountKeys {
         let list = self.list(of);
         let mut bundles = Vec::new();
         if let Some(account) = self.accounts.get_mut(&of).filter(|account| !account.closed) {
-            let device = &account.list.devices()[0];
-            let (one_time, kem) = if fetch.reset {
-                (None, None)
-            } else {
-                (account.one_time.pop_front(), account.one_time_kem.pop_front())
-            };
-            for id in one_time.iter().map(|key| key.id).chain(kem.iter().map(|key| key.id)) {
-                assert!(self.served_one_time.insert((of, id)), "a one-time prekey was uploaded twice");
+            for listed in account.list.devices() {
+                let address = DeviceAddress::new(of, listed.number());
+                if address == by || fetch.device.is_some_and(|only| only != listed.number()) {
+                    continue;
+                }
+                let Some(device) = account.devices.get_mut(&listed.number()) else { continue };
+                let (one_time, kem) = if fetch.reset {
+                    (None, None)
+                } else {
+                    (device.one_time.pop_front(), device.one_time_kem.pop_front())
+                };
+                for id in one_time.iter().map(|key| key.id).chain(kem.iter().map(|key| key.id)) {
+                    assert!(
+                        self.served_one_time.insert((address, id)),
+                        "a one-time prekey was uploaded twice"
+                    );
+                }
+                bundles.push(Bundle {
+                    device: listed.number(),
+                    registration: listed.registration(),
+                    signed_prekey: device.signed.clone(),
+                    kem_prekey: kem.unwrap_or_else(|| device.last_resort.clone()),
+                    one_time_prekey: one_time,
+                });
             }
-            bundles.push(Bundle {
-                device: device.number(),
-                registration: device.registration(),
-                signed_prekey: account.signed.clone(),
-                kem_prekey: kem.unwrap_or_else(|| account.last_resort.clone()),
-                one_time_prekey: one_time,
-            });
         }
         AccountKeys { account: of, device_list: list.device_list, bundles, closed: list.closed }
     }
@@ -398,22 +452,26 @@ impl Server {
         }
     }
 
-    fn upload(&mut self, me: AccountId, upload: KeyUpload) {
-        let account = self.accounts.get_mut(&me).unwrap();
-        account.uploads += 1;
+    pub fn counts(&self, me: AccountId) -> KeyCounts {
+        self.accounts[&me].counts()
+    }
+}
+
+impl Device {
+    fn upload(&mut self, upload: KeyUpload) {
+        self.uploads += 1;
         if let Some(signed) = upload.signed_prekey {
-            account.signed = signed;
+            self.signed = signed;
         }
         if let Some(last_resort) = upload.last_resort {
-            account.last_resort = last_resort;
+            self.last_resort = last_resort;
         }
-        account.one_time.extend(upload.one_time);
-        account.one_time_kem.extend(upload.one_time_kem);
+        self.one_time.extend(upload.one_time);
+        self.one_time_kem.extend(upload.one_time_kem);
     }
 
-    pub fn counts(&self, me: AccountId) -> KeyCounts {
-        let account = &self.accounts[&me];
-        KeyCounts { one_time: account.one_time.len() as u32, one_time_kem: account.one_time_kem.len() as u32 }
+    fn counts(&self) -> KeyCounts {
+        KeyCounts { one_time: self.one_time.len() as u32, one_time_kem: self.one_time_kem.len() as u32 }
     }
 }
 

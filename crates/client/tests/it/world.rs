@@ -9,8 +9,9 @@ use client::{
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use rusqlite::Connection;
+use signed::{AccountSecret, DeviceList, DeviceListDraft, DeviceSecret, ListedDevice};
 use std::collections::VecDeque;
-use types::{AccountId, MessageId, Millis, PhoneNumber, Timestamp};
+use types::{AccountId, DeviceNumber, MessageId, Millis, PhoneNumber, Timestamp};
 use wire::ClientFrame;
 
 pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -115,6 +116,71 @@ impl World {
             printed: Vec::new(),
         });
         number
+    }
+
+    /// Adds a device to a person's account, as its primary would; it is a person of its own here. Its keys are made
+    /// by a registration that never was.
+    pub fn link_device(&mut self, primary: usize) -> usize {
+        let who = self.register_phone("+15559990000");
+        let account = self.account(primary);
+        let made = self.server.accounts.remove(&self.people[who].account).unwrap();
+        self.server.numbers.retain(|_, holder| *holder != made.list.account());
+        let listed = self.server.accounts[&account].list.clone();
+        let number = (2..).map(|number| DeviceNumber::new(number).unwrap());
+        let number = number.into_iter().find(|number| listed.device(*number).is_none()).unwrap();
+        let mut entry = None;
+        self.with_database(who, |database| {
+            let (secret, identity): ([u8; 32], Vec<u8>) = database
+                .query_row("SELECT device_secret, identity FROM profile", [], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .unwrap();
+            let identity = seal::IdentityKeyPair::from_slice(&identity).unwrap();
+            let registration = made.list.devices()[0].registration();
+            let secret = DeviceSecret::from_bytes(&secret);
+            entry = Some(ListedDevice::sign(account, number, registration, *identity.public(), &secret));
+        });
+        let mut devices = listed.devices().to_vec();
+        devices.push(entry.unwrap());
+        devices.sort_by_key(ListedDevice::number);
+        self.sign_list(primary, devices);
+        let device = made.devices[&DeviceNumber::PRIMARY].clone();
+        self.server.accounts.get_mut(&account).unwrap().devices.insert(number, device);
+        let list = self.server.accounts[&account].list.clone();
+        self.with_database(who, |database| {
+            let sql = "UPDATE profile SET account = ?1, account_secret = NULL, device = ?2, joined = 1";
+            database.execute(sql, rusqlite::params![account.as_bytes(), number.get()]).unwrap();
+            database.execute("DELETE FROM device_list", []).unwrap();
+            write_list(database, &list);
+        });
+        self.people[who].account = account;
+        who
+    }
+
+    /// Takes a device off its account's list, as the primary would.
+    pub fn unlink_device(&mut self, primary: usize, device: DeviceNumber) {
+        let account = self.account(primary);
+        let mut devices = self.server.accounts[&account].list.devices().to_vec();
+        devices.retain(|listed| listed.number() != device);
+        self.sign_list(primary, devices);
+        self.server.accounts.get_mut(&account).unwrap().devices.remove(&device);
+    }
+
+    /// The primary signs its account's next list, and the server has it.
+    fn sign_list(&mut self, primary: usize, devices: Vec<ListedDevice>) {
+        let (account, now) = (self.account(primary), self.now);
+        let version = self.server.accounts[&account].list.version() + 1;
+        let mut signed = None;
+        self.with_database(primary, |database| {
+            let secret: [u8; 32] =
+                database.query_row("SELECT account_secret FROM profile", [], |row| row.get(0)).unwrap();
+            let draft = DeviceListDraft { version, issued_at: now, devices, sealed_names: Vec::new() };
+            let list = draft.sign(&AccountSecret::from_bytes(&secret)).unwrap();
+            database.execute("UPDATE profile SET list_version = ?1", [version as i64]).unwrap();
+            write_list(database, &list);
+            signed = Some(list);
+        });
+        self.server.accounts.get_mut(&account).unwrap().list = signed.unwrap();
     }
 
     pub fn account(&self, who: usize) -> AccountId {
@@ -297,6 +363,16 @@ impl World {
         marked
     }
 
+    pub fn accept(&mut self, who: usize, phone: &str) -> Option<client::AcceptedChange> {
+        let now = self.now;
+        let person = &mut self.people[who];
+        let phone = phone.parse().unwrap();
+        let accepted =
+            person.engine.as_mut().unwrap().accept_key_change(&phone, now, &mut person.rng).unwrap();
+        person.poll();
+        accepted
+    }
+
     pub fn look_up(&mut self, who: usize, phone: &str) {
         let now = self.now;
         let person = &mut self.people[who];
@@ -329,6 +405,15 @@ impl World {
         self.people[who].printed.extend(events.clone());
         events
     }
+}
+
+fn write_list(database: &Connection, list: &DeviceList) {
+    let sql =
+        "INSERT OR REPLACE INTO device_list (account, version, list, fetched_at) VALUES (?1, ?2, ?3, 0)";
+    let (account, version) = (list.account(), list.version() as i64);
+    database.execute(sql, rusqlite::params![account.as_bytes(), version, list.as_bytes()]).unwrap();
+    let sql = "INSERT OR REPLACE INTO list_seen (account, version, hash) VALUES (?1, ?2, ?3)";
+    database.execute(sql, rusqlite::params![account.as_bytes(), version, list.hash()]).unwrap();
 }
 
 fn is_send(frame: &Bytes) -> bool {
