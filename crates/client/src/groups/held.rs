@@ -106,9 +106,22 @@ impl Turn<'_> {
         }
         for bytes in group_held::take_asks(self.db, self.server_now())? {
             let Ok(envelope) = Envelope::decode(bytes) else { continue };
-            self.miss_envelope(&envelope, DecryptFailure::NoSenderKey, 0)?;
+            if self.is_from_member(&envelope)? {
+                self.miss_envelope(&envelope, DecryptFailure::NoSenderKey, 0)?;
+            } else {
+                // Nobody who may write to us there has sent it.
+                group_held::remove(self.db, &envelope)?;
+            }
         }
         self.schedule_key_asks()
+    }
+
+    /// Whether an envelope belongs to a group of ours, and its sender was ever a member.
+    fn is_from_member(&self, envelope: &Envelope) -> Stored<bool> {
+        match envelope.group {
+            Some(group) => crate::store::groups::was_member(self.db, group, envelope.from.account),
+            None => Ok(false),
+        }
     }
 
     /// Forgets what nobody will open any more.

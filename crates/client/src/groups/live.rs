@@ -95,8 +95,8 @@ impl LiveGroups {
         self.wanted.iter().any(|group| !self.retry_at.contains_key(group))
     }
 
-    /// Whether something of groups is still to be asked for.
+    /// Whether nothing of groups is to be asked for, but for what the server wants to be asked later.
     pub(crate) fn is_settled(&self) -> bool {
-        self.wanted.is_empty() && self.changes.is_empty()
+        !self.wants_now() && self.changes.is_empty()
     }
 }

@@ -83,6 +83,10 @@ impl Turn<'_> {
         view: GroupView,
     ) -> Stored<Intake> {
         if self.live.groups.fetched == Some(group) {
+            if self.group(group)?.is_none() {
+                // There is no such group for us, whoever speaks of it.
+                return Ok(Intake::Done);
+            }
             self.report_fork(group, envelope.from.account, view.epoch)?;
         } else {
             self.want_group(group, Some(envelope.stamp))?;

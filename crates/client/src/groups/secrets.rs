@@ -17,9 +17,12 @@ impl Turn<'_> {
         }
         group_secrets::offer(self.db, group, secret)?;
         match self.group(group)? {
-            Some(state) => open_name(self.db, &state),
-            None => Ok(()),
+            Some(state) => open_name(self.db, &state)?,
+            None => return Ok(()),
         }
+        // Our first message may have waited for it: a sender key is given together with the secret.
+        self.wake_group(group);
+        Ok(())
     }
 
     /// The sealed form of a name.

@@ -155,6 +155,18 @@ pub(crate) fn take_asks(db: &Connection, now: Timestamp) -> Stored<Vec<Bytes>> {
     Ok(rows.map(|row| row.map(Bytes::from)).collect::<Result<_, _>>()?)
 }
 
+pub(crate) fn remove(db: &Connection, envelope: &Envelope) -> Stored<()> {
+    db.execute(
+        "DELETE FROM group_held WHERE account = ?1 AND device = ?2 AND envelope_id = ?3",
+        params![
+            envelope.from.account.as_bytes(),
+            envelope.from.device.get(),
+            envelope.envelope_id.as_bytes()
+        ],
+    )?;
+    Ok(())
+}
+
 /// Forgets what has waited since before a time.
 pub(crate) fn prune(db: &Connection, before: Timestamp) -> Stored<()> {
     db.execute("DELETE FROM group_held WHERE since < ?1", [millis(before)])?;

@@ -300,6 +300,29 @@ fn what_a_removed_device_signs_is_refused_by_those_who_know() {
 }
 
 #[test]
+fn messages_of_groups_that_one_is_not_in_leave_nothing() {
+    let (mut world, group) = World::with_group(3);
+    let stranger = world.register();
+    world.send_group(0, group, "among ourselves");
+    world.settle();
+    let (sender, outsider) = (world.account(0), world.account(stranger));
+    let before = world.server.record.len();
+    let sent: Vec<_> = world.server.groups.sent.values().cloned().collect();
+    for (send, stamp) in sent {
+        world.server.inject_message(sender, outsider, &send, stamp);
+        // Nor where a listed account is said to write in a group that is theirs, and not ours.
+        let nowhere = wire::GroupSend { group: GroupId::from_bytes([4; 16]), ..send };
+        let nowhere = wire::GroupSend { envelope_id: types::EnvelopeId::from_bytes([5; 16]), ..nowhere };
+        world.server.inject_message(sender, outsider, &nowhere, stamp);
+    }
+    world.pass(Millis::from_mins(5));
+    assert!(world.print(stranger).is_empty());
+    assert_eq!(world.server.record.len(), before, "nobody was asked for anything");
+    assert!(world.people[stranger].engine().view().groups().unwrap().is_empty());
+    assert!(world.server.accounts[&outsider].mailbox.is_empty());
+}
+
+#[test]
 fn a_split_view_names_the_group() {
     let (mut world, group) = World::with_group(2);
     world.server.groups.rolled_back.insert(world.account(1), 0);
