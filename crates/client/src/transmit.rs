@@ -112,6 +112,7 @@ impl Turn<'_> {
                     Sealing::Waits => return Ok(()),
                     Sealing::Later => return self.back_off(&row, BACK_OFF_LONGEST),
                     Sealing::Nobody => {
+                        self.parcel_over(row.id)?;
                         outbox::remove(self.db, row.id)?;
                         continue;
                     }

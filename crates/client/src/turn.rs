@@ -64,6 +64,11 @@ impl<'a> Turn<'a> {
             self.advance_receipts()?;
         }
         self.advance_outbox()?;
+        // A parcel that had nobody to go to was the last one that a group waited for.
+        while self.live.is_open() && self.live.groups.has_due() {
+            self.advance_waiting()?;
+            self.advance_outbox()?;
+        }
         if self.live.phase == Phase::Open {
             // A message to a group has found lists that it lacks.
             self.advance_device_lists()?;

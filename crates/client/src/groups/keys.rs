@@ -5,7 +5,8 @@
 
 use crate::{
     Fault,
-    sealing::store_failed,
+    live::Asked,
+    sealing::{Sealing, store_failed},
     store::{
         Stored, group_keys,
         group_keys::{OwnKey, Parcel},
@@ -15,8 +16,8 @@ use crate::{
     turn::Turn,
 };
 use seal::{Body, Peer, SealError, SenderKeyDistribution};
-use types::{AccountId, GroupId, MessageId, Millis};
-use wire::Code;
+use types::{AccountId, GroupId, MessageId, Millis, limits::FETCH_KEYS_ACCOUNTS_MAX};
+use wire::{Code, FetchKeys, Request};
 
 /// Messages under one key.
 const MESSAGES_MAX: u64 = 1_000;
@@ -44,15 +45,16 @@ impl Turn<'_> {
             // Without it a new member could not read the group's name; it comes with the chain or with a key.
             let Some(secret) = group_secrets::get(self.db, group)? else { return Ok(Distributing::OnTheWay) };
             let distribution = self.distribution(group)?;
-            for account in lacking {
+            for account in &lacking {
                 let body = Body::SenderKeyDistribution(SenderKeyDistribution {
                     group,
                     distribution: distribution.clone(),
                     secret: secret.clone(),
                     counter: before,
                 });
-                self.queue_parcel(group, account, body, Some(key))?;
+                self.queue_parcel(group, *account, body, Some(key))?;
             }
+            self.prefetch_keys(&lacking)?;
         }
         let waits = group_keys::is_on_its_way(self.db, group, key.number)?;
         Ok(if waits { Distributing::OnTheWay } else { Distributing::Done })
@@ -90,6 +92,37 @@ impl Turn<'_> {
 
     fn distribution(&mut self, group: GroupId) -> Stored<Vec<u8>> {
         seal::sender_key_distribution(&mut self.encryption(), group, self.rng).map_err(own_fault)
+    }
+
+    /// Fetches what new sessions with these accounts need, for many at once: each lane by itself would ask for one.
+    pub(super) fn prefetch_keys(&mut self, accounts: &[AccountId]) -> Stored<()> {
+        if !self.live.is_open() {
+            return Ok(());
+        }
+        let mut wanted = Vec::new();
+        for account in accounts {
+            let is_asked =
+                self.live.is_asked(|asked| matches!(asked, Asked::Keys(of) if of.contains(account)));
+            if !is_asked && self.lacks_session(*account)? {
+                wanted.push(*account);
+            }
+        }
+        for accounts in wanted.chunks(FETCH_KEYS_ACCOUNTS_MAX) {
+            let fetch = FetchKeys { accounts: accounts.to_vec(), reset: false, device: None };
+            self.request(Request::FetchKeys(fetch), Asked::Keys(accounts.to_vec()));
+        }
+        Ok(())
+    }
+
+    /// Whether an account's list, or a session with one of its devices, is missing.
+    fn lacks_session(&mut self, account: AccountId) -> Stored<bool> {
+        if self.list(account)?.is_none() {
+            return Ok(true);
+        }
+        let peers = self.peers(&[account])?;
+        let missing = self.missing_session(&peers)?;
+        // A session that broke is opened anew by its own lane.
+        Ok(matches!(missing, Some(Sealing::NeedsKeys { reset: None, .. })))
     }
 
     // ---- parcels

@@ -63,6 +63,11 @@ impl LiveGroups {
         self.lists_came = true;
     }
 
+    /// Whether a group that waits can be looked at again.
+    pub(crate) fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// The connection is gone.
     pub(crate) fn disconnect(&mut self) {
         self.lists_tried.clear();

@@ -39,7 +39,7 @@ impl Turn<'_> {
             let body = Body::GroupSecret { group, secret: secret.clone() };
             self.queue_parcel(group, *account, body, None)?;
         }
-        Ok(())
+        self.prefetch_keys(to)
     }
 }
 

@@ -174,7 +174,7 @@ impl Turn<'_> {
     }
 
     /// Wakes groups that waited for something which is here now: once for all that came in a turn.
-    pub(super) fn advance_waiting(&mut self) -> Stored<()> {
+    pub(crate) fn advance_waiting(&mut self) -> Stored<()> {
         for group in std::mem::take(&mut self.live.groups.due) {
             let key = group_keys::own(self.db, group)?.map_or(0, |key| key.number);
             if !group_keys::is_on_its_way(self.db, group, key)? {

@@ -220,3 +220,18 @@ fn a_clock_that_is_wrong_by_an_hour_changes_nothing() {
     world.settle();
     assert_eq!(world.group_texts(1, group), ["tick"]);
 }
+
+#[test]
+fn keys_of_many_members_are_fetched_for_many_at_once() {
+    let mut world = World::new(40);
+    world.settle();
+    let fetched = world.server.key_fetches;
+    let group = world.create(0, "Many", &crate::groups_world::others(40)).unwrap();
+    world.settle();
+    world.send_group(0, group, "hello");
+    world.settle();
+    let by_creator = world.server.key_fetches - fetched;
+    // 39 members in batches of 16, and each member once for its receipt.
+    assert!(by_creator <= 3 + 39, "{by_creator} fetches");
+    assert_eq!(world.group_texts(39, group), ["hello"]);
+}

@@ -90,6 +90,8 @@ pub struct Server {
     pub groups: crate::group_server::Groups,
     pub served_one_time: BTreeSet<(DeviceAddress, u32)>,
     pub sends: usize,
+    /// How many times somebody asked for keys.
+    pub key_fetches: usize,
     /// The most sends of one device that waited for an answer at a time.
     pub unanswered_max: usize,
     next_position: u64,
@@ -114,6 +116,7 @@ impl Server {
             groups: crate::group_server::Groups::default(),
             served_one_time: BTreeSet::new(),
             sends: 0,
+            key_fetches: 0,
             unanswered_max: 0,
             next_position: 1,
             clock: 0,
@@ -269,9 +272,12 @@ impl Server {
                 }
                 Ok(Response::Done)
             }
-            Request::FetchKeys(fetch) => Ok(Response::Keys(
-                fetch.accounts.iter().map(|account| self.take_keys(me, *account, &fetch)).collect(),
-            )),
+            Request::FetchKeys(fetch) => {
+                self.key_fetches += 1;
+                Ok(Response::Keys(
+                    fetch.accounts.iter().map(|account| self.take_keys(me, *account, &fetch)).collect(),
+                ))
+            }
             Request::UploadKeys(upload) => {
                 device.upload(upload);
                 Ok(Response::Done)
