@@ -30,6 +30,10 @@ pub struct Bugs {
     pub order_by_arrival: bool,
     /// Receipts that are due are forgotten.
     pub lose_receipts: bool,
+    /// What was sealed to a list before a device was linked is not forwarded to it.
+    pub skip_forwards: bool,
+    /// A list version is not written as used: the next list that adds or removes a device has it again.
+    pub reuse_list_versions: bool,
     /// The newest message of a chat leaves first.
     pub overtake_outbox: bool,
     /// A sender key serves on after one who has it was removed.

@@ -154,6 +154,7 @@ impl Turn<'_> {
         self.remember_removed(known);
         for device in &removed {
             encryption::forget_device(self.db, DeviceAddress::new(account, *device))?;
+            self.end_life(DeviceAddress::new(account, *device))?;
         }
         let me = self.me;
         if account == me.account() {

@@ -208,6 +208,15 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// A device is gone, or its number has another life: what is missing of it cannot come any more, and counters
+    /// begin anew.
+    pub(crate) fn end_life(&mut self, device: DeviceAddress) -> Stored<()> {
+        for gap in gaps::open_of(self.db, device)? {
+            self.give_up(gap, "void")?;
+        }
+        inbox::forget_heard_of(self.db, device)
+    }
+
     /// Shows a gap for the last time.
     fn give_up(&mut self, gap: Gap, reason: &str) -> Stored<()> {
         let gap = Gap { permanent: true, shown: true, reason: reason.to_owned(), ..gap };

@@ -189,6 +189,9 @@ impl Turn<'_> {
             sent::set_stamp(self.db, envelope, stamp)?;
             if let (Some(message), LaneClass::Messages) = (row.message, lane.class) {
                 self.message_accepted(message, stamp)?;
+                if lane.chat.account().is_some() {
+                    self.make_up_for(message, envelope)?;
+                }
             }
             for device in sent::take_wanted(self.db, envelope)? {
                 self.resend_envelope(device, envelope)?;

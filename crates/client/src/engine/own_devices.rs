@@ -35,7 +35,7 @@ impl Engine {
 
     /// How to ask where the link stands. To be asked about every half second.
     pub fn poll_link(&mut self) -> Result<HttpRequest, LinkError> {
-        self.write(|db| new_device::poll(db))
+        self.write(new_device::poll)
     }
 
     /// The answer to [`Engine::poll_link`]'s request.
@@ -124,7 +124,8 @@ impl Engine {
     /// `server`: `scheme://host[:port]`. The backup itself is imported with the server's answer.
     pub fn begin_restore(
         &mut self,
-        (backup, recovery_key): (&[u8], &str),
+        backup: &[u8],
+        recovery_key: &str,
         server: &str,
         server_pin: Option<[u8; 32]>,
         now: Timestamp,

@@ -5,7 +5,7 @@ use crate::{
     AddDeviceError, AddingDevice, Effect, RemoveDeviceError, devices,
     linking::LinkingAsked,
     store::{
-        Stored, device_lists, encryption, handovers, list_changes,
+        Stored, account, device_lists, encryption, handovers, list_changes,
         list_changes::{ChangeKind, ListChange},
     },
     turn::Turn,
@@ -45,6 +45,16 @@ impl Turn<'_> {
         }
     }
 
+    /// Writes a list that was signed, to be sent until the server's word on it is known.
+    pub(crate) fn begin_list_change(&mut self, change: &ListChange) -> Stored<()> {
+        list_changes::insert(self.db, change)?;
+        self.live.linking.is_changing = true;
+        if self.live.planted.bugs.reuse_list_versions {
+            account::forget_list_version(self.db)?;
+        }
+        Ok(())
+    }
+
     fn put_list_change(&mut self, change: ListChange) {
         let list = change.list.into();
         let request = match change.kind {
@@ -70,7 +80,7 @@ impl Turn<'_> {
             registration: listed.registration(),
             kind: ChangeKind::Remove,
         };
-        list_changes::insert(self.db, &change)
+        self.begin_list_change(&change)
     }
 
     /// The server has the list.
@@ -105,8 +115,10 @@ impl Turn<'_> {
 
     /// A number that is free begins anew with its next device.
     fn forget_device(&mut self, device: DeviceNumber) -> Stored<()> {
+        let address = DeviceAddress::new(self.me.account(), device);
         handovers::remove(self.db, device)?;
-        encryption::forget_device(self.db, DeviceAddress::new(self.me.account(), device))
+        encryption::forget_device(self.db, address)?;
+        self.end_life(address)
     }
 
     /// Whether it was stored by an earlier try, whose answer was lost, is for the server's own list to say.

@@ -272,10 +272,8 @@ impl Turn<'_> {
                 with_history: addition.with_history,
             },
         };
-        list_changes::insert(self.db, &change)?;
         linking::remove_addition(self.db)?;
-        self.live.linking.is_changing = true;
-        Ok(())
+        self.begin_list_change(&change)
     }
 
     /// The person has said no, or the digits differ.

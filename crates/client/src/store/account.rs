@@ -29,6 +29,12 @@ pub(crate) fn raise_list_version(db: &Connection, version: u64) -> Stored<()> {
     Ok(())
 }
 
+/// Takes the newest version back as if it had not been used, for a planted fault.
+pub(crate) fn forget_list_version(db: &Connection) -> Stored<()> {
+    db.execute("UPDATE profile SET list_version = list_version - 1", [])?;
+    Ok(())
+}
+
 /// Gives up a registration or restore that was begun here and not finished.
 pub(crate) fn forget_unfinished(db: &Connection) -> Stored<()> {
     db.execute("DELETE FROM profile WHERE NOT registered", [])?;

@@ -148,6 +148,16 @@ pub(crate) fn due(db: &Connection, now: Timestamp, noticed_before: Timestamp) ->
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The gaps of a device that may still close.
+pub(crate) fn open_of(db: &Connection, sender: DeviceAddress) -> Stored<Vec<Gap>> {
+    let mut statement = db.prepare_cached(&format!(
+        "{GAP} account = ?1 AND device = ?2 AND NOT permanent ORDER BY first, id"
+    ))?;
+    let key = params![sender.account.as_bytes(), sender.device.get()];
+    let rows = statement.query_map(key, Gap::read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// When the next gap is to be asked for.
 pub(crate) fn next_ask_at(db: &Connection) -> Stored<Option<Timestamp>> {
     let mut statement = db.prepare_cached("SELECT min(ask_at) FROM gap WHERE NOT permanent")?;

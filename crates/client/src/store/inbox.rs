@@ -65,6 +65,13 @@ pub(crate) fn forget_heard(db: &Connection, chat: ChatId) -> Stored<()> {
     Ok(())
 }
 
+/// Forgets what was heard from a device, in every chat.
+pub(crate) fn forget_heard_of(db: &Connection, device: DeviceAddress) -> Stored<()> {
+    let key = params![device.account.as_bytes(), device.device.get()];
+    db.execute("DELETE FROM heard WHERE account = ?1 AND device = ?2", key)?;
+    Ok(())
+}
+
 // ---- held
 
 /// An envelope that waits for its sender's device list.

@@ -345,9 +345,9 @@ fn a_backup_has_the_chain_and_what_opens_its_name() {
     let backup =
         world.people[0].with_rng(|engine, rng| client::backup::create(&engine.view(), now, rng)).unwrap();
     let mut other = Engine::open(database::open_in_memory().unwrap()).unwrap();
-    let given = (backup.bytes.as_slice(), backup.recovery_key.as_str());
+    let (bytes, key) = (backup.bytes.as_slice(), backup.recovery_key.as_str());
     let asked =
-        world.people[0].with_rng(|_, rng| other.begin_restore(given, ORIGIN, None, now, rng)).unwrap();
+        world.people[0].with_rng(|_, rng| other.begin_restore(bytes, key, ORIGIN, None, now, rng)).unwrap();
     let answer = restored(&asked);
     world.people[0].with_rng(|_, rng| other.restored(&answer, now, rng)).unwrap();
     let there = other.close();
