@@ -326,7 +326,8 @@ fn require(db: &Connection) -> Result<LinkRequest, LinkError> {
 pub(crate) fn is_dead(error: &LinkError) -> bool {
     match error {
         LinkError::Expired | LinkError::Refused | LinkError::Tampered(_) => true,
-        LinkError::Server(problem) => problem.retry_after.is_none(),
+        // The outcome of these is unknown, or they pass: the step is repeated.
+        LinkError::Server(problem) => !matches!(problem.code.as_str(), "unavailable" | "retry_after"),
         LinkError::HasAccount
         | LinkError::NotBegun
         | LinkError::BadName

@@ -182,6 +182,18 @@ fn a_code_is_used_in_time_and_once() {
 }
 
 #[test]
+fn a_server_that_cannot_answer_now_ends_no_link() {
+    let (mut world, new, _) = code_shown();
+    let body = br#"{"title":"later","status":503,"code":"unavailable"}"#.to_vec();
+    let (answer, now) = (client::HttpAnswer { status: 503, body }, world.now);
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let polled = world.machines[new].engine().link_polled(&answer, now, &mut rng);
+    assert!(matches!(polled, Err(LinkError::Server(_))));
+    world.link(0, new, false);
+    assert!(world.machines[new].linked.is_some());
+}
+
+#[test]
 fn a_person_who_says_no_ends_the_link() {
     let (mut world, new, code) = code_shown();
     world.add_device(0, &code, false).unwrap();
