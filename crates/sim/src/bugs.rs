@@ -16,6 +16,10 @@ pub struct Planted {
     pub core: CoreBugs,
     /// In the drain of sessions.
     pub drain: DrainLimits,
+    /// Changes are answered without waiting for what another node may have admitted before.
+    pub no_settling: bool,
+    /// Nodes remember accounts as they once saw them.
+    pub accounts_cached: bool,
     /// In the clients' engines.
     pub client: ClientBugs,
 }
@@ -226,5 +230,32 @@ pub const ALL: &[Bug] = &[
         Order,
         |planted| planted.client.overtake_outbox = true,
         "the newest message of a chat leaves first",
+    ),
+    bug(
+        "settling-skipped",
+        RemovedGetsNothing,
+        |planted| {
+            planted.core.skip_settling = true;
+            planted.no_settling = true;
+        },
+        "a removal is answered while sends from before it are under way",
+    ),
+    bug(
+        "revoked-kept",
+        RemovedGetsNothing,
+        |planted| planted.core.keep_revoked = true,
+        "a device that was removed keeps its mailbox, and sends to it are stored",
+    ),
+    bug(
+        "accounts-cached",
+        Linearizable,
+        |planted| planted.accounts_cached = true,
+        "a node remembers device lists as it once saw them",
+    ),
+    bug(
+        "late-operations-lost",
+        FanOutWhole,
+        |planted| planted.core.lose_late_operations = true,
+        "an operation counts as delivered before its rows are written",
     ),
 ];

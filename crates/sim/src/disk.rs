@@ -98,6 +98,21 @@ impl Disk {
             .is_some()
     }
 
+    /// Version and hash of the device list that it holds of an account.
+    pub fn list_view(&self, account: AccountId) -> Option<(u64, [u8; 32])> {
+        let sql = "SELECT list FROM device_list WHERE account = ?1";
+        let list = self.eye.query_row(sql, [account.as_bytes()], |row| row.get::<_, Vec<u8>>(0));
+        let list = signed::DeviceList::verify(&list.ok()?).ok()?;
+        Some((list.version(), list.hash()))
+    }
+
+    /// The place of one of the device's own messages among those it wrote in that chat.
+    pub fn counter(&self, message: MessageId) -> Option<u64> {
+        let sql = "SELECT counter FROM message WHERE id = ?1";
+        let counter = self.eye.query_row(sql, [message.as_bytes()], |row| row.get::<_, i64>(0));
+        counter.ok().map(i64::unsigned_abs)
+    }
+
     /// How much of a chat is known to be missing.
     pub fn gaps(&self, chat: ChatId) -> u32 {
         let sql = "SELECT count(*) FROM gap WHERE chat = ?1";

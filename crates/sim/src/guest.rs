@@ -10,12 +10,18 @@ use rand_core::RngCore as _;
 use seal::DeviceSecrets;
 use server_core::{Core, Finish, NewDevice};
 use server_ports::Caller;
-use signed::{AccountSecret, DeviceList, DeviceListDraft, DeviceSecret, LinkOffer, ListedDevice};
+use signed::{
+    AccountSecret, DeviceCertificate, DeviceList, DeviceListDraft, DeviceSecret, GroupChange, LinkOffer,
+    ListedDevice, SignedOperation,
+    group::{OperationDraft, OperationId},
+};
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
-use types::{AccountId, DeviceAddress, DeviceNumber, LinkId, MailboxId, PhoneNumber, Redact, Timestamp};
+use types::{
+    AccountId, DeviceAddress, DeviceNumber, GroupId, LinkId, MailboxId, PhoneNumber, Redact, Timestamp,
+};
 use wire::{KemPrekey, KeyUpload, OneTimePrekey, Request, SignedPrekey};
 
 /// Where the guest calls from.
@@ -82,6 +88,35 @@ impl Guest {
         };
         let of = self.second().unwrap_or_else(|| self.primary());
         self.ask(of, now)
+    }
+
+    /// The version of the list that was signed last.
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Signs a change of a group, on the primary device.
+    ///
+    /// # Panics
+    /// Never: the guest's keys belong together.
+    pub fn sign(
+        &mut self,
+        follows: Option<(GroupId, u64, [u8; 32])>,
+        change: GroupChange,
+        at: Timestamp,
+    ) -> SignedOperation {
+        let device = DeviceSecret::from_bytes(self.primary.device_key_seed.expose());
+        let mut id = [0; 16];
+        self.rng.fill_bytes(&mut id);
+        let draft = OperationDraft {
+            follows,
+            id: OperationId(id),
+            actor_key: self.secret.public(),
+            certificate: DeviceCertificate::sign(&self.secret, DeviceNumber::PRIMARY, device.public()),
+            at,
+            change,
+        };
+        draft.sign(&device).expect("account, device and certificate belong together")
     }
 
     /// What the guest registers with.
@@ -161,6 +196,11 @@ impl Ask {
     /// The device whose keys are uploaded.
     pub const fn of(&self) -> MailboxId {
         self.of
+    }
+
+    /// The device list.
+    pub const fn list(&self) -> &Bytes {
+        &self.list
     }
 
     /// The keys.

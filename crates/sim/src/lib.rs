@@ -16,6 +16,8 @@ pub mod device;
 pub mod disk;
 pub mod executor;
 pub mod guest;
+pub mod guild;
+pub mod hostile;
 pub mod network;
 pub mod node;
 pub mod plan;

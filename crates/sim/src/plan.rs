@@ -9,6 +9,8 @@ use types::Millis;
 pub const PLAN: u64 = 1;
 /// Of the network.
 pub const NETWORK: u64 = 2;
+/// Of the guild.
+pub const GUILD: u64 = 4;
 /// Of what the world itself decides while it runs.
 pub const WORLD: u64 = 3;
 

@@ -3,7 +3,10 @@
 
 use crate::{
     bugs::Planted,
+    chance::Chance,
+    chronicle::digest_of,
     guest::{Ask, Guest},
+    guild::Guild,
     plan::{self, Plan},
     registration,
     watch::record_upload,
@@ -16,7 +19,7 @@ use std::sync::Arc;
 use testkit::{
     check::{self, Report, Terms},
     event::{Event, Person},
-    history::{Fact, History},
+    history::{Fact, History, SignedLog},
 };
 use types::{DeviceAddress, Millis, RegistrationId};
 use wire::{FetchKeys, Request};
@@ -40,7 +43,9 @@ const IDLE_DUTIES: Millis = Millis::from_mins(10);
 const RELINK_WITHIN: Millis = Millis::from_secs(30);
 /// So many texts in a thousand go to the guest.
 const GUEST_PER_MILLE: u32 = 100;
-/// The guest's number comes after all people's.
+/// Accounts made by hand: one more than the guild begins with, so that somebody can be added.
+const GUESTS: usize = 4;
+/// The guests' numbers come after all people's.
 const GUEST: Person = Person(99);
 
 /// What became of a run.
@@ -58,8 +63,9 @@ pub struct Outcome {
 
 /// Plays one seed. An engine that fails is a failure of the run.
 pub fn play(seed: u64, planted: &Planted) -> Result<Outcome, Fault> {
-    let guest = Guest::new(seed);
-    let mut play = Play { world: World::new(Plan::of(seed), planted.clone())?, guest, texts: 0 };
+    let guests: Vec<_> = (0..GUESTS as u64).map(|number| Guest::new(seed ^ (number << 48))).collect();
+    let guild = Guild::new(GUESTS, Chance::new(seed, plan::GUILD));
+    let mut play = Play { world: World::new(Plan::of(seed), planted.clone())?, guests, guild, texts: 0 };
     play.run()?;
     let terms = Terms {
         race_within: match play.world.plan.mode {
@@ -76,7 +82,9 @@ pub fn play(seed: u64, planted: &Planted) -> Result<Outcome, Fault> {
 
 struct Play {
     world: World,
-    guest: Guest,
+    /// The first one has two devices now and then, and is written to.
+    guests: Vec<Guest>,
+    guild: Guild,
     texts: u64,
 }
 
@@ -102,7 +110,7 @@ impl Play {
 
     fn everybody_registers(&mut self) -> Result<(), Fault> {
         self.world.run_for(Millis::from_secs(1))?;
-        self.guest_registers()?;
+        self.guests_register()?;
         for person in self.world.plan.people() {
             self.register(person)?;
             self.world.with_device(person, |device, outside| device.go_online(outside))?;
@@ -133,7 +141,8 @@ impl Play {
         self.shut_out_register_again()?;
         self.world.chronicle.record(Fact::FaultsEnded);
         self.everybody_connects()?;
-        self.world.run_for(SETTLING)
+        self.world.run_for(SETTLING)?;
+        self.guild_settles()
     }
 
     /// What a person does who notices that the network is back.
@@ -173,6 +182,10 @@ impl Play {
             Event::Wait(length) => self.world.run_for(length),
             Event::Reregister(person) => self.reregister(person),
             Event::Relink(_) => self.guest_relinks(),
+            Event::Assemble => {
+                self.guild.act(&mut self.guests, &mut self.world);
+                Ok(())
+            }
             Event::Restore(person) => {
                 self.world.with_device(person, |device, outside| device.restore(outside));
                 Ok(())
@@ -219,7 +232,7 @@ impl Play {
     }
 
     fn send_to_guest(&mut self, from: Person) -> Result<(), Fault> {
-        let (text, guest) = (self.text(from), self.guest.account());
+        let (text, guest) = (self.text(from), self.guests[0].account());
         self.world.with_device(from, |device, outside| device.write_to(guest, text, outside))
     }
 
@@ -237,31 +250,54 @@ impl Play {
         out.into_iter().try_for_each(|person| self.reregister(person))
     }
 
-    fn guest_registers(&mut self) -> Result<(), Fault> {
-        let number = phone(GUEST);
-        let asked = |core| Ask::begin(core, number.clone());
-        let session = self.world.wait_for(CALL_WITHIN, asked)?.flatten().expect("nothing breaks yet");
-        let code = self.world.texter.newest_code(&number).expect("nothing breaks yet");
-        let (ask, token) = (self.guest.registration(self.world.now()), self.guest.token());
-        let done = self.world.wait_for(CALL_WITHIN, |core| ask.register(core, session, code, token))?;
-        assert_eq!(done, Some(true), "nothing breaks yet");
+    fn guests_register(&mut self) -> Result<(), Fault> {
+        for number in 0..self.guests.len() {
+            let phone = phone(Person(GUEST.0 - number));
+            let asked = |core| Ask::begin(core, phone.clone());
+            let session = self.world.wait_for(CALL_WITHIN, asked)?.flatten().expect("nothing breaks yet");
+            let code = self.world.texter.newest_code(&phone).expect("nothing breaks yet");
+            let guest = &mut self.guests[number];
+            let (ask, token) = (guest.registration(self.world.now()), guest.token());
+            let done = self.world.wait_for(CALL_WITHIN, |core| ask.register(core, session, code, token))?;
+            assert_eq!(done, Some(true), "nothing breaks yet");
+        }
         Ok(())
     }
 
     fn guest_relinks(&mut self) -> Result<(), Fault> {
-        let former = self.guest.second();
-        let ask = self.guest.relink(self.world.now());
+        let former = self.guests[0].second();
+        let ask = self.guests[0].relink(self.world.now());
         record_upload(&self.world.chronicle, ask.of(), ask.keys());
         for attempt in 0..CALLS_MAX {
             let asked = ask.clone();
-            if self.world.wait_for(RELINK_WITHIN, |core| asked.apply(core, attempt as u64))? == Some(true) {
-                let (opened, closed) = (self.guest.second(), former);
-                opened.into_iter().for_each(|mailbox| self.world.chronicle.record(Fact::Opened { mailbox }));
-                closed.into_iter().for_each(|mailbox| self.world.chronicle.record(Fact::Closed { mailbox }));
+            let asked_at_ms = self.world.chronicle.since_start(self.world.now()).0;
+            let done = self.world.wait_for(RELINK_WITHIN, |core| asked.apply(core, attempt as u64))?;
+            if done == Some(true) {
+                let (guest, chronicle) = (&self.guests[0], &self.world.chronicle);
+                guest.second().into_iter().for_each(|mailbox| chronicle.record(Fact::Opened { mailbox }));
+                former.into_iter().for_each(|mailbox| chronicle.record(Fact::Closed { mailbox }));
+                chronicle.record(Fact::LogAnswered {
+                    by: guest.primary().address(),
+                    log: SignedLog::DeviceList(guest.account()),
+                    version: guest.version(),
+                    digest: digest_of(ask.list()),
+                    asked_at_ms,
+                });
                 return Ok(());
             }
         }
         panic!("the guest cannot change its devices");
+    }
+
+    /// Whatever the guild still waits for gets an answer.
+    fn guild_settles(&mut self) -> Result<(), Fault> {
+        for _ in 0..CALLS_MAX {
+            if self.guild.settle(&self.guests, &mut self.world) {
+                return Ok(());
+            }
+            self.world.run_for(Millis::from_secs(5))?;
+        }
+        panic!("the guild never gets its answers");
     }
 
     fn take_keys(&mut self, from: Person, of: Person) {

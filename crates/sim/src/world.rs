@@ -12,7 +12,7 @@ use crate::{
     network::{Arrival, Delays, Network, Way},
     node::{Node, Site, Turn},
     plan::{self, Plan},
-    watch::{WatchedDirectory, WatchedMailboxes},
+    watch::{WatchedDirectory, WatchedGroupLog, WatchedMailboxes},
 };
 use client::Fault;
 use server_core::{Config, Core, Ports};
@@ -112,7 +112,7 @@ impl World {
         let chronicle = Chronicle::new(setup.clock.clone());
         let stores = Stores::new(&plan, &setup, &chronicle);
         let texter = Arc::new(FakeTexter::new(&setup));
-        let ports = stores.ports(&setup, &texter, &chronicle, plan.seed);
+        let ports = stores.ports(&setup, &texter, &chronicle, &plan, &planted);
         let limits = SessionLimits { drain: planted.drain, ..SessionLimits::default() };
         let site = Site { exchange: stores.exchange.clone(), ports, limits, chronicle: chronicle.clone() };
         let mut world = Self {
@@ -239,6 +239,7 @@ impl World {
     fn set_faults(&self, faults: &FaultPlan) {
         self.stores.mailboxes.faults().set(faults.clone());
         self.stores.directory.faults().set(faults.clone());
+        self.stores.groups.faults().set(faults.clone());
         self.stores.exchange.faults().set(faults.clone());
     }
 
@@ -453,7 +454,7 @@ impl World {
             config.quotas.registrations_per_address.limit = u32::MAX;
             config.quotas.codes_per_number.limit = u32::MAX;
             config.quotas.codes_per_address.limit = u32::MAX;
-            config.settle = plan::LATE_MAX;
+            config.settle = if self.planted.no_settling { Millis(0) } else { plan::LATE_MAX };
             let seed = self.plan.seed.wrapping_add(2_000 + at as u64);
             self.nodes.push(Node::new(NodeName(at), clock, config, seed));
             self.restarts.insert(at, now);
@@ -474,17 +475,25 @@ impl Stores {
         }
     }
 
-    fn ports(&self, setup: &Setup, texter: &Arc<FakeTexter>, chronicle: &Chronicle, seed: u64) -> Ports {
+    fn ports(
+        &self,
+        setup: &Setup,
+        texter: &Arc<FakeTexter>,
+        chronicle: &Chronicle,
+        plan: &Plan,
+        planted: &Planted,
+    ) -> Ports {
+        let directory = WatchedDirectory::new(self.directory.clone(), chronicle.clone());
         Ports {
-            directory: Arc::new(WatchedDirectory::new(self.directory.clone(), chronicle.clone())),
-            groups: self.groups.clone(),
+            directory: Arc::new(if planted.accounts_cached { directory.with_cache() } else { directory }),
+            groups: Arc::new(WatchedGroupLog::new(self.groups.clone(), chronicle.clone())),
             blobs: self.blobs.clone(),
             mailboxes: self.watched.clone(),
             exchange: self.exchange.clone(),
             pusher: Arc::new(FakePusher::new()),
             texter: texter.clone(),
             clock: Arc::new(setup.clock.clone()),
-            entropy: Arc::new(FakeEntropy::new(seed)),
+            entropy: Arc::new(FakeEntropy::new(plan.seed)),
         }
     }
 }

@@ -61,6 +61,8 @@ pub enum Event {
     },
     /// Somebody's account has another device now, or loses it.
     Relink(Person),
+    /// A member of a group reads, writes or changes something.
+    Assemble,
     /// Somebody registers the same number again, with a new device.
     Reregister(Person),
     /// Somebody asks for prekeys of somebody without sending anything.
@@ -103,6 +105,8 @@ pub struct Weights {
     pub set_clock: u32,
     /// [`Event::Relink`].
     pub relink: u32,
+    /// [`Event::Assemble`].
+    pub assemble: u32,
     /// [`Event::Reregister`].
     pub reregister: u32,
     /// [`Event::TakeKeys`].
@@ -129,6 +133,7 @@ impl Weights {
         lose_soft_state: 0,
         set_clock: 0,
         relink: 0,
+        assemble: 30,
         reregister: 0,
         take_keys: 3,
         wait: 50,
@@ -183,7 +188,7 @@ struct Draw<'a, R> {
 impl<R: RngCore> Draw<'_, R> {
     fn event(&mut self, weights: Weights) -> Event {
         type Make<R> = fn(&mut Draw<'_, R>) -> Event;
-        let table: [(u32, Make<R>); 17] = [
+        let table: [(u32, Make<R>); 18] = [
             (weights.send, |draw| draw.send()),
             (weights.send_again, |draw| Event::SendAgain(draw.person())),
             (weights.read, |draw| Event::Read(draw.person())),
@@ -197,6 +202,7 @@ impl<R: RngCore> Draw<'_, R> {
             (weights.lose_soft_state, |_| Event::LoseSoftState),
             (weights.set_clock, |draw| draw.set_clock()),
             (weights.relink, |draw| Event::Relink(draw.person())),
+            (weights.assemble, |_| Event::Assemble),
             (weights.reregister, |draw| Event::Reregister(draw.person())),
             (weights.take_keys, |draw| draw.take_keys()),
             (weights.wait, |draw| Event::Wait(Millis(draw.number(10..=8_000)))),
@@ -290,7 +296,7 @@ mod tests {
             .iter()
             .map(|event| format!("{event:?}").split([' ', '(', '{']).next().unwrap_or_default().to_owned())
             .collect();
-        assert_eq!(kinds.len(), 18, "{kinds:?}");
+        assert_eq!(kinds.len(), 19, "{kinds:?}");
         let to_oneself = |event: &Event| match event {
             Event::Send { from, to, .. } => from == to,
             Event::TakeKeys { from, of } => from == of,

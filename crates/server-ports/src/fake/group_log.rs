@@ -71,6 +71,11 @@ impl FakeGroupLog {
         lock(&self.log).chains.keys().copied().collect()
     }
 
+    /// A whole chain, by epoch; empty for a group that does not exist.
+    pub fn chain(&self, group: GroupId) -> Vec<StoredOperation> {
+        lock(&self.log).chains.get(&group).map(|chain| chain.operations.clone()).unwrap_or_default()
+    }
+
     fn healthy(&self) -> Result<MutexGuard<'_, Log>, StoreError> {
         let log = lock(&self.log);
         match log.poisoned {

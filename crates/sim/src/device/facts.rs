@@ -6,10 +6,16 @@ use crate::{
     disk::Posted,
     watch::{record_bundle, record_upload},
 };
+use bytes::Bytes;
 use client::{DeliveryState, EventView, Fault, LoggedEvent, ReceiptKind};
 use server_ports::Clock as _;
-use testkit::{digest, history::Fact, ratchet};
-use types::{EnvelopeId, MailboxId, MessageId, Position, Stamp};
+use signed::DeviceList;
+use testkit::{
+    digest,
+    history::{Fact, SignedLog},
+    ratchet,
+};
+use types::{EnvelopeId, MailboxId, MessageId, Millis, Position, Stamp};
 use wire::{ClientFrame, Envelope, Push, Request, Response, ServerFrame};
 
 impl Device {
@@ -46,6 +52,9 @@ impl Device {
                 }
             }
             Request::UploadKeys(keys) => record_upload(&self.chronicle, mailbox, keys),
+            Request::FetchKeys(_) | Request::GetDeviceLists(_) => {
+                self.lists_asked.insert(frame.id, self.chronicle.since_start(outside.now));
+            }
             _ => {}
         }
     }
@@ -70,10 +79,12 @@ impl Device {
     pub(super) fn note_answer(&mut self, frame: &ServerFrame) -> Option<(EnvelopeId, Stamp)> {
         let (ServerFrame::Answer { id, result }, Some(mailbox)) = (frame, self.mailbox) else { return None };
         let envelope = self.asked.remove(id);
+        let asked_at = self.lists_asked.remove(id);
         match result {
             Ok(Response::Accepted { stamp, .. }) => Some((envelope?, *stamp)),
             Ok(Response::Keys(accounts)) => {
                 for keys in accounts {
+                    self.note_list(asked_at, &keys.device_list);
                     for bundle in &keys.bundles {
                         let owner = types::DeviceAddress::new(keys.account, bundle.device)
                             .mailbox(bundle.registration);
@@ -82,8 +93,26 @@ impl Device {
                 }
                 None
             }
+            Ok(Response::DeviceLists(lists)) => {
+                lists.iter().for_each(|list| self.note_list(asked_at, &list.device_list));
+                None
+            }
             _ => None,
         }
+    }
+
+    fn note_list(&self, asked_at: Option<Millis>, bytes: &Bytes) {
+        let (Some(asked_at), Some(mailbox), Ok(list)) = (asked_at, self.mailbox, DeviceList::verify(bytes))
+        else {
+            return;
+        };
+        self.chronicle.record(Fact::LogRead {
+            by: mailbox.address(),
+            log: SignedLog::DeviceList(list.account()),
+            version: list.version(),
+            digest: digest_of(bytes),
+            asked_at_ms: asked_at.0,
+        });
     }
 
     pub(super) fn note_accepted(&self, envelope: EnvelopeId, stamp: Stamp, outside: &Outside<'_>) {

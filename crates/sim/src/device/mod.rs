@@ -71,6 +71,8 @@ pub struct Device {
     link: Option<LinkId>,
     /// Sends without an answer on this connection, by request.
     asked: BTreeMap<u64, EnvelopeId>,
+    /// When device lists were asked for, by request.
+    lists_asked: BTreeMap<u64, Millis>,
     online: bool,
     failures: u32,
     retry_at: Option<Timestamp>,
@@ -117,6 +119,7 @@ impl Device {
             mailbox: None,
             link: None,
             asked: BTreeMap::new(),
+            lists_asked: BTreeMap::new(),
             online: false,
             failures: 0,
             retry_at: None,

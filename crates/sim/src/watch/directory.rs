@@ -12,6 +12,7 @@ use server_ports::{
     },
     fake::FakeDirectory,
 };
+use signed::DeviceList;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -26,12 +27,40 @@ pub struct WatchedDirectory {
     chronicle: Chronicle,
     /// Keys of devices that are being linked: whose they are shows when a list names the device.
     offered: Mutex<BTreeMap<LinkId, KeyUpload>>,
+    /// The version of each account's list at the last look.
+    lists: Mutex<BTreeMap<AccountId, u64>>,
+    /// A planted mistake: accounts as they were seen first.
+    cache: Option<Mutex<BTreeMap<AccountId, Account>>>,
 }
 
 impl WatchedDirectory {
     /// Watches a store.
-    pub const fn new(store: Arc<FakeDirectory>, chronicle: Chronicle) -> Self {
-        Self { store, chronicle, offered: Mutex::new(BTreeMap::new()) }
+    pub fn new(store: Arc<FakeDirectory>, chronicle: Chronicle) -> Self {
+        let (offered, lists) = (Mutex::default(), Mutex::default());
+        Self { store, chronicle, offered, lists, cache: None }
+    }
+
+    /// Plants a mistake: an account that was seen is never looked at again.
+    pub fn with_cache(self) -> Self {
+        Self { cache: Some(Mutex::default()), ..self }
+    }
+
+    fn cached(&self, account: Account) -> Account {
+        let Some(cache) = &self.cache else { return account };
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.entry(account.id).or_insert(account).clone()
+    }
+
+    /// Writes down an account's list if it is another one than at the last look, whoever was told so.
+    fn look(&self, account: AccountId) {
+        let mut known = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((version, bytes)) = self.store.list_of(account) else { return };
+        if known.insert(account, version) != Some(version) {
+            let list = DeviceList::verify(&bytes).ok();
+            let mailboxes = list.iter().flat_map(DeviceList::mailboxes).collect();
+            let digest = digest_of(&bytes);
+            self.chronicle.record(Fact::ListWritten { account, version, digest, mailboxes });
+        }
     }
 
     fn offered(&self) -> MutexGuard<'_, BTreeMap<LinkId, KeyUpload>> {
@@ -83,11 +112,16 @@ pub fn record_bundle(chronicle: &Chronicle, owner: MailboxId, requester: Mailbox
 #[async_trait::async_trait]
 impl Accounts for WatchedDirectory {
     async fn account(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
-        self.store.account(id).await
+        let account = self.store.account(id).await;
+        self.look(id);
+        account.map(|account| account.map(|account| self.cached(account)))
     }
 
     async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<Option<Account>>, StoreError> {
-        self.store.accounts(ids).await
+        let accounts = self.store.accounts(ids).await;
+        ids.iter().for_each(|id| self.look(*id));
+        let cached = |account: Option<Account>| account.map(|account| self.cached(account));
+        accounts.map(|accounts| accounts.into_iter().map(cached).collect())
     }
 
     async fn find(&self, numbers: &[PhoneNumber]) -> Result<Vec<Option<AccountId>>, StoreError> {
@@ -98,6 +132,7 @@ impl Accounts for WatchedDirectory {
         let mailbox = account.device.mailbox;
         record_upload(&self.chronicle, mailbox, &account.keys);
         let result = self.store.create(account).await;
+        self.look(mailbox.account);
         if let Ok(CreateOutcome::Created { closed }) = &result {
             closed.iter().for_each(|closed| self.closed(&closed.mailboxes));
             self.opened(&[mailbox]);
@@ -119,7 +154,9 @@ impl Accounts for WatchedDirectory {
         {
             record_upload(&self.chronicle, link.device, keys);
         }
+        let account = list.account;
         let result = self.store.put_list(list).await;
+        self.look(account);
         if let Ok(PutListOutcome::Stored { removed, added }) = &result {
             self.closed(removed);
             self.opened(added);
@@ -131,6 +168,7 @@ impl Accounts for WatchedDirectory {
         let mailbox = restore.device.mailbox;
         record_upload(&self.chronicle, mailbox, &restore.keys);
         let result = self.store.restore(restore).await;
+        self.look(mailbox.account);
         if let Ok(RestoreOutcome::Restored { removed }) = &result {
             self.closed(removed);
             self.opened(&[mailbox]);

@@ -6,15 +6,19 @@ use super::{
     ledger::{Failure, Ledger, Moment},
 };
 use std::collections::BTreeMap;
-use types::{DeviceAddress, EnvelopeId, MessageId};
+use types::{DeviceAddress, EnvelopeId, MailboxId, MessageId};
 
 /// Round trips within which a broken session is whole again.
 const ROUND_TRIPS_MAX: usize = 2;
 
+/// Chains of the other side that a session remembers (libsignal, `MAX_RECEIVER_CHAINS`): what comes when
+/// there were more since is sent again.
+const CHAINS_REMEMBERED: usize = 5;
+
 pub fn check(ledger: &Ledger, report: &mut Report) {
     let first_sealed = ledger.first_sealed();
     for failure in &ledger.failures {
-        had_a_cause(ledger, report, failure);
+        had_a_cause(ledger, report, failure, &first_sealed);
         healed(ledger, report, failure, &first_sealed);
     }
     for (when, device, envelope) in &ledger.quarantined {
@@ -27,18 +31,51 @@ pub fn check(ledger: &Ledger, report: &mut Report) {
     }
 }
 
-/// Nothing fails between devices whose sessions nobody broke.
-fn had_a_cause(ledger: &Ledger, report: &mut Report, failure: &Failure) {
+/// Nothing fails between devices whose sessions nobody broke, unless it came so late that the session has
+/// forgotten its chain.
+fn had_a_cause(
+    ledger: &Ledger,
+    report: &mut Report,
+    failure: &Failure,
+    first_sealed: &BTreeMap<(DeviceAddress, EnvelopeId), Moment>,
+) {
     let broken = |device| {
         ledger.sessions_lost.get(&device).is_some_and(|lost| lost.iter().any(|when| *when < failure.when))
     };
-    let holds = broken(failure.device) || broken(failure.sender);
+    let holds = broken(failure.device)
+        || broken(failure.sender)
+        || chains_since(ledger, failure, first_sealed) >= CHAINS_REMEMBERED;
     report.judge(Decryptable, failure.when.at, holds, || {
         let Failure { device, sender, envelope, failure, .. } = failure;
         format!(
             "{device} could not open envelope {envelope} of {sender} ({failure}), whole sessions between them"
         )
     });
+}
+
+/// How many newer chains of the sender had reached the device when an envelope failed. A sender begins a chain
+/// when it writes after it heard from the other side.
+fn chains_since(
+    ledger: &Ledger,
+    failure: &Failure,
+    first_sealed: &BTreeMap<(DeviceAddress, EnvelopeId), Moment>,
+) -> usize {
+    let (device, sender) = (failure.device, failure.sender);
+    let Some(left) = first_sealed.get(&(sender, failure.envelope)) else { return 0 };
+    let reached = |mailbox: MailboxId, envelope| {
+        ledger.stored.get(&(mailbox, envelope)).is_some_and(|stored| *stored < failure.when)
+    };
+    let wrote = ledger.sealed.iter().filter(|sealed| {
+        (sealed.sender, sealed.to.address()) == (sender, device) && reached(sealed.to, sealed.envelope)
+    });
+    let heard = ledger.stored.iter().filter(|((mailbox, envelope), _)| {
+        mailbox.address() == sender && first_sealed.contains_key(&(device, *envelope))
+    });
+    let mut turns: Vec<(Moment, bool)> = wrote.map(|sealed| (sealed.when, true)).collect();
+    turns.extend(heard.map(|(_, when)| (*when, false)));
+    turns.retain(|(when, _)| when > left);
+    turns.sort_unstable();
+    turns.windows(2).filter(|pair| matches!(pair, [(_, false), (_, true)])).count()
 }
 
 /// The failing envelope left its sender before two round trips that began with an earlier failure ended.

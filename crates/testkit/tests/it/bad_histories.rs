@@ -503,6 +503,33 @@ fn a_failure_after_a_lost_session_is_expected() {
 }
 
 #[test]
+fn a_failure_of_what_comes_after_five_newer_chains_is_expected() {
+    let late_after = |turns: u8| {
+        let mut scene = Scene::good().and(sealed(90, 1, 2)).and(row(90, 2)).and(accepted(90, None, 1, 2));
+        let gone = |number, to| Fact::Deleted {
+            mailbox: mailbox(to),
+            position: position(number),
+            cause: Deletion::Acked,
+        };
+        for turn in 0..turns {
+            for (number, from, to) in [(30 + 2 * turn, 2, 1), (31 + 2 * turn, 1, 2)] {
+                let facts = [
+                    sealed(number, from, to),
+                    row(number, to),
+                    accepted(number, None, from, to),
+                    stored(number, to),
+                    gone(number, to),
+                ];
+                scene = facts.into_iter().fold(scene, Scene::and);
+            }
+        }
+        scene.and(failed(90, 1, 2)).and(stored(90, 2)).and(gone(90, 2))
+    };
+    late_after(4).violates(&[Decryptable]);
+    late_after(5).violates(&[]);
+}
+
+#[test]
 fn a_session_that_does_not_heal_is_found() {
     // Envelope 1 fails, envelopes 11 and 2 come back, 12 goes there again: one round trip and a half.
     let scene = Scene::good()

@@ -23,6 +23,15 @@ pub(super) struct StoredAccount {
     created_by: SessionId,
 }
 
+impl FakeDirectory {
+    /// The version and the bytes of an account's device list, if it has one.
+    pub fn list_of(&self, id: AccountId) -> Option<(u64, Bytes)> {
+        let tables = super::super::lock(&self.tables);
+        let account = tables.accounts.get(&id)?;
+        (account.list_version > 0).then(|| (account.list_version, account.list.clone()))
+    }
+}
+
 impl StoredAccount {
     /// An account is open as long as it has its number.
     const fn closed(&self) -> bool {

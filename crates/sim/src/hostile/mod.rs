@@ -1,0 +1,226 @@
+//! A hostile server between honest devices.
+//!
+//! Owns: schedules in which a server injects, drops, reorders, replays, forks and rolls back what it is
+//! trusted with; real engines on both sides of it; and the properties that must hold all the same, judged by
+//! looking inside everybody.
+//!
+//! Invariants: one seed is one schedule; the server never has a key that it could not have (except where a
+//! schedule says that an account key was stolen).
+//!
+//! Must not know: the server's own crates. This server shares no code with the real one, so that a rule that
+//! only the real one keeps cannot hide a client that relies on it.
+
+mod device;
+mod forger;
+mod liar;
+mod office;
+mod profiles;
+mod server;
+mod witness;
+
+pub use liar::Lie;
+pub use witness::{Property, Violation};
+
+use crate::chance::Chance;
+use client::{Fault, SendText, testing::Bugs};
+use device::Device;
+use liar::Liar;
+use office::Office;
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
+use server::Server;
+use std::collections::BTreeMap;
+use types::{MessageId, Millis, Timestamp};
+use witness::Witness;
+
+/// Steps of a schedule.
+const STEPS: u64 = 24;
+/// Frames that may pass while nothing else happens: engines that need more never rest.
+const FRAMES_MAX: u32 = 4_000;
+/// What was asked for again, backed off from or held has come after this long with an honest server.
+const RECOVERY: Millis = Millis::from_mins(15);
+
+/// What became of a schedule.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What does not hold.
+    pub violations: Vec<Violation>,
+    /// How often each property was judged.
+    pub judged: BTreeMap<Property, u64>,
+    /// What the server did.
+    pub told: BTreeMap<Lie, u64>,
+}
+
+/// Plays one schedule. An engine that fails is a failure of the run.
+pub fn play(seed: u64, bugs: Bugs) -> Result<Outcome, Fault> {
+    let mut world = World::new(seed, bugs);
+    for device in &mut world.devices {
+        device.connect(&mut world.server, world.now)?;
+    }
+    world.carry()?;
+    for _ in 0..STEPS {
+        world.step()?;
+    }
+    world.recover()?;
+    let last_words = world.last_words()?;
+    world.conclude(&last_words)?;
+    Ok(Outcome {
+        violations: world.witness.violations,
+        judged: world.witness.judged,
+        told: world.server.liar.told,
+    })
+}
+
+struct World {
+    now: Timestamp,
+    chance: Chance,
+    server: Server,
+    devices: Vec<Device>,
+    witness: Witness,
+    texts: u64,
+}
+
+impl World {
+    fn new(seed: u64, bugs: Bugs) -> Self {
+        let mut chance = Chance::new(seed, 1);
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let people = 2 + chance.below(2) as usize;
+        let profiles = profiles::take(people);
+        let eagerness = chance.one_of(&[20, 60, 150]);
+        let victim = chance.per_mille(250).then(|| chance.below(people as u64) as usize);
+        let stolen = victim.map(|at| (profiles[at].mailbox.account, profiles[at].account_secret()));
+        let liar = Liar::new(seed, eagerness, stolen);
+        let mut office = Office::new(profiles::START, &mut rng);
+        profiles.iter().for_each(|profile| profile.enter(&mut office));
+        let witness = Witness::new(liar.stolen());
+        let devices = profiles
+            .into_iter()
+            .zip(1..)
+            .map(|(profile, number)| Device::new(profile, seed.wrapping_mul(31).wrapping_add(number), bugs))
+            .collect();
+        let server = Server::new(office, liar, rng);
+        Self { now: profiles::START, chance, server, devices, witness, texts: 0 }
+    }
+
+    // ---- what happens
+
+    fn step(&mut self) -> Result<(), Fault> {
+        let who = self.chance.below(self.devices.len() as u64) as usize;
+        match self.chance.below(20) {
+            0..=9 => {
+                let to = (who + 1 + self.chance.below(self.devices.len() as u64 - 1) as usize)
+                    % self.devices.len();
+                self.write(who, to)?;
+            }
+            10..=11 => self.devices[who].connect(&mut self.server, self.now)?,
+            12..=13 => self.read(who)?,
+            _ => {
+                let length = Millis(1 + self.chance.below(20_000));
+                self.pass(length)?;
+            }
+        }
+        self.server.liar.stir(&mut self.server.office);
+        self.carry()
+    }
+
+    fn write(&mut self, from: usize, to: usize) -> Result<MessageId, Fault> {
+        self.texts += 1;
+        let text = format!("text {} of {from} to {to}", self.texts);
+        let (chat, now) = (self.devices[to].mailbox.account, self.now);
+        let device = &mut self.devices[from];
+        let message_id = MessageId::new(now, &mut device.rng);
+        self.witness.wrote(message_id, device.mailbox, chat, text.clone());
+        match device.engine.send_text(SendText { chat: chat.into(), message_id, text }, now, &mut device.rng)
+        {
+            Ok(_) => {}
+            Err(client::SendError::Fault(fault)) => return Err(fault),
+            Err(error) => panic!("a short text to somebody else can be sent: {error}"),
+        }
+        device.poll();
+        Ok(message_id)
+    }
+
+    fn read(&mut self, who: usize) -> Result<(), Fault> {
+        let (device, now) = (&mut self.devices[who], self.now);
+        for chat in device.engine.view().chats()? {
+            device.engine.mark_read(chat.chat, now, &mut device.rng)?;
+        }
+        device.poll();
+        Ok(())
+    }
+
+    /// Lets time go by, waking engines when they want; who lost the connection tries again.
+    fn pass(&mut self, length: Millis) -> Result<(), Fault> {
+        let end = self.now + length;
+        while self.now < end {
+            self.carry()?;
+            let wakes = self.devices.iter().filter_map(|device| device.engine.wake_at());
+            let next = wakes.filter(|at| *at > self.now && *at < end).min();
+            self.now = next.unwrap_or(end);
+            self.server.office.now = self.now;
+            for device in &mut self.devices {
+                device.handle(client::Event::Tick, self.now)?;
+                if !device.is_connected() {
+                    device.connect(&mut self.server, self.now)?;
+                }
+            }
+        }
+        self.carry()
+    }
+
+    /// Carries frames until all wires are quiet, and lets everybody look.
+    fn carry(&mut self) -> Result<(), Fault> {
+        let mut frames = 0;
+        loop {
+            let mut moved = false;
+            for at in 0..self.devices.len() {
+                let device = &mut self.devices[at];
+                if let Some(frame) = device.leaves() {
+                    moved = true;
+                    self.witness.left(device, &frame.request, &self.server.office);
+                    device.asked(frame, &mut self.server);
+                }
+                moved |= device.listens(&mut self.server);
+                moved |= device.hears(self.now)?;
+            }
+            frames += 1;
+            if !moved || frames > FRAMES_MAX {
+                break;
+            }
+        }
+        self.witness.judge(Property::Rests, frames <= FRAMES_MAX, || "engines never rest".to_owned());
+        self.devices.iter_mut().try_for_each(|device| self.witness.look(device))
+    }
+
+    // ---- the end
+
+    /// The server turns honest, and everything has time to heal.
+    fn recover(&mut self) -> Result<(), Fault> {
+        self.server.liar.repent(&mut self.server.office);
+        for device in &mut self.devices {
+            device.connect(&mut self.server, self.now)?;
+        }
+        self.pass(RECOVERY)
+    }
+
+    /// Everybody writes to everybody once more.
+    fn last_words(&mut self) -> Result<Vec<(MessageId, usize)>, Fault> {
+        let mut words = Vec::new();
+        for from in 0..self.devices.len() {
+            for to in (0..self.devices.len()).filter(|to| *to != from) {
+                words.push((self.write(from, to)?, to));
+            }
+        }
+        self.pass(RECOVERY)?;
+        Ok(words)
+    }
+
+    fn conclude(&mut self, last_words: &[(MessageId, usize)]) -> Result<(), Fault> {
+        if self.server.liar.stolen().is_none() {
+            for (message, to) in last_words {
+                self.witness.arrived(*message, &self.devices[*to], self.now)?;
+            }
+        }
+        let true_stamps = !self.server.liar.told.contains_key(&Lie::Restamped);
+        self.witness.conclude(&self.devices, self.now, true_stamps)
+    }
+}

@@ -1,0 +1,293 @@
+//! Who looks inside everything: what was written, what was sealed for whom, what was shown, what was said to
+//! be missing. And the judgement.
+//!
+//! Invariant: a property that judged nothing has not been tested, so judgements are counted.
+
+use super::{device::Device, forger, office::Office};
+use client::{EventView, Fault};
+use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+use types::{AccountId, DeviceAddress, MailboxId, MessageId, Timestamp};
+use wire::{EnvelopeKind, Request, Send};
+
+/// What must hold whatever the server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Property {
+    /// No ciphertext is made for a device that its account never listed.
+    NothingForGhosts,
+    /// Nothing is shown that its sender did not write, where and to whom it was written.
+    NothingForged,
+    /// Nothing is shown twice.
+    Once,
+    /// What one device wrote stands in its order, where no stamp was a lie.
+    InOrder,
+    /// Two lists of one version are found with the first message between those who hold them.
+    ForksFound,
+    /// What was kept from a device shows as a gap once a later message of the same sender is shown.
+    DropsShow,
+    /// Once the server is honest, what is written arrives.
+    Heals,
+    /// Engines come to rest.
+    Rests,
+}
+
+impl Property {
+    /// Every property.
+    pub const ALL: [Self; 8] = [
+        Self::NothingForGhosts,
+        Self::NothingForged,
+        Self::Once,
+        Self::InOrder,
+        Self::ForksFound,
+        Self::DropsShow,
+        Self::Heals,
+        Self::Rests,
+    ];
+}
+
+/// A property that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which.
+    pub property: Property,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.property, self.what)
+    }
+}
+
+struct Written {
+    sender: MailboxId,
+    to: AccountId,
+    text: String,
+    order: usize,
+}
+
+/// One device's view of an account's list: version and hash.
+type ListView = (u64, [u8; 32]);
+
+/// The witness.
+pub struct Witness {
+    /// What does not hold.
+    pub violations: Vec<Violation>,
+    /// How often each property was judged.
+    pub judged: BTreeMap<Property, u64>,
+    /// The account whose key is in two hands: what it lists is listed.
+    stolen: Option<AccountId>,
+    written: BTreeMap<MessageId, Written>,
+    /// For whom each message was sealed, and what its sender held for the list of each side.
+    sealed: BTreeMap<MessageId, BTreeSet<MailboxId>>,
+    held_views: BTreeMap<MessageId, BTreeMap<AccountId, ListView>>,
+    shown: BTreeSet<(MailboxId, MessageId)>,
+    gaps: BTreeMap<MailboxId, Vec<(DeviceAddress, u64, u64)>>,
+    splits: BTreeSet<(MailboxId, AccountId)>,
+    rng: ChaCha20Rng,
+}
+
+impl Witness {
+    /// A witness of a run in which this account's key was stolen.
+    pub fn new(stolen: Option<AccountId>) -> Self {
+        Self {
+            violations: Vec::new(),
+            judged: BTreeMap::new(),
+            stolen,
+            written: BTreeMap::new(),
+            sealed: BTreeMap::new(),
+            held_views: BTreeMap::new(),
+            shown: BTreeSet::new(),
+            gaps: BTreeMap::new(),
+            splits: BTreeSet::new(),
+            rng: ChaCha20Rng::seed_from_u64(1),
+        }
+    }
+
+    /// Judges one thing.
+    pub fn judge(&mut self, property: Property, holds: bool, what: impl FnOnce() -> String) {
+        *self.judged.entry(property).or_default() += 1;
+        if !holds {
+            self.violations.push(Violation { property, what: what() });
+        }
+    }
+
+    /// Somebody wrote a message.
+    pub fn wrote(&mut self, message: MessageId, sender: MailboxId, to: AccountId, text: String) {
+        let order = self.written.len();
+        self.written.insert(message, Written { sender, to, text, order });
+    }
+
+    /// A request left a device.
+    pub fn left(&mut self, device: &Device, request: &Request, office: &Office) {
+        if let Request::Send(send) = request {
+            self.sent(device, send, office);
+        }
+    }
+
+    fn sent(&mut self, device: &Device, send: &Send, office: &Office) {
+        let message = device.disk.posted(send.envelope_id).and_then(|posted| posted.message);
+        for sealed in &send.sealed {
+            let account = office.accounts.get(&sealed.to.account);
+            let is_listed = account.is_some_and(|account| {
+                account.lists.iter().any(|list| list.mailboxes().any(|one| one == sealed.to))
+            });
+            let is_stolen = self.stolen == Some(sealed.to.account);
+            self.judge(Property::NothingForGhosts, is_listed || is_stolen, || {
+                format!("{:?} sealed envelope {} for {:?}", device.mailbox, send.envelope_id, sealed.to)
+            });
+            if sealed.kind == EnvelopeKind::Prekey && !is_stolen {
+                let (from, to) = (device.mailbox.address(), sealed.to.address());
+                let is_open = forger::opens(from, to, &sealed.ciphertext, &mut self.rng);
+                self.judge(Property::NothingForGhosts, !is_open, || {
+                    format!("{from} sealed envelope {} for {to} with the server's keys", send.envelope_id)
+                });
+            }
+        }
+        let Some(message) = message else { return };
+        self.sealed.entry(message).or_default().extend(send.sealed.iter().map(|sealed| sealed.to));
+        let both = [device.mailbox.account, send.recipient];
+        let views = both.into_iter().filter_map(|account| Some((account, device.disk.list_view(account)?)));
+        self.held_views.insert(message, views.collect());
+    }
+
+    /// Looks at what a device has to say, as its owner does.
+    pub fn look(&mut self, device: &mut Device) -> Result<(), Fault> {
+        let events = device.engine.view().unprinted_events(10_000)?;
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        let (notices, messages): (Vec<_>, Vec<_>) = events
+            .into_iter()
+            .map(|event| event.event)
+            .partition(|event| !matches!(event, EventView::Message(_)));
+        for event in notices.into_iter().chain(messages) {
+            self.told(device, event);
+        }
+        device.engine.mark_printed(&ids)
+    }
+
+    fn told(&mut self, device: &Device, event: EventView) {
+        match event {
+            EventView::Message(message) => {
+                let sender = DeviceAddress::new(message.sender.account, message.sender.device);
+                self.shown(device, message.message_id, sender, &message.text);
+            }
+            EventView::Gap { sender, first, last, .. } => {
+                let sender = DeviceAddress::new(sender.account, sender.device);
+                self.gaps.entry(device.mailbox).or_default().push((sender, first, last));
+            }
+            EventView::SplitView { account, .. } => {
+                self.splits.insert((device.mailbox, account));
+            }
+            _ => {}
+        }
+    }
+
+    fn shown(&mut self, device: &Device, message: MessageId, sender: DeviceAddress, text: &str) {
+        let at = device.mailbox;
+        let is_true = self.written.get(&message).is_some_and(|written| {
+            written.sender.address() == sender
+                && written.text == text
+                && (written.to == at.account || written.sender.account == at.account)
+        });
+        // What a stolen key has put on the list is listed, as far as anybody can know.
+        let is_stolen = self.stolen == Some(sender.account) && sender.device == forger::ghost_number();
+        self.judge(Property::NothingForged, is_true || is_stolen, || {
+            format!("{at:?} showed {text:?} of {sender}, who never wrote that to it")
+        });
+        let is_first = self.shown.insert((at, message));
+        self.judge(Property::Once, is_first, || format!("{at:?} showed message {message} twice"));
+        self.fork_is_found(device, message);
+    }
+
+    fn fork_is_found(&mut self, device: &Device, message: MessageId) {
+        let Some(views) = self.held_views.get(&message) else { return };
+        for (account, (version, hash)) in views.clone() {
+            let Some((own_version, own_hash)) = device.disk.list_view(account) else { continue };
+            if own_version == version && own_hash != hash {
+                let found = self.splits.contains(&(device.mailbox, account));
+                self.judge(Property::ForksFound, found, || {
+                    format!("{:?} showed message {message} and no fork of {account}", device.mailbox)
+                });
+            }
+        }
+    }
+
+    /// Judges what every device shows in the end; its order, if the server's stamps were true.
+    pub fn conclude(&mut self, devices: &[Device], now: Timestamp, true_stamps: bool) -> Result<(), Fault> {
+        for reader in devices {
+            for writer in devices.iter().filter(|writer| writer.mailbox.account != reader.mailbox.account) {
+                self.conclude_pair(reader, writer, now, true_stamps)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn conclude_pair(
+        &mut self,
+        reader: &Device,
+        writer: &Device,
+        now: Timestamp,
+        true_stamps: bool,
+    ) -> Result<(), Fault> {
+        let history = reader.engine.view().history(writer.mailbox.account.into(), u32::MAX >> 1, now)?;
+        let places: BTreeMap<MessageId, usize> =
+            history.iter().enumerate().map(|(at, message)| (message.message_id, at)).collect();
+        let mut written: Vec<_> = self
+            .written
+            .iter()
+            .filter(|(_, one)| one.sender == writer.mailbox && one.to == reader.mailbox.account)
+            .map(|(message, one)| (one.order, *message))
+            .collect();
+        written.sort_unstable();
+        let seen: Vec<_> = written.iter().filter_map(|(_, message)| places.get(message).copied()).collect();
+        self.judge(Property::Once, places.len() == history.len(), || {
+            format!("{:?} lists a message twice in its chat with {:?}", reader.mailbox, writer.mailbox)
+        });
+        if true_stamps {
+            self.judge(Property::InOrder, seen.is_sorted(), || {
+                format!("{:?} shows what {:?} wrote in the order {seen:?}", reader.mailbox, writer.mailbox)
+            });
+        }
+        let last_seen = written.iter().rposition(|(_, message)| places.contains_key(message)).unwrap_or(0);
+        for (_, message) in &written[..last_seen] {
+            let was_meant = self.sealed.get(message).is_some_and(|to| to.contains(&reader.mailbox));
+            if was_meant && !places.contains_key(message) {
+                self.drop_shows(reader, writer, *message);
+            } else {
+                self.judge(Property::DropsShow, true, String::new);
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_shows(&mut self, reader: &Device, writer: &Device, message: MessageId) {
+        let counter = writer.disk.counter(message).unwrap_or(0);
+        let gaps = self.gaps.get(&reader.mailbox).into_iter().flatten();
+        let covers = |gap: &&(DeviceAddress, u64, u64)| {
+            gap.0 == writer.mailbox.address() && (gap.1..=gap.2).contains(&counter)
+        };
+        let is_covered = gaps.filter(covers).count() > 0;
+        self.judge(Property::DropsShow, is_covered, || {
+            format!(
+                "{:?} misses message {message} ({counter}) of {:?} and does not say so",
+                reader.mailbox, writer.mailbox
+            )
+        });
+    }
+
+    /// Judges whether a message that was written when the server was honest again arrived.
+    pub fn arrived(&mut self, message: MessageId, reader: &Device, now: Timestamp) -> Result<(), Fault> {
+        let Some(written) = self.written.get(&message) else { return Ok(()) };
+        let (sender, text) = (written.sender, written.text.clone());
+        let history = reader.engine.view().history(sender.account.into(), u32::MAX >> 1, now)?;
+        let is_there = history.iter().any(|line| line.message_id == message);
+        self.judge(Property::Heals, is_there, || {
+            format!("{:?} never saw {text:?} of {sender:?}", reader.mailbox)
+        });
+        Ok(())
+    }
+}
