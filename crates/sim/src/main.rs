@@ -6,7 +6,7 @@
 )]
 
 use clap::Parser;
-use sim::{bugs, play};
+use sim::{bugs, hostile, play};
 use std::{
     io::{self, Write as _},
     panic,
@@ -36,6 +36,9 @@ struct Arguments {
     /// Plant a mistake; `--bug list` names them.
     #[arg(long)]
     bug: Option<String>,
+    /// Play schedules of a hostile server instead.
+    #[arg(long, conflicts_with_all = ["bug", "history"])]
+    hostile: bool,
     /// Print the whole history of each seed, one JSON object a line.
     #[arg(long)]
     history: bool,
@@ -87,7 +90,10 @@ fn play_all(first: u64, count: u64, planted: &bugs::Planted, arguments: &Argumen
     let mut shown_at = started;
     for number in 0..count {
         let seed = first.wrapping_add(number);
-        play_one(seed, planted, arguments)?;
+        match arguments.hostile {
+            true => play_hostile(seed)?,
+            false => play_one(seed, planted, arguments)?,
+        }
         let is_last = number + 1 == count;
         if is_last || shown_at.elapsed() >= PROGRESS_EVERY {
             shown_at = Instant::now();
@@ -96,6 +102,21 @@ fn play_all(first: u64, count: u64, planted: &bugs::Planted, arguments: &Argumen
         }
     }
     Ok(())
+}
+
+fn play_hostile(seed: u64) -> Result<(), ()> {
+    let replay = || eprintln!("schedule {seed} fails; to play it again: sim --hostile --seed {seed}");
+    let Ok(Ok(outcome)) = panic::catch_unwind(|| hostile::play(seed, Default::default())) else {
+        eprintln!("an engine failed, or something panicked");
+        replay();
+        return Err(());
+    };
+    if outcome.violations.is_empty() {
+        return Ok(());
+    }
+    outcome.violations.iter().take(VIOLATIONS_SHOWN).for_each(|violation| eprintln!("{violation}"));
+    replay();
+    Err(())
 }
 
 fn play_one(seed: u64, planted: &bugs::Planted, arguments: &Arguments) -> Result<(), ()> {
