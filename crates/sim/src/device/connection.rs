@@ -19,7 +19,8 @@ impl Device {
     pub fn wake_at(&self) -> Option<Timestamp> {
         let tick = self.engine.as_ref().and_then(Engine::wake_at).map(|at| self.true_time(at));
         let keep_alive = self.link.map(|_| self.ping_at.min(self.heard_at + SILENCE_MAX));
-        [tick, keep_alive, self.retry_at, self.restart_at].into_iter().flatten().min()
+        let moved = (!self.moved.is_empty() && self.engine.is_some()).then(|| self.clock.true_now());
+        [tick, keep_alive, self.retry_at, self.restart_at, moved].into_iter().flatten().min()
     }
 
     /// Does what has become due. Says whether there was anything.
@@ -47,6 +48,10 @@ impl Device {
                 self.ping_at = now + limits::KEEP_ALIVE_INTERVAL;
                 outside.network.send(link, Way::Up, Parcel::Ping, now);
             }
+        }
+        if !self.moved.is_empty() && self.engine.is_some() {
+            busy = true;
+            self.accept_changes(outside)?;
         }
         let tick_due =
             self.engine.as_ref().and_then(Engine::wake_at).is_some_and(|at| self.true_time(at) <= now);

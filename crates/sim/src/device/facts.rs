@@ -165,6 +165,9 @@ impl Device {
         let events = engine.view().unprinted_events(10_000)?;
         for LoggedEvent { event, .. } in &events {
             record_event(&self.chronicle, mailbox, event);
+            if let EventView::KeyChanged { phone, .. } = event {
+                self.moved.push(phone.clone());
+            }
         }
         let ids: Vec<_> = events.iter().map(|event| event.id).collect();
         engine.mark_printed(&ids)

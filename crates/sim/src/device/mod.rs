@@ -87,6 +87,8 @@ pub struct Device {
     wishes: Vec<(PhoneNumber, MessageId, String)>,
     last_sent: Option<SendText>,
     failed: BTreeSet<EnvelopeId>,
+    /// Numbers that were shown to belong to another account now.
+    moved: Vec<PhoneNumber>,
     bugs: Bugs,
 }
 
@@ -131,6 +133,7 @@ impl Device {
             wishes: Vec::new(),
             last_sent: None,
             failed: BTreeSet::new(),
+            moved: Vec::new(),
             bugs,
         };
         device.start()?;

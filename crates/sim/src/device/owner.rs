@@ -86,6 +86,20 @@ impl Device {
         self.turn_done(outside)
     }
 
+    /// Takes note of numbers that belong to other accounts now: what waited for that is sent.
+    pub(super) fn accept_changes(&mut self, outside: &mut Outside<'_>) -> Result<(), Fault> {
+        for phone in std::mem::take(&mut self.moved) {
+            let Some(engine) = &mut self.engine else { return Ok(()) };
+            let accepted = engine.accept_key_change(&phone, self.clock.now(), &mut self.rng)?;
+            if let (Some(change), Some(mailbox)) = (accepted, self.mailbox) {
+                let (device, from, to) = (mailbox.address(), change.old_account, change.account);
+                self.chronicle.record(Fact::Readdressed { device, from, to });
+            }
+            self.turn_done(outside)?;
+        }
+        Ok(())
+    }
+
     /// The process dies after so many more turns of its engine.
     pub const fn die_in(&mut self, turns: u64) {
         self.dies_in = Some(turns);

@@ -189,6 +189,7 @@ impl Ledger {
             Fact::Composed { message, sender, to, body } => {
                 self.composed.entry(message).or_insert(Composed { when, sender, to, body });
             }
+            Fact::Readdressed { device, from, to } => self.readdress(device.account, from, to),
             Fact::Refused { message } => { self.refused.insert(message); }
             Fact::Sealed { envelope, message, sender, to, step, ciphertext } =>
                 self.sealed.push(Sealed { when, message, envelope, sender, to, step, ciphertext }),
@@ -239,6 +240,16 @@ impl Ledger {
             Fact::CanaryFound { canary, place } => self.canaries_found.push((when, canary, place)),
             Fact::Resource { owner, name, value, bound } =>
                 self.resources.push((when, format!("{owner}: {name}"), value, bound)),
+        }
+    }
+
+    fn readdress(&mut self, writer: AccountId, from: AccountId, to: AccountId) {
+        let accepted: BTreeSet<_> = self.accepted.iter().filter_map(|accepted| accepted.message).collect();
+        for (message, composed) in &mut self.composed {
+            let is_theirs = composed.sender.account == writer && composed.to == ChatId::Direct(from);
+            if is_theirs && !accepted.contains(message) && !self.refused.contains(message) {
+                composed.to = ChatId::Direct(to);
+            }
         }
     }
 

@@ -63,6 +63,19 @@ pub enum Fact {
         #[serde(with = "text")]
         body: u128,
     },
+    /// A person took note that a number belongs to another account now: what was not accepted for the old one
+    /// goes to the new one.
+    Readdressed {
+        /// Whose device.
+        #[serde(with = "text")]
+        device: DeviceAddress,
+        /// The account that had the number.
+        #[serde(with = "text")]
+        from: AccountId,
+        /// The account that has it.
+        #[serde(with = "text")]
+        to: AccountId,
+    },
     /// The sender was told for good that the message will not go out.
     Refused {
         /// The message.

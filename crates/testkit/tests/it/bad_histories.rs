@@ -200,6 +200,24 @@ fn a_message_with_another_text_or_sender_or_recipient_is_found() {
     Scene::good().and(shown(1, 1, 3)).violates(&[NothingUnsent]);
 }
 
+#[test]
+fn what_was_not_accepted_for_an_old_account_goes_to_the_new_one() {
+    let moves = |fact: Fact| {
+        let readdressed = Fact::Readdressed { device: device(1), from: account(2), to: account(3) };
+        let composed = |number| Fact::Composed {
+            message: message(number),
+            sender: device(1),
+            to: account(2).into(),
+            body: body(number),
+        };
+        Scene::good().and(composed(8)).and(readdressed).and(fact).and(Fact::Refused { message: message(8) })
+    };
+    let shown_at = |at| shown(8, 1, at);
+    moves(shown_at(3)).violates(&[]);
+    moves(shown_at(2)).violates(&[NothingUnsent]);
+    moves(shown(1, 1, 3)).violates(&[NothingUnsent]);
+}
+
 // ---- 3
 
 #[test]
