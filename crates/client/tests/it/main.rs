@@ -12,6 +12,7 @@ mod group_server;
 mod groups;
 mod groups_chain;
 mod groups_changes;
+mod groups_devices;
 mod groups_keys;
 mod groups_world;
 mod handover;

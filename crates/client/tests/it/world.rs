@@ -408,6 +408,8 @@ impl World {
 }
 
 fn write_list(database: &Connection, list: &DeviceList) {
+    // The engine reads the devices of the list anew when it is opened.
+    database.execute("DELETE FROM list_device WHERE account = ?1", [list.account().as_bytes()]).unwrap();
     let sql =
         "INSERT OR REPLACE INTO device_list (account, version, list, fetched_at) VALUES (?1, ?2, ?3, 0)";
     let (account, version) = (list.account(), list.version() as i64);
