@@ -64,10 +64,10 @@ impl Turn<'_> {
         let newest = chats::newest_stamp(self.db, chat)?;
         let known = chats::read_up_to(self.db, chat)?;
         let unread = chats::newest_stamp_of_others(self.db, me, chat)?.filter(|newest| known < Some(*newest));
-        if let Some(up_to) = newest {
-            if chats::raise_read_up_to(self.db, chat, up_to)? {
-                self.tell_read(chat, up_to)?;
-            }
+        if let Some(up_to) = newest
+            && chats::raise_read_up_to(self.db, chat, up_to)?
+        {
+            self.tell_read(chat, up_to)?;
         }
         if let (Some(_), ChatId::Group(group)) = (unread, chat) {
             self.tell_group_read(group, known)?;

@@ -93,15 +93,14 @@ impl View<'_> {
         let mut statement = self.connection.prepare_cached(
             "SELECT chat.id, chat.kind, coalesce(contact.name, group_chain.name), number.phone,
                     (SELECT max(stamp) FROM message WHERE message.chat = chat.id) AS last,
-                    (SELECT count(*) FROM message WHERE message.chat = chat.id AND sender <> ?1
+                    (SELECT count(*) FROM message WHERE message.chat = chat.id AND sender <> (SELECT account FROM profile)
                        AND (read_up_to IS NULL OR stamp > read_up_to))
              FROM chat LEFT JOIN contact ON contact.account = chat.id LEFT JOIN number ON number.account = chat.id
              LEFT JOIN group_chain ON group_chain.group_id = chat.id
              WHERE EXISTS (SELECT 1 FROM message WHERE message.chat = chat.id)
              ORDER BY last DESC NULLS FIRST, chat.id",
         )?;
-        let me = profile::account(self.connection)?;
-        let rows = statement.query_map([me.as_bytes()], |row| {
+        let rows = statement.query_map([], |row| {
             let chat = row.chat(0)?;
             Ok(Chat {
                 chat,
