@@ -36,6 +36,10 @@ pub struct Bugs {
     pub reuse_list_versions: bool,
     /// The newest message of a chat leaves first.
     pub overtake_outbox: bool,
+    /// Nobody notices that a counter is missing.
+    pub overlook_gaps: bool,
+    /// Nobody is told of two lists of one version.
+    pub overlook_forks: bool,
     /// A sender key serves on after one who has it was removed.
     pub keep_sender_key: bool,
     /// Whatever head a group message names is taken for one of the known chain.

@@ -363,7 +363,7 @@ impl Liar {
         let account = self.somebody(office)?.account;
         Some(match self.chance.below(4) {
             0 => wire::Push::DeviceListChanged { account, version: 2 + self.chance.below(3) },
-            1 => wire::Push::KeysLow(wire::KeyCounts::default()),
+            1 => wire::Push::KeysLow(wire::KeyCounts { one_time: 50, one_time_kem: 50 }),
             2 => wire::Push::Ephemeral(Bytes::from_static(b"nothing")),
             _ => wire::Push::Drained,
         })

@@ -10,6 +10,7 @@
 //! Must not know: the server's own crates. This server shares no code with the real one, so that a rule that
 //! only the real one keeps cannot hide a client that relies on it.
 
+pub mod bugs;
 mod device;
 mod forger;
 mod liar;
@@ -22,7 +23,8 @@ pub use liar::Lie;
 pub use witness::{Property, Violation};
 
 use crate::chance::Chance;
-use client::{Fault, SendText, testing::Bugs};
+use bugs::Planted;
+use client::{Fault, SendText};
 use device::Device;
 use liar::Liar;
 use office::Office;
@@ -33,7 +35,7 @@ use types::{MessageId, Millis, Timestamp};
 use witness::Witness;
 
 /// Steps of a schedule.
-const STEPS: u64 = 24;
+const STEPS: u64 = 16;
 /// Frames that may pass while nothing else happens: engines that need more never rest.
 const FRAMES_MAX: u32 = 4_000;
 /// What was asked for again, backed off from or held has come after this long with an honest server.
@@ -51,8 +53,8 @@ pub struct Outcome {
 }
 
 /// Plays one schedule. An engine that fails is a failure of the run.
-pub fn play(seed: u64, bugs: Bugs) -> Result<Outcome, Fault> {
-    let mut world = World::new(seed, bugs);
+pub fn play(seed: u64, planted: Planted) -> Result<Outcome, Fault> {
+    let mut world = World::new(seed, planted);
     for device in &mut world.devices {
         device.connect(&mut world.server, world.now)?;
     }
@@ -76,29 +78,33 @@ struct World {
     server: Server,
     devices: Vec<Device>,
     witness: Witness,
+    planted: Planted,
     texts: u64,
 }
 
 impl World {
-    fn new(seed: u64, bugs: Bugs) -> Self {
+    fn new(seed: u64, planted: Planted) -> Self {
         let mut chance = Chance::new(seed, 1);
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let people = 2 + chance.below(2) as usize;
         let profiles = profiles::take(people);
         let eagerness = chance.one_of(&[20, 60, 150]);
-        let victim = chance.per_mille(250).then(|| chance.below(people as u64) as usize);
+        let theft = chance.per_mille(250) || planted.theft_unnoticed;
+        let victim = theft.then(|| chance.below(people as u64) as usize);
         let stolen = victim.map(|at| (profiles[at].mailbox.account, profiles[at].account_secret()));
         let liar = Liar::new(seed, eagerness, stolen);
         let mut office = Office::new(profiles::START, &mut rng);
         profiles.iter().for_each(|profile| profile.enter(&mut office));
-        let witness = Witness::new(liar.stolen());
+        let witness = Witness::new(liar.stolen().filter(|_| !planted.theft_unnoticed));
         let devices = profiles
             .into_iter()
             .zip(1..)
-            .map(|(profile, number)| Device::new(profile, seed.wrapping_mul(31).wrapping_add(number), bugs))
+            .map(|(profile, number)| {
+                Device::new(profile, seed.wrapping_mul(31).wrapping_add(number), planted.client)
+            })
             .collect();
         let server = Server::new(office, liar, rng);
-        Self { now: profiles::START, chance, server, devices, witness, texts: 0 }
+        Self { now: profiles::START, chance, server, devices, witness, planted, texts: 0 }
     }
 
     // ---- what happens
@@ -195,7 +201,9 @@ impl World {
 
     /// The server turns honest, and everything has time to heal.
     fn recover(&mut self) -> Result<(), Fault> {
-        self.server.liar.repent(&mut self.server.office);
+        if !self.planted.never_repents {
+            self.server.liar.repent(&mut self.server.office);
+        }
         for device in &mut self.devices {
             device.connect(&mut self.server, self.now)?;
         }

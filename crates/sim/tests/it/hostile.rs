@@ -1,17 +1,20 @@
 //! Schedules of a hostile server.
 
-use client::testing::Bugs;
-use sim::hostile::{Lie, Outcome, Property, play};
+use sim::hostile::{
+    Lie, Outcome, Property,
+    bugs::{self, Planted},
+    play,
+};
 use std::{collections::BTreeMap, panic};
 
 /// Seconds of one core.
 const SCHEDULES: u64 = 1_000;
 
-fn play_one(seed: u64, bugs: Bugs) -> Outcome {
-    match panic::catch_unwind(|| play(seed, bugs)) {
+fn play_one(seed: u64, planted: Planted) -> Outcome {
+    match panic::catch_unwind(|| play(seed, planted)) {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(fault)) => panic!("hostile schedule {seed}: an engine failed: {fault}"),
-        Err(_) => panic!("hostile schedule {seed} panics"),
+        Ok(Err(fault)) => panic!("schedule {seed} (sim --hostile --seed {seed}): an engine failed: {fault}"),
+        Err(_) => panic!("schedule {seed} (sim --hostile --seed {seed}) panics"),
     }
 }
 
@@ -19,18 +22,20 @@ fn play_clean(first: u64, step: usize) {
     let mut judged: BTreeMap<Property, u64> = BTreeMap::new();
     let mut told: BTreeMap<Lie, u64> = BTreeMap::new();
     for seed in (first..SCHEDULES).step_by(step) {
-        let outcome = play_one(seed, Bugs::default());
+        let outcome = play_one(seed, Planted::default());
         let violations: Vec<_> = outcome.violations.iter().map(ToString::to_string).collect();
-        assert!(violations.is_empty(), "hostile schedule {seed}: {violations:#?}");
+        assert!(violations.is_empty(), "schedule {seed} (sim --hostile --seed {seed}): {violations:#?}");
         outcome
             .judged
             .into_iter()
             .for_each(|(property, count)| *judged.entry(property).or_default() += count);
         outcome.told.into_iter().for_each(|(lie, count)| *told.entry(lie).or_default() += count);
     }
-    println!("{judged:?}\n{told:?}");
     for property in Property::ALL {
         assert!(judged.contains_key(&property), "no schedule could have violated {property:?}");
+    }
+    for lie in Lie::ALL.iter().filter(|lie| **lie != Lie::RolledBack) {
+        assert!(told.contains_key(lie), "no schedule told {lie:?}");
     }
 }
 
@@ -42,4 +47,21 @@ fn even_schedules_are_clean() {
 #[test]
 fn odd_schedules_are_clean() {
     play_clean(1, 2);
+}
+
+/// A mistake that no schedule below this one shows is not found.
+const PLANTED_MAX: u64 = 200;
+
+#[test]
+fn planted_mistakes_are_found_by_their_properties() {
+    let finds = |bug: &bugs::Bug, seed| {
+        let outcome = play_one(seed, bug.planted());
+        outcome.violations.iter().any(|violation| violation.property == bug.found_by)
+    };
+    let missed: Vec<_> = bugs::ALL
+        .iter()
+        .filter(|bug| !(0..PLANTED_MAX).any(|seed| finds(bug, seed)))
+        .map(|bug| bug.name)
+        .collect();
+    assert!(missed.is_empty(), "not found: {missed:?}");
 }

@@ -1,0 +1,49 @@
+//! Mistakes planted on purpose: a witness that does not find them proves nothing.
+
+use super::Property::{self, *};
+use client::testing::Bugs;
+
+/// The mistakes of one schedule; none by default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Planted {
+    /// In the engines.
+    pub client: Bugs,
+    /// The server has somebody's account key, and the witness believes that it has none: as if engines took any
+    /// list for a good one.
+    pub theft_unnoticed: bool,
+    /// The server never turns honest.
+    pub never_repents: bool,
+}
+
+/// A mistake with a name.
+pub struct Bug {
+    /// In the words of a test.
+    pub name: &'static str,
+    /// The property that must find it, sooner or later.
+    pub found_by: Property,
+    plant: fn(&mut Planted),
+}
+
+impl Bug {
+    /// The mistake, planted alone.
+    pub fn planted(&self) -> Planted {
+        let mut planted = Planted::default();
+        (self.plant)(&mut planted);
+        planted
+    }
+}
+
+const fn bug(name: &'static str, found_by: Property, plant: fn(&mut Planted)) -> Bug {
+    Bug { name, found_by, plant }
+}
+
+/// Every mistake that a schedule can have.
+pub const ALL: &[Bug] = &[
+    bug("any-list-believed", NothingForGhosts, |planted| planted.theft_unnoticed = true),
+    bug("unlisted-shown", NothingForged, |planted| planted.theft_unnoticed = true),
+    bug("redelivered-shown", Once, |planted| planted.client.show_redelivered = true),
+    bug("order-by-arrival", InOrder, |planted| planted.client.order_by_arrival = true),
+    bug("forks-overlooked", ForksFound, |planted| planted.client.overlook_forks = true),
+    bug("gaps-overlooked", DropsShow, |planted| planted.client.overlook_gaps = true),
+    bug("never-repents", Heals, |planted| planted.never_repents = true),
+];
