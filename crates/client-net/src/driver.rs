@@ -9,10 +9,15 @@
 
 use crate::{
     Backoff, CertificatePin, Dialer, ServerUrl, Socket, Turn, Unreachable,
+    outcomes::{AddingDevices, GroupResult, LookupResult, Outcomes},
     progress::{Ended, Link, Progress},
+    transfers::{Order, Outcome, Transfers},
 };
 use bytes::Bytes;
-use client::{Closed, Dial, Effect, Engine, Event, Fault, LookupRefused};
+use client::{
+    AddDeviceError, ChangeId, Closed, Dial, Effect, Engine, Event, Fault, GroupError, RemoveDeviceError,
+    TransferId,
+};
 use rand::{TryRngCore, rand_core::CryptoRng, rngs::OsRng};
 use std::{
     collections::VecDeque,
@@ -27,13 +32,10 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
-use types::{AccountId, PhoneNumber, Timestamp, limits};
+use types::{DeviceNumber, PhoneNumber, Timestamp, limits};
 
 /// Calls that may wait for the engine. Callers wait in turn when there are more.
 const CALLS_QUEUED_MAX: usize = 64;
-
-/// What a lookup found.
-pub type LookupResult = Result<Option<AccountId>, LookupRefused>;
 
 /// A handle to the task that owns the engine. Clones share the task, which ends with the last of them.
 #[derive(Clone)]
@@ -48,10 +50,19 @@ pub struct Driver {
 pub struct Stopped;
 
 type Call = Box<dyn FnOnce(&mut Engine, Timestamp, &mut dyn CryptoRng) + Send>;
+type GroupCall =
+    Box<dyn FnOnce(&mut Engine, Timestamp, &mut dyn CryptoRng) -> Result<ChangeId, GroupError> + Send>;
 
 enum Input {
     Call(Call),
     LookUp(PhoneNumber, oneshot::Sender<LookupResult>),
+    ChangeGroup(GroupCall, oneshot::Sender<GroupResult>),
+    AddDevice {
+        code: String,
+        with_history: bool,
+        begun: oneshot::Sender<Result<AddingDevices, AddDeviceError>>,
+    },
+    RemoveDevice(DeviceNumber, oneshot::Sender<Result<(), RemoveDeviceError>>),
     Connect,
     Hurry,
     Stop(oneshot::Sender<()>),
@@ -70,7 +81,8 @@ impl Driver {
             backoff: Backoff::default(),
             dialer: None,
             outgoing: VecDeque::new(),
-            lookups: Vec::new(),
+            outcomes: Outcomes::default(),
+            transfers: Transfers::new(),
             hurry: false,
         };
         (Self { inputs, progress }, tokio::spawn(task.run()))
@@ -94,6 +106,39 @@ impl Driver {
     pub async fn look_up(&self, phone: PhoneNumber) -> Result<LookupResult, Stopped> {
         let (answer, answer_out) = oneshot::channel();
         self.input(Input::LookUp(phone, answer)).await?;
+        answer_out.await.map_err(|_| Stopped)
+    }
+
+    /// Begins a change of a group, and waits until it is known what came of it.
+    pub async fn change_group(
+        &self,
+        change: impl FnOnce(&mut Engine, Timestamp, &mut dyn CryptoRng) -> Result<ChangeId, GroupError>
+        + Send
+        + 'static,
+    ) -> Result<GroupResult, Stopped> {
+        let (answer, answer_out) = oneshot::channel();
+        self.input(Input::ChangeGroup(Box::new(change), answer)).await?;
+        answer_out.await.map_err(|_| Stopped)
+    }
+
+    /// Begins to add the device that shows this code; what happens on the way comes step by step.
+    pub async fn add_device(
+        &self,
+        code: String,
+        with_history: bool,
+    ) -> Result<Result<AddingDevices, AddDeviceError>, Stopped> {
+        let (begun, begun_out) = oneshot::channel();
+        self.input(Input::AddDevice { code, with_history, begun }).await?;
+        begun_out.await.map_err(|_| Stopped)
+    }
+
+    /// Removes a device, and waits for the server's word.
+    pub async fn remove_device(
+        &self,
+        device: DeviceNumber,
+    ) -> Result<Result<(), RemoveDeviceError>, Stopped> {
+        let (answer, answer_out) = oneshot::channel();
+        self.input(Input::RemoveDevice(device, answer)).await?;
         answer_out.await.map_err(|_| Stopped)
     }
 
@@ -152,6 +197,7 @@ enum Woken {
     Lost,
     AttemptDue,
     NotAuthenticated,
+    Transferred(Outcome<TransferId>),
     Tick,
 }
 
@@ -165,7 +211,8 @@ struct Task {
     dialer: Option<(Dial, Dialer)>,
     /// Frames that the socket had no room for yet. Bounded by what the engine leaves unanswered.
     outgoing: VecDeque<Bytes>,
-    lookups: Vec<(PhoneNumber, oneshot::Sender<LookupResult>)>,
+    outcomes: Outcomes,
+    transfers: Transfers<TransferId>,
     hurry: bool,
 }
 
@@ -203,6 +250,7 @@ impl Task {
                 Woken::Written => continue,
                 Woken::Lost | Woken::NotAuthenticated => self.lost()?,
                 Woken::AttemptDue => self.attempt()?,
+                Woken::Transferred(outcome) => self.transferred(outcome)?,
                 Woken::Tick => self.handle(Event::Tick)?,
             }
             self.carry_out_effects()?;
@@ -241,6 +289,7 @@ impl Task {
         tokio::select! {
             input = self.inputs.recv() => Woken::Input(input),
             woken = connection => woken,
+            outcome = self.transfers.next() => Woken::Transferred(outcome),
             () = until(tick) => Woken::Tick,
         }
     }
@@ -249,10 +298,31 @@ impl Task {
         match input {
             Input::Call(call) => call(&mut self.engine, now(), &mut OsRng.unwrap_err()),
             Input::LookUp(phone, answer) => {
-                self.lookups.push((phone.clone(), answer));
+                self.outcomes.await_lookup(phone.clone(), answer);
                 self.engine.look_up(phone, now(), &mut OsRng.unwrap_err())?;
             }
+            Input::ChangeGroup(change, answer) => {
+                match change(&mut self.engine, now(), &mut OsRng.unwrap_err()) {
+                    Ok(change) => self.outcomes.await_group_change(change, answer),
+                    Err(error) => drop(answer.send(Err(error))),
+                }
+            }
+            Input::AddDevice { code, with_history, begun } => {
+                let adding = self.engine.add_device(&code, with_history, now(), &mut OsRng.unwrap_err())?;
+                let _ = begun.send(adding.map(|()| self.outcomes.await_addition()));
+            }
+            Input::RemoveDevice(device, answer) => {
+                match self.engine.remove_device(device, now(), &mut OsRng.unwrap_err())? {
+                    Ok(()) => self.outcomes.await_removal(device, answer),
+                    Err(error) => drop(answer.send(Err(error))),
+                }
+            }
             Input::Connect if self.progress.borrow().ended.is_some() => {}
+            // A device that was removed knows it, and does not ask again.
+            Input::Connect if self.engine.view().is_revoked()? => self.progress.send_modify(|progress| {
+                progress.wanted = true;
+                progress.ended = Some(Ended::Closed(Closed::Revoked));
+            }),
             Input::Connect => {
                 self.progress.send_modify(|progress| progress.wanted = true);
                 if matches!(self.connection, Connection::Unwanted | Connection::Waiting(_)) {
@@ -346,25 +416,17 @@ impl Task {
                 }),
                 Effect::EventsLogged => self.progress.send_modify(|progress| progress.events += 1),
                 Effect::StateChanged(_) => self.progress.send_modify(|progress| progress.states += 1),
-                Effect::LookedUp { phone, result } => self.looked_up(&phone, result),
-                // Blobs cannot be had yet: what needs them is tried again with another connection.
-                Effect::Upload { transfer, .. } => {
-                    self.engine.handle(
-                        Event::Uploaded { transfer, ok: false },
-                        now(),
-                        &mut OsRng.unwrap_err(),
-                    )?;
+                Effect::LookedUp { phone, result } => self.outcomes.looked_up(&phone, result),
+                Effect::GroupChangeDone { change, result } => self.outcomes.group_changed(change, &result),
+                Effect::AddingDevice(step) => self.outcomes.adding(step),
+                Effect::History(history) => {
+                    self.progress.send_modify(|progress| progress.history = Some(history));
                 }
-                Effect::Download { transfer, .. } => {
-                    self.engine.handle(
-                        Event::Downloaded { transfer, result: None },
-                        now(),
-                        &mut OsRng.unwrap_err(),
-                    )?;
+                Effect::DeviceRemoved { device, result } => self.outcomes.removed(device, result),
+                Effect::Upload { transfer, url, bytes } => {
+                    self.transfer(Order::Upload { id: transfer, url, bytes });
                 }
-                Effect::AddingDevice(_) | Effect::DeviceRemoved { .. } | Effect::History(_) => {}
-                // Nobody asks for one here yet.
-                Effect::GroupChangeDone { .. } => {}
+                Effect::Download { transfer, url } => self.transfer(Order::Download { id: transfer, url }),
             }
         }
         let settled = self.engine.is_settled();
@@ -407,10 +469,20 @@ impl Task {
         self.handle(Event::ConnectionLost)
     }
 
-    fn looked_up(&mut self, phone: &PhoneNumber, result: LookupResult) {
-        for (_, answer) in self.lookups.extract_if(.., |(asked, _)| asked == phone) {
-            let _ = answer.send(result);
+    /// Blobs travel beside the socket, with the trust of the profile's server. The engine asks for one only
+    /// after it was connected there.
+    fn transfer(&mut self, order: Order<TransferId>) {
+        if let Some((_, dialer)) = &self.dialer {
+            self.transfers.order(dialer.clone(), order);
         }
+    }
+
+    fn transferred(&mut self, outcome: Outcome<TransferId>) -> Result<(), Fault> {
+        self.progress.send_if_modified(|progress| progress.heard());
+        self.handle(match outcome {
+            Outcome::Uploaded { id, ok } => Event::Uploaded { transfer: id, ok },
+            Outcome::Downloaded { id, result } => Event::Downloaded { transfer: id, result },
+        })
     }
 }
 

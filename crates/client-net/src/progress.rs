@@ -1,7 +1,7 @@
 //! What can be known of a connection from outside: a value to watch, whose changes say "look again".
 
 use crate::Unreachable;
-use client::{Closed, Fault};
+use client::{Closed, Fault, HistorySync};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -24,6 +24,8 @@ pub struct Progress {
     pub events: u64,
     /// Grows when messages changed their state.
     pub states: u64,
+    /// How far the import of this device's history is, if one goes on or has ended since the start.
+    pub history: Option<HistorySync>,
     /// Why the last attempt to connect failed.
     pub trouble: Option<Arc<Unreachable>>,
     /// Connecting again cannot help, or the engine failed.
@@ -62,6 +64,7 @@ impl Default for Progress {
             settled: false,
             events: 0,
             states: 0,
+            history: None,
             trouble: None,
             ended: None,
             heard_at: Instant::now(),

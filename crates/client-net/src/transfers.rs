@@ -72,3 +72,56 @@ impl<Id: Send + 'static> Transfers<Id> {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    #[tokio::test]
+    async fn all_are_carried_out_and_few_at_a_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counted, seen) = (Arc::clone(&open), Arc::clone(&most));
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (open, most) = (Arc::clone(&counted), Arc::clone(&seen));
+                tokio::spawn(async move {
+                    most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    let _ = stream.read(&mut [0; 1024]).await;
+                    // Long enough for all the others, if they were let in.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    open.fetch_sub(1, Ordering::SeqCst);
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nblob").await;
+                });
+            }
+        });
+        let dialer = Dialer::new(url, None).unwrap();
+        let mut transfers = Transfers::new();
+        for id in 0..3 * AT_ONCE_MAX {
+            transfers.order(dialer.clone(), Order::Download { id, url: format!("/v1/blobs/{id}") });
+        }
+        let mut done = Vec::new();
+        while done.len() < 3 * AT_ONCE_MAX {
+            let Outcome::Downloaded { id, result } = transfers.next().await else { panic!("nothing else") };
+            assert_eq!(result.unwrap(), "blob");
+            done.push(id);
+        }
+        done.sort_unstable();
+        assert_eq!(done, (0..3 * AT_ONCE_MAX).collect::<Vec<_>>());
+        assert!(most.load(Ordering::SeqCst) <= AT_ONCE_MAX);
+    }
+}

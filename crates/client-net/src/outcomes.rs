@@ -1,0 +1,78 @@
+//! Who waits for what the engine tells later.
+
+use client::{AddingDevice, ChangeId, GroupError, LookupRefused, RemoveDeviceError};
+use std::collections::BTreeMap;
+use tokio::sync::{mpsc, oneshot};
+use types::{AccountId, DeviceNumber, GroupId, PhoneNumber};
+
+/// What a lookup found.
+pub type LookupResult = Result<Option<AccountId>, LookupRefused>;
+
+/// What came of a change of a group.
+pub type GroupResult = Result<GroupId, GroupError>;
+
+/// The steps of adding a device, as they happen. Ends without its last step when another addition begins.
+pub type AddingDevices = mpsc::UnboundedReceiver<AddingDevice>;
+
+/// Those who wait. What nobody waits for any more is not told to anybody.
+#[derive(Default)]
+pub(crate) struct Outcomes {
+    lookups: Vec<(PhoneNumber, oneshot::Sender<LookupResult>)>,
+    groups: BTreeMap<ChangeId, Vec<oneshot::Sender<GroupResult>>>,
+    /// One device is added at a time. A step is small, and there are few for each part of an archive.
+    adding: Option<mpsc::UnboundedSender<AddingDevice>>,
+    removals: Vec<(DeviceNumber, oneshot::Sender<Result<(), RemoveDeviceError>>)>,
+}
+
+impl Outcomes {
+    pub(crate) fn await_lookup(&mut self, phone: PhoneNumber, answer: oneshot::Sender<LookupResult>) {
+        self.lookups.push((phone, answer));
+    }
+
+    pub(crate) fn looked_up(&mut self, phone: &PhoneNumber, result: LookupResult) {
+        for (_, answer) in self.lookups.extract_if(.., |(asked, _)| asked == phone) {
+            let _ = answer.send(result);
+        }
+    }
+
+    /// The same change may be asked for twice, and is one.
+    pub(crate) fn await_group_change(&mut self, change: ChangeId, answer: oneshot::Sender<GroupResult>) {
+        self.groups.entry(change).or_default().push(answer);
+    }
+
+    pub(crate) fn group_changed(&mut self, change: ChangeId, result: &GroupResult) {
+        for answer in self.groups.remove(&change).unwrap_or_default() {
+            let _ = answer.send(result.clone());
+        }
+    }
+
+    pub(crate) fn await_addition(&mut self) -> AddingDevices {
+        let (steps, steps_out) = mpsc::unbounded_channel();
+        self.adding = Some(steps);
+        steps_out
+    }
+
+    pub(crate) fn adding(&mut self, step: AddingDevice) {
+        let over = matches!(step, AddingDevice::Done { .. } | AddingDevice::Failed(_));
+        if let Some(steps) = &self.adding {
+            let _ = steps.send(step);
+        }
+        if over {
+            self.adding = None;
+        }
+    }
+
+    pub(crate) fn await_removal(
+        &mut self,
+        device: DeviceNumber,
+        answer: oneshot::Sender<Result<(), RemoveDeviceError>>,
+    ) {
+        self.removals.push((device, answer));
+    }
+
+    pub(crate) fn removed(&mut self, device: DeviceNumber, result: Result<(), RemoveDeviceError>) {
+        for (_, answer) in self.removals.extract_if(.., |(asked, _)| *asked == device) {
+            let _ = answer.send(result);
+        }
+    }
+}
