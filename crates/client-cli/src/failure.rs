@@ -72,6 +72,8 @@ reasons! {
     AlreadyRegistered = "already_registered", Usage;
     /// Anything else in a profile that has none.
     NotRegistered = "not_registered", Usage;
+    /// There is a file of this name, and it is not replaced without being asked to.
+    FileExists = "file_exists", Usage;
     /// Not a phone number in E.164 form, or one that the server does not take.
     BadNumber = "bad_number", Data;
     /// Text that is empty, too long or not UTF-8.
@@ -88,6 +90,28 @@ reasons! {
     DamagedProfile = "damaged_profile", Data;
     /// The profile's database was written by a later version.
     NewerProfile = "newer_profile", Data;
+    /// No such group in this profile, or several of that name.
+    UnknownGroup = "unknown_group", Data;
+    /// A member is named to whom the change cannot happen.
+    BadMember = "bad_member", Data;
+    /// The last admin would go.
+    LastAdmin = "last_admin", Data;
+    /// More members than a group may have.
+    GroupFull = "group_full", Data;
+    /// Not a link to a group, or a dead one.
+    BadGroupLink = "bad_group_link", Data;
+    /// More devices than an account may have.
+    TooManyDevices = "too_many_devices", Data;
+    /// No device of this number.
+    UnknownDevice = "unknown_device", Data;
+    /// The primary device cannot be removed.
+    PrimaryDevice = "primary_device", Data;
+    /// Not a backup, or a damaged one.
+    DamagedBackup = "damaged_backup", Data;
+    /// The backup was made by a later version.
+    NewerBackup = "newer_backup", Data;
+    /// A file that was named cannot be read.
+    UnreadableFile = "unreadable_file", Data;
     /// The server cannot be reached.
     Unreachable = "unreachable", Unreachable;
     /// The server's certificate is not trusted.
@@ -98,8 +122,10 @@ reasons! {
     Bug = "bug", Bug;
     /// The server has not answered yet: nothing is lost.
     NotAcceptedYet = "not_accepted_yet", TryAgain;
-    /// The message has not come as far as was asked.
+    /// The message, or whatever else was asked for, has not come as far.
     NotYet = "not_yet", TryAgain;
+    /// The server may have done it or not: doing it again does it once.
+    OutcomeUnknown = "outcome_unknown", TryAgain;
     /// The server asks to come back later.
     RetryAfter = "retry_after", TryAgain;
     /// The server cannot answer now.
@@ -118,8 +144,18 @@ reasons! {
     NoCode = "no_code", Refused;
     /// The number has an account.
     NumberTaken = "number_taken", Refused;
+    /// The link code has expired, was used, or is none of this server's.
+    BadLinkCode = "bad_link_code", Refused;
+    /// The person at the primary device said no.
+    LinkRefused = "link_refused", Refused;
+    /// Only the primary device may do this.
+    NotPrimary = "not_primary", Refused;
+    /// Only an admin of the group may do this.
+    NotAdmin = "not_admin", Refused;
     /// One's own account is not a member of the group.
     NotAMember = "not_a_member", Refused;
+    /// The recovery key does not open the backup.
+    WrongRecoveryKey = "wrong_recovery_key", Refused;
     /// This device is not listed any more, or its account was closed.
     Revoked = "revoked", Refused;
     /// A later connection of this device took over.

@@ -10,33 +10,35 @@
 pub mod args;
 pub mod commands;
 pub mod failure;
+pub mod files;
 pub mod forward;
+pub mod jobs;
 pub mod lines;
 pub mod names;
 pub mod output;
 pub mod process;
 pub mod profile;
 pub mod prompt;
+pub mod qr;
 pub mod render;
 pub mod session;
 pub mod trouble;
 
 use args::{Cli, Command};
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
-use commands::{Job, Stop, local, receive, register, send, status, verify};
+use commands::{Stop, backup, link, local, register};
 use failure::{Failure, Reason};
 use lines::{Line, State};
 use output::{Batch, Output as _, Terminal};
 use profile::Profile;
-use rand::{TryRngCore as _, rngs::OsRng};
 use std::{
     ffi::OsString,
-    io::{Read as _, Write as _},
+    io::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
     time::SystemTime,
 };
-use types::{MessageId, Timestamp, limits};
+use types::Timestamp;
 
 /// Runs the program.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
@@ -92,7 +94,11 @@ async fn run(cli: Cli) -> Result<(), Stop> {
         Command::Register(register) => {
             register::perform(register, cli.no_input, &profile, &mut terminal).await
         }
-        command => process::run(&profile, &job(command)?, &mut terminal).await,
+        Command::Link(link) => link::perform(link, &profile, &mut terminal).await,
+        Command::Backup(args::Backup { command }) => {
+            backup::perform(command, cli.no_input, &profile, &mut terminal).await
+        }
+        command => process::run(&profile, &jobs::job(command, cli.no_input)?, &mut terminal).await,
     }
 }
 
@@ -103,67 +109,6 @@ fn already_there(status: &args::Status, profile: &Profile) -> Result<Option<Batc
     let wanted = status.wait.map_or(State::Queued, State::from);
     let reached = |line: &Line| matches!(line, Line::Status(status) if status.state >= wanted);
     Ok(answer.lines.iter().any(reached).then_some(answer))
-}
-
-/// The command as something that can be handed to another process.
-fn job(command: Command) -> Result<Job, Failure> {
-    Ok(match command {
-        Command::Send(send) => {
-            let job = send::Job {
-                chat: send.chat,
-                text: if send.text == "-" { text_from_stdin()? } else { send.text },
-                message_id: send.message_id.unwrap_or_else(|| new_message_id().to_string()),
-                timeout: send.timeout,
-                require_accepted: send.require_accepted,
-            };
-            job.check()?;
-            Job::Send(job)
-        }
-        Command::Receive(receive) => Job::Receive(receive::Job {
-            follow: receive.follow,
-            timeout: receive.timeout,
-            count: receive.count,
-            was_connected: false,
-        }),
-        Command::Read(read) => {
-            commands::chat_name(&read.chat)?;
-            Job::Read { chat: read.chat }
-        }
-        Command::Status(status) => {
-            send::message_id(&status.message_id)?;
-            let wait = status.wait.map_or(State::Queued, State::from);
-            Job::Status(status::Job { message_id: status.message_id, wait, timeout: status.timeout })
-        }
-        Command::Verify(verify) => {
-            commands::chat_name(&verify.number)?;
-            Job::Verify(verify::Job { chat: verify.number, mark: verify.mark })
-        }
-        _ => return Err(Failure::bug("a command without a job")),
-    })
-}
-
-/// The whole of standard input, as it is: a line break at the end is part of the text.
-fn text_from_stdin() -> Result<String, Failure> {
-    let mut bytes = Vec::new();
-    let longest = limits::TEXT_BYTES_MAX as u64 + 1;
-    std::io::stdin().lock().take(longest).read_to_end(&mut bytes).map_err(|error| {
-        Failure::new(
-            Reason::BadText,
-            format!("standard input cannot be read: {error}"),
-            "give the text as argument",
-        )
-    })?;
-    if bytes.len() as u64 == longest {
-        let words = format!("the text is too long: at most {} bytes are allowed", limits::TEXT_BYTES_MAX);
-        return Err(Failure::new(Reason::BadText, words, "send it in parts"));
-    }
-    String::from_utf8(bytes).map_err(|_| {
-        Failure::new(Reason::BadText, "the text is not UTF-8", "convert it, for instance with iconv")
-    })
-}
-
-fn new_message_id() -> MessageId {
-    MessageId::new(now(), &mut OsRng.unwrap_err())
 }
 
 fn now() -> Timestamp {

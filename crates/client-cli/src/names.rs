@@ -1,63 +1,115 @@
-//! What the person knows the accounts of a line by. JSON names accounts by their ids alone; lines for people
-//! say `me`, a contact's name, or its checked number where there is one.
+//! What the person knows the accounts and groups of a line by. JSON names them by their ids alone; lines for people
+//! say `me`, a contact's name, its checked number, or what a group is called, where that is known.
 
-use crate::lines::{Event, Line};
+use crate::lines::{Event, Line, Text};
 use client::{Fault, View};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Account ids, and what to call them. Goes with the lines to the process that prints them.
+/// Ids, and what to call them. Goes with the lines to the process that prints them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
     me: String,
-    known: BTreeMap<String, String>,
+    accounts: BTreeMap<String, String>,
+    groups: BTreeMap<String, String>,
 }
 
 impl Names {
-    /// Looks up every account that these lines mention.
+    /// Looks up everything that these lines mention.
     pub fn of(lines: &[Line], view: View<'_>) -> Result<Self, Fault> {
         let me = view.whoami()?.map(|me| me.account.to_string()).unwrap_or_default();
-        let mut known = BTreeMap::new();
-        for account in lines.iter().flat_map(mentioned) {
-            if account == me || known.contains_key(account) {
-                continue;
+        let mut names = Self { me, ..Self::default() };
+        for line in lines {
+            let mentioned = Mentioned::of(line);
+            for account in mentioned.accounts {
+                names.learn_account(account, view)?;
             }
-            if let Ok(id) = account.parse()
-                && let Some(name) = view.known_as(id)?
-            {
-                known.insert(account.to_owned(), name);
+            if let Some(chat) = mentioned.chat {
+                names.learn_group(chat, view)?;
             }
         }
-        Ok(Self { me, known })
+        Ok(names)
+    }
+
+    fn learn_account(&mut self, account: &str, view: View<'_>) -> Result<(), Fault> {
+        if account == self.me || self.accounts.contains_key(account) {
+            return Ok(());
+        }
+        if let Ok(id) = account.parse()
+            && let Some(name) = view.known_as(id)?
+        {
+            self.accounts.insert(account.to_owned(), name);
+        }
+        Ok(())
+    }
+
+    fn learn_group(&mut self, chat: &str, view: View<'_>) -> Result<(), Fault> {
+        if !self.groups.contains_key(chat)
+            && let Ok(id) = chat.parse()
+            && let Some(group) = view.group(id)?
+        {
+            self.groups.insert(chat.to_owned(), group.name.unwrap_or_else(|| chat.to_owned()));
+        }
+        Ok(())
     }
 
     /// Names that a test gives.
-    pub fn given(me: &str, known: &[(&str, &str)]) -> Self {
-        let known = known.iter().map(|(account, name)| ((*account).to_owned(), (*name).to_owned()));
-        Self { me: me.to_owned(), known: known.collect() }
+    pub fn given(me: &str, accounts: &[(&str, &str)], groups: &[(&str, &str)]) -> Self {
+        let owned = |names: &[(&str, &str)]| {
+            names.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect()
+        };
+        Self { me: me.to_owned(), accounts: owned(accounts), groups: owned(groups) }
     }
 
     /// What to call an account: its id if nothing else is known.
-    pub fn call<'a>(&'a self, account: &'a str) -> &'a str {
-        match self.known.get(account) {
+    pub fn account<'a>(&'a self, account: &'a str) -> &'a str {
+        match self.accounts.get(account) {
             Some(name) => name,
             None if account == self.me => "me",
             None => account,
         }
     }
+
+    /// What a chat is called if it is a group.
+    pub fn group(&self, chat: &str) -> Option<&str> {
+        self.groups.get(chat).map(String::as_str)
+    }
 }
 
-/// The accounts of a line for which a name is worth looking up.
-fn mentioned(line: &Line) -> Vec<&str> {
-    match line {
-        Line::Event(Event::Message(text)) => vec![&text.sender.account],
-        Line::Event(Event::Receipt { from, .. }) => vec![from],
-        Line::Event(Event::Gap { sender, .. }) => vec![&sender.account],
-        Line::Event(Event::SplitView { account, .. }) => vec![account],
-        Line::Message(message) => vec![&message.text.sender.account],
-        Line::Status(status) => {
-            status.recipients.iter().map(|recipient| recipient.account.as_str()).collect()
+/// The ids in a line for which a name is worth looking up.
+#[derive(Default)]
+struct Mentioned<'a> {
+    accounts: Vec<&'a str>,
+    chat: Option<&'a str>,
+}
+
+impl<'a> Mentioned<'a> {
+    fn of(line: &'a Line) -> Self {
+        match line {
+            Line::Event(Event::Message(text)) => Self::text(text),
+            Line::Message(message) => Self::text(&message.text),
+            Line::Event(Event::Receipt { from, .. }) => Self::accounts([from]),
+            Line::Event(Event::Gap { chat, sender, .. }) => {
+                Self { accounts: vec![&sender.account], chat: Some(chat) }
+            }
+            Line::Event(Event::SplitView { chat, account }) => {
+                Self { accounts: vec![account], chat: Some(chat) }
+            }
+            Line::Event(Event::DeviceChanged { account, .. }) => Self::accounts([account]),
+            Line::Event(Event::GroupChanged { group, by, .. }) => {
+                Self { accounts: vec![by], chat: Some(group) }
+            }
+            Line::Status(status) => Self::accounts(status.recipients.iter().map(|one| &one.account)),
+            Line::Group(group) => Self::accounts(group.members.iter().map(|member| &member.account)),
+            _ => Self::default(),
         }
-        _ => Vec::new(),
+    }
+
+    fn text(text: &'a Text) -> Self {
+        Self { accounts: vec![&text.sender.account], chat: Some(&text.chat) }
+    }
+
+    fn accounts(accounts: impl IntoIterator<Item = &'a String>) -> Self {
+        Self { accounts: accounts.into_iter().map(String::as_str).collect(), chat: None }
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     failure::{Failure, Reason},
     lines::Line,
     names::Names,
-    render,
+    prompt, render,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,9 @@ pub trait Output: Send {
 
     /// A remark for the person.
     async fn note(&mut self, text: &str);
+
+    /// Asks the person, who is known to be there, something that is answered by yes or no.
+    async fn confirm(&mut self, question: &str) -> Result<bool, OutputError>;
 }
 
 /// This process's own streams.
@@ -114,6 +117,11 @@ impl Terminal {
         let _ = writeln!(anstream::stderr(), "wax: {text}");
     }
 
+    /// Something to look at that is not data.
+    pub fn show(&self, picture: &str) {
+        let _ = writeln!(anstream::stderr(), "{picture}");
+    }
+
     /// The last words of a failed command.
     pub fn report(failure: &Failure, json: bool) {
         let text = if json { failure.json() } else { failure.text() };
@@ -154,6 +162,10 @@ impl Output for Terminal {
 
     async fn note(&mut self, text: &str) {
         self.remark(text);
+    }
+
+    async fn confirm(&mut self, question: &str) -> Result<bool, OutputError> {
+        prompt::confirm(question).await.map_err(OutputError::Failed)
     }
 }
 

@@ -2,8 +2,9 @@
 //! play with the terminal of the person they write to.
 
 use crate::{
-    lines::{Event, Line, Sender, State, Text},
+    lines::{BackupMade, Event, Group, Line, LinkCode, Sender, State, Text},
     names::Names,
+    qr,
 };
 use std::fmt::Write as _;
 
@@ -45,7 +46,7 @@ pub fn text(line: &Line, names: &Names) -> String {
             let mut text = format!("{} {}", tick(status.state), status.state.name());
             for recipient in &status.recipients {
                 let at = recipient.at.as_deref().map(minute).unwrap_or_default();
-                let who = shown(names.call(&recipient.account));
+                let who = shown(names.account(&recipient.account));
                 let _ = write!(text, "\n  {who}  {} {at}", recipient.state.name());
             }
             text
@@ -57,7 +58,85 @@ pub fn text(line: &Line, names: &Names) -> String {
             "{BOLD}{}{PLAIN}\naccount {}\ndevice  {}\nserver  {}",
             identity.phone, identity.account, identity.device, identity.server
         ),
+        Line::LinkCode(link) => link_text(link),
+        Line::Linked(linked) => {
+            format!("This is device {} of account {} now.", linked.device, linked.account)
+        }
+        Line::DeviceAdded(added) => format!("Device {} belongs to this account now.", added.device),
+        Line::Device(device) => {
+            let name = shown(device.name.as_deref().unwrap_or("unnamed"));
+            let this = if device.this_device { "this device" } else { "" };
+            let at = minute(&device.added_at);
+            format!("{BOLD}{:<3}{PLAIN} {name:<24} {DIM}{at}{PLAIN} {GREEN}{this}{PLAIN}", device.device)
+        }
+        Line::DeviceRemoved(removed) => {
+            format!("Device {} does not belong to this account any more.", removed.removed)
+        }
+        Line::BackupMade(backup) => backup_text(backup),
+        Line::BackupVerified(backup) => format!(
+            "{} is whole: account {} ({}), made {}, with {} contacts, {} groups and {} messages.",
+            shown(&backup.file),
+            backup.account,
+            backup.phone,
+            minute(&backup.made_at),
+            backup.contacts,
+            backup.groups,
+            backup.messages
+        ),
+        Line::Group(group) => group_text(group, names),
+        Line::GroupEntry(group) => {
+            let members = match group.members.len() {
+                1 => "1 member".to_owned(),
+                members => format!("{members} members"),
+            };
+            format!("{BOLD}{:<34}{PLAIN} {members:<14} {DIM}{}{PLAIN}", group_label(group), group.group)
+        }
+        Line::GroupLink(link) => link.url.clone(),
+        Line::Accepted(accepted) => match (&accepted.old_account, accepted.released) {
+            (None, _) => format!("There is nothing to accept: {} leads where it did.", accepted.phone),
+            (Some(_), 0) => format!("{} leads to its new account from now on.", accepted.phone),
+            (Some(_), released) => format!(
+                "{} leads to its new account from now on; messages that waited: {released}.",
+                accepted.phone
+            ),
+        },
     }
+}
+
+/// The picture, and what to type instead of taking one.
+fn link_text(link: &LinkCode) -> String {
+    let picture = qr::draw(&link.code).map(|picture| format!("{picture}\n")).unwrap_or_default();
+    format!(
+        "{picture}On the primary device, within {} seconds:\n  {BOLD}wax devices add {}{PLAIN}",
+        link.expires_in, link.code
+    )
+}
+
+/// The key in four lines of four groups, as it is written down.
+fn backup_text(backup: &BackupMade) -> String {
+    let groups: Vec<&str> = backup.recovery_key.split_whitespace().collect();
+    let lines: Vec<String> = groups.chunks(4).map(|line| format!("  {}", line.join(" "))).collect();
+    format!(
+        "{} is written. Its recovery key, which is shown only now:\n{BOLD}{}{PLAIN}\n\
+         Write it down and keep it away from the file: nobody can open the backup without it.",
+        shown(&backup.file),
+        lines.join("\n")
+    )
+}
+
+fn group_label(group: &Group) -> String {
+    shown(group.name.as_deref().unwrap_or("(name not known yet)"))
+}
+
+fn group_text(group: &Group, names: &Names) -> String {
+    let mut text = format!("{BOLD}{}{PLAIN} {DIM}{}{PLAIN}", group_label(group), group.group);
+    for member in &group.members {
+        let name = names.account(&member.account);
+        let name = if name == member.account { member.phone.as_deref().unwrap_or(name) } else { name };
+        let closed = if member.closed { ", account closed" } else { "" };
+        let _ = write!(text, "\n  {:<34} {}{closed}", shown(name), member.role);
+    }
+    text
 }
 
 /// One tick on the server, two on the recipient's device, two blue ones when it was read.
@@ -76,7 +155,7 @@ fn event_text(event: &Event, names: &Names) -> String {
         Event::Message(message) => message_text(message, None, names),
         Event::Receipt { kind, message_ids, from } => {
             let tick = tick(if kind == "read" { State::Read } else { State::Delivered });
-            let from = shown(names.call(from));
+            let from = shown(names.account(from));
             match message_ids.as_slice() {
                 [one] => format!("{tick} {kind} {DIM}{one} by {from}{PLAIN}"),
                 several => format!("{tick} {kind} {} messages {DIM}by {from}{PLAIN}", several.len()),
@@ -91,29 +170,62 @@ fn event_text(event: &Event, names: &Names) -> String {
         Event::SplitView { account, .. } => format!(
             "{RED}Warning: the server shows different devices of {} to different people.{PLAIN} \
              Compare safety numbers with 'wax verify'.",
-            shown(names.call(account))
+            shown(names.account(account))
         ),
         Event::KeyChanged { phone, account, .. } => format!(
-            "{RED}{phone} belongs to a new account now{PLAIN} ({account}). Compare safety numbers with 'wax verify'."
+            "{RED}{phone} belongs to a new account now{PLAIN} ({account}). What you write to it waits until you \
+             run 'wax verify {phone} --accept'; compare safety numbers first."
         ),
         Event::DeviceChanged { account, added, removed } => {
-            format!("{DIM}{account} has {} new and {} fewer devices.{PLAIN}", added.len(), removed.len())
+            device_changed_text(account, added, removed, names)
         }
-        Event::GroupChanged { group, change, by, .. } => format!("{DIM}{by} {change}{PLAIN} {group}"),
+        Event::GroupChanged { group, change, by, .. } => {
+            let (by, group) = (shown(names.account(by)), shown(names.group(group).unwrap_or(group)));
+            format!("{DIM}{by} {}{PLAIN} {group}", deed(change))
+        }
         Event::Drained => format!("{DIM}That is everything.{PLAIN}"),
     }
+}
+
+fn device_changed_text(account: &str, added: &[u8], removed: &[u8], names: &Names) -> String {
+    let who = shown(names.account(account));
+    let list = |numbers: &[u8]| numbers.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+    let news = [("new", added), ("gone", removed)].into_iter().filter(|(_, numbers)| !numbers.is_empty());
+    let news = news.map(|(word, numbers)| format!("device {} is {word}", list(numbers)));
+    format!("{DIM}{who}: {}{PLAIN}", news.collect::<Vec<_>>().join(", "))
+}
+
+/// What somebody did to the group whose name follows.
+fn deed(change: &str) -> String {
+    let words = match change {
+        "create" => "has made",
+        "add" => "has added to",
+        "remove" => "has removed somebody from",
+        "leave" => "has left",
+        "join" => "has joined",
+        "promote" => "has made an admin in",
+        "demote" => "has made an admin a member in",
+        "rename" => "has renamed",
+        "permissions" => "has changed who may do what in",
+        "link" => "has changed the link to",
+        "timer" => "has changed how long messages stay in",
+        other => return format!("has changed ({})", shown(other)),
+    };
+    words.to_owned()
 }
 
 fn message_text(message: &Text, state: Option<State>, names: &Names) -> String {
     let tick = state.map(|state| format!("{} ", tick(state))).unwrap_or_default();
     let text = shown(&message.body.text).replace('\n', "\n    ");
     let who = who(&message.sender, names);
-    format!("{DIM}{}{PLAIN} {tick}{BOLD}{who}{PLAIN}  {text}", minute(&message.sent_at))
+    let at = names.group(&message.chat).map(|group| format!("{DIM}{}{PLAIN} ", shown(group)));
+    let at = at.unwrap_or_default();
+    format!("{DIM}{}{PLAIN} {tick}{at}{BOLD}{who}{PLAIN}  {text}", minute(&message.sent_at))
 }
 
 /// A name is worth more than a number, and a number more than an id.
 fn who(sender: &Sender, names: &Names) -> String {
-    let name = names.call(&sender.account);
+    let name = names.account(&sender.account);
     let name = if name == sender.account { sender.phone.as_deref().unwrap_or(name) } else { name };
     shown(name)
 }

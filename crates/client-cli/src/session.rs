@@ -197,6 +197,11 @@ impl Waiting {
         Self { hurry: watch::channel(false).1, ..self }
     }
 
+    /// Waits until somebody wants the command to end.
+    pub async fn hurried(&mut self) {
+        reached(&mut self.hurry, |hurry| *hurry).await;
+    }
+
     /// Waits for a change, but not after `deadline`, and not at all once somebody wants the command to end.
     pub async fn until(&mut self, deadline: Option<Instant>) -> Woken {
         tokio::select! {

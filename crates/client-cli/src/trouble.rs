@@ -95,6 +95,11 @@ fn closed_for_good(closed: Closed) -> Failure {
     }
 }
 
+/// Whether trying again cannot help: the server is not the one that is trusted.
+pub const fn is_untrusted(error: &Unreachable) -> bool {
+    matches!(error, Unreachable::Pin(_) | Unreachable::Tls(_))
+}
+
 /// The server could not be reached.
 pub fn unreachable(error: Option<&Unreachable>) -> Failure {
     let words = error.map_or_else(|| "it did not answer in time".to_owned(), ToString::to_string);

@@ -1,5 +1,11 @@
 //! The command line: what can be typed, with its help. Scripts rely on every name in here.
 
+mod device;
+mod group;
+
+pub use device::{Backup, BackupCommand, Devices, DevicesCommand, Link};
+pub use group::{Group, GroupCommand, Members};
+
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 use client_net::{CertificatePin, ServerUrl};
@@ -68,8 +74,18 @@ pub enum Command {
     Search(Search),
     /// Say how far a message has come
     Status(Status),
-    /// Print the safety number to compare with someone
+    /// Print the safety number to compare with someone, or accept their new account
     Verify(Verify),
+    /// Make, change and show groups
+    Group(Group),
+    /// List the groups
+    Groups,
+    /// Make this profile another device of an account
+    Link(Link),
+    /// List the devices of this account, add and remove them
+    Devices(Devices),
+    /// Save the account into a sealed file, and bring it back
+    Backup(Backup),
     /// Say whose profile this is
     Whoami,
     /// Print a completion script for a shell
@@ -117,13 +133,14 @@ pub struct Register {
 #[command(after_help = "\
 Examples:
   wax send +15552000101 'Are you there?'
+  wax send Family 'Dinner is ready'
   git log -1 | wax send +15552000101 -
   wax send --message-id 0190f7a2-6c1e-7d55-b0c4-2f3a5e8d9b10 +15552000101 'Exactly once'
 
 Text that begins with a hyphen goes after '--'. A message that was stored is sent by the next wax
 command that reaches the server, whatever happens to this one.")]
 pub struct Send {
-    /// A phone number or an account id
+    /// A phone number, an account id, or a group's id or name
     pub chat: String,
     /// The text, at most 65,536 bytes of UTF-8; '-' reads standard input
     #[arg(allow_negative_numbers = true)]
@@ -165,7 +182,7 @@ pub struct Receive {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wax read +15552000101")]
 pub struct Read {
-    /// A phone number or an account id
+    /// A phone number, an account id, or a group's id or name
     pub chat: String,
 }
 
@@ -173,7 +190,7 @@ pub struct Read {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  wax history +15552000101 --limit 20")]
 pub struct History {
-    /// A phone number or an account id
+    /// A phone number, an account id, or a group's id or name
     pub chat: String,
     /// Only the last N messages
     #[arg(long, value_name = "N")]
@@ -222,13 +239,17 @@ pub enum WaitFor {
 #[command(after_help = "\
 Example:
   wax verify +15552000101
-  wax verify +15552000101 --mark    after both of you saw the same digits")]
+  wax verify +15552000101 --mark      after both of you saw the same digits
+  wax verify +15552000101 --accept    they registered anew: write to the new account from now on")]
 pub struct Verify {
     /// A phone number or an account id
     pub number: String,
     /// Remember that the safety number was compared and is right
     #[arg(long)]
     pub mark: bool,
+    /// Accept that the number leads to a new account, and send what waits for that
+    #[arg(long, conflicts_with = "mark")]
+    pub accept: bool,
 }
 
 /// Whole or decimal seconds, up to a year.

@@ -1,10 +1,15 @@
 //! Commands that only read what is stored: they never connect, and run beside the process that writes.
 
-use super::{chat_name, send::message_id, status::unknown_message};
+use super::{
+    chat_name,
+    group::{ambiguous, group_of},
+    send::message_id,
+    status::unknown_message,
+};
 use crate::{
     args,
     failure::{Failure, Reason},
-    lines::{Identity, Line, Status},
+    lines::{Device, Group, Identity, Line, Status},
     names::Names,
     output::Batch,
     process::{busy, open_engine},
@@ -39,6 +44,15 @@ pub enum Question {
     },
     /// `whoami`
     Whoami,
+    /// `groups`
+    Groups,
+    /// `group info`
+    Group {
+        /// The group, as it was typed.
+        group: String,
+    },
+    /// `devices`
+    Devices,
 }
 
 impl Question {
@@ -54,6 +68,11 @@ impl Question {
                 Self::Status { message_id: status.message_id.clone() }
             }
             args::Command::Whoami => Self::Whoami,
+            args::Command::Groups => Self::Groups,
+            args::Command::Group(args::Group { command: args::GroupCommand::Info { group } }) => {
+                Self::Group { group: group.clone() }
+            }
+            args::Command::Devices(args::Devices { command: None }) => Self::Devices,
             _ => return None,
         })
     }
@@ -86,6 +105,22 @@ impl Question {
                     view.status(message_id(id)?, now).map_err(failure)?.ok_or_else(unknown_message)?;
                 Ok(vec![Line::Status(Status::from(status))])
             }
+            Self::Groups => {
+                let groups = view.groups().map_err(failure)?.into_iter();
+                Ok(groups
+                    .filter(|group| group.i_am_member)
+                    .map(|group| Line::GroupEntry(group.into()))
+                    .collect())
+            }
+            Self::Group { group } => {
+                let group = group_of(view.resolve(&chat_name(group)?).map_err(failure)?)?;
+                let info = view.group(group).map_err(failure)?.ok_or_else(super::group::unknown_group)?;
+                Ok(vec![Line::Group(Group::from(info))])
+            }
+            Self::Devices => {
+                let devices = view.devices().map_err(failure)?.into_iter();
+                Ok(devices.map(|device| Line::Device(Device::from(device))).collect())
+            }
         }
     }
 }
@@ -94,6 +129,7 @@ fn known_chat(chat: &str, view: View<'_>) -> Result<ChatId, Failure> {
     let name = chat_name(chat)?;
     match (view.resolve(&name).map_err(failure)?, name) {
         (Resolved::Known(chat), _) => Ok(chat),
+        (Resolved::Ambiguous, _) => Err(ambiguous()),
         (_, ChatName::Phone(_)) => Err(Failure::new(
             Reason::UnknownChat,
             "this number is not in your contacts",
@@ -101,7 +137,7 @@ fn known_chat(chat: &str, view: View<'_>) -> Result<ChatId, Failure> {
         )),
         (_, ChatName::Id(_) | ChatName::Name(_)) => Err(Failure::new(
             Reason::UnknownChat,
-            "there is no chat with this account",
+            "there is no chat with this account, and no group of this id or name",
             "'wax chats' lists what there is",
         )),
     }
@@ -115,28 +151,37 @@ fn failure(fault: Fault) -> Failure {
 /// Checks what can be checked without the profile.
 pub fn check(question: &Question) -> Result<(), Failure> {
     match question {
-        Question::History { chat, .. } => chat_name(chat).map(drop),
+        Question::History { chat, .. } | Question::Group { group: chat } => chat_name(chat).map(drop),
         Question::Status { message_id: id } => message_id(id).map(drop),
-        Question::Chats | Question::Search { .. } | Question::Whoami => Ok(()),
+        Question::Chats
+        | Question::Search { .. }
+        | Question::Whoami
+        | Question::Groups
+        | Question::Devices => Ok(()),
     }
 }
 
 /// Answers from the stored state, beside the process that may be writing it.
 pub fn ask(question: &Question, profile: &Profile, now: Timestamp) -> Result<Batch, Failure> {
     check(question)?;
+    with_view(profile, |view| question.answer(view, now))?
+}
+
+/// Lets `read` see the stored state, beside the process that may be writing it.
+pub fn with_view<R>(profile: &Profile, read: impl FnOnce(View<'_>) -> R) -> Result<R, Failure> {
     if !profile.exists() {
         return Err(not_registered());
     }
     for _ in 0..100 {
         match open_reader(profile) {
-            Ok(reader) => return question.answer(reader.view(), now),
+            Ok(reader) => return Ok(read(reader.view())),
             Err(OpenError::OlderFormat { .. }) => {}
             Err(error) => return Err(trouble::cannot_open(&error, &profile.database())),
         }
         // A new version of the program runs here for the first time: opening for writing brings the
         // format up to date. Another process that holds the profile is about to do the same.
         if let Some(_lock) = profile.try_lock()? {
-            return question.answer(open_engine(profile)?.view(), now);
+            return Ok(read(open_engine(profile)?.view()));
         }
         sleep(Duration::from_millis(100));
     }

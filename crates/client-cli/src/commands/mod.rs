@@ -1,8 +1,14 @@
 //! What each command does. A command that needs the engine is a value ([`Job`]) that can be handed to the
 //! process that holds the profile, and again to the next one if that dies; doing it twice is doing it once.
 
+pub mod accept;
+pub mod backup;
+pub mod devices;
 pub mod empty;
+pub mod group;
+pub mod link;
 pub mod local;
+pub mod people;
 pub mod read;
 pub mod receive;
 pub mod register;
@@ -39,6 +45,20 @@ pub enum Job {
     Status(status::Job),
     /// `verify`
     Verify(verify::Job),
+    /// `verify --accept`
+    Accept {
+        /// The number, as it was typed.
+        number: String,
+    },
+    /// `group …`
+    Group(group::Job),
+    /// `devices add`
+    AddDevice(devices::Add),
+    /// `devices remove`
+    RemoveDevice {
+        /// Its number.
+        device: u8,
+    },
 }
 
 impl Job {
@@ -51,7 +71,12 @@ impl Job {
             Self::Status(status) => {
                 status.timeout = status.timeout.map(|timeout| timeout.saturating_sub(elapsed));
             }
-            Self::Read { .. } | Self::Verify(_) => {}
+            Self::Read { .. }
+            | Self::Verify(_)
+            | Self::Accept { .. }
+            | Self::Group(_)
+            | Self::AddDevice(_)
+            | Self::RemoveDevice { .. } => {}
         }
         job
     }
@@ -112,20 +137,24 @@ pub async fn perform(
         Job::Read { chat } => read::perform(&chat, session, waiting, output).await,
         Job::Status(job) => status::perform(job, session, waiting, output).await,
         Job::Verify(job) => verify::perform(job, session, waiting, output).await,
+        Job::Accept { number } => accept::perform(&number, session, waiting, output).await,
+        Job::Group(job) => group::perform(job, session, waiting, output).await,
+        Job::AddDevice(job) => devices::add(job, session, waiting, output).await,
+        Job::RemoveDevice { device } => devices::remove(device, session, waiting, output).await,
     }
 }
 
-/// Reads how a chat was named on the command line.
+/// Reads how a chat was named on the command line: a number, an id, or what a group is called.
 pub fn chat_name(text: &str) -> Result<ChatName, Failure> {
     let is_meant_as_number = text.starts_with('+') || text.chars().all(|c| c.is_ascii_digit() || c == ' ');
     match text.parse() {
         Ok(ChatName::Name(_)) | Err(_) if is_meant_as_number => Err(bad_number()),
-        Ok(ChatName::Name(_)) | Err(_) => Err(unknown_name()),
         Ok(name) => Ok(name),
+        Err(_) => Err(unknown_name()),
     }
 }
 
-/// A name that nothing has.
+/// A person was named by something that is neither.
 fn unknown_name() -> Failure {
     Failure::new(
         Reason::UnknownChat,
@@ -166,6 +195,15 @@ fn oneself() -> Failure {
     Failure::new(Reason::UnknownRecipient, "this is your own account", "name somebody else")
 }
 
+/// These people cannot be found. It says which, because they were typed a moment ago, by whoever reads it.
+fn unknown_names(typed: &[String]) -> Failure {
+    Failure::new(
+        Reason::UnknownRecipient,
+        format!("not registered at your server: {}", typed.join(", ")),
+        "check these numbers or invite their owners; nothing was changed",
+    )
+}
+
 /// The account that a name leads to.
 async fn resolve_account(
     name: ChatName,
@@ -187,21 +225,33 @@ async fn resolve(
     match (session.ask(move |engine, _| engine.view().resolve(&asked)).await?, name) {
         (Resolved::Known(chat), _) => Ok(chat),
         (Resolved::Stranger(account), _) => Ok(account.into()),
+        (Resolved::Ambiguous, _) => Err(group::ambiguous()),
         (Resolved::LookUp, ChatName::Phone(phone)) => {
-            session.connect().await?;
-            look_up(phone, session, waiting, deadline).await.map(Into::into)
+            let account = look_up(phone, session, waiting, deadline).await?;
+            account.map(ChatId::from).ok_or_else(unknown_recipient)
         }
-        (Resolved::LookUp, _) => Err(unknown_recipient()),
-        (Resolved::Unknown | Resolved::Ambiguous, _) => Err(unknown_name()),
+        (_, ChatName::Name(_)) => Err(unknown_chat()),
+        (Resolved::LookUp | Resolved::Unknown, _) => Err(unknown_recipient()),
     }
 }
 
+/// Nothing here has this name.
+fn unknown_chat() -> Failure {
+    Failure::new(
+        Reason::UnknownChat,
+        "this is no number, and no group of this profile has this name",
+        "give a number with its country code, like +15552000101, an id, or a group; 'wax chats' lists what there is",
+    )
+}
+
+/// Asks the server which account a number leads to, if to any.
 async fn look_up(
     phone: types::PhoneNumber,
     session: &Session,
     waiting: &mut Waiting,
     deadline: Instant,
-) -> Result<AccountId, Failure> {
+) -> Result<Option<AccountId>, Failure> {
+    session.connect().await?;
     let lookup = session.driver().look_up(phone);
     tokio::pin!(lookup);
     let answer = loop {
@@ -221,11 +271,13 @@ async fn look_up(
             None => return Err(never_looked_up(waiting)),
         }
     };
-    match answer {
-        Ok(Some(account)) => Ok(account),
-        Ok(None) => Err(unknown_recipient()),
-        Err(refused) => Err(come_back(refused.retry_after)),
-    }
+    answer.map_err(|refused| come_back(refused.retry_after))
+}
+
+/// The server said nothing for as long as a command waits for it; `what` of the command's work stands.
+fn never_reached(waiting: &mut Waiting, what: &str) -> Failure {
+    let why = trouble::unreachable(waiting.progress().trouble.as_deref()).message;
+    Failure::new(Reason::OutcomeUnknown, format!("{why}; {what}"), "run the command again when it answers")
 }
 
 fn never_looked_up(waiting: &mut Waiting) -> Failure {

@@ -19,6 +19,9 @@ pub async fn perform(
 ) -> Result<(), Stop> {
     let deadline = waiting.began() + PATIENCE;
     let chat = resolve(chat_name(chat)?, session, &mut waiting, deadline).await?;
+    if let Some(ended) = waiting.progress().ended {
+        return Err(trouble::ended(&ended).into());
+    }
     let marked = session.driver().call(move |engine, now, rng| engine.mark_read(chat, now, rng)).await;
     let marked =
         marked.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| trouble::fault(&fault))?;

@@ -10,6 +10,7 @@ use crate::{
     session::{PATIENCE, Session, Waiting, Woken},
     trouble,
 };
+use client::HistorySync;
 use client_net::{Link, Progress};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -58,10 +59,12 @@ pub async fn perform(
         drains_seen: progress.drains - u64::from(is_drained(&progress)),
         drained: false,
         connected: job.was_connected,
+        history_told: None,
         job,
     };
     loop {
         let progress = waiting.progress();
+        receiving.tell_history(progress.history, output).await;
         if receiving.print_events(session, output).await? {
             return Ok(());
         }
@@ -100,6 +103,7 @@ struct Receiving {
     drains_seen: u64,
     drained: bool,
     connected: bool,
+    history_told: Option<HistorySync>,
 }
 
 /// What to do when there is nothing to print.
@@ -125,6 +129,20 @@ impl Receiving {
             self.messages_left = self.messages_left.map(|left| left.saturating_sub(messages));
         }
         Ok(true)
+    }
+
+    /// Says how the history from before comes in. It is not printed: `history` and `search` show it.
+    async fn tell_history(&mut self, history: Option<HistorySync>, output: &mut dyn Output) {
+        let Some(history) = history.filter(|history| self.history_told != Some(*history)) else { return };
+        self.history_told = Some(history);
+        let words = match history {
+            HistorySync::Importing { done, total } => {
+                format!("the history from before is coming in: {done} of {total} parts")
+            }
+            HistorySync::Imported => "the history from before is here".into(),
+            HistorySync::Failed => "the history from before cannot be had any more; what comes now is".into(),
+        };
+        output.note(&words).await;
     }
 
     fn next(&mut self, progress: &Progress, began: Instant, now: Instant) -> Next {

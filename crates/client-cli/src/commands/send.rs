@@ -8,7 +8,7 @@ use crate::{
     session::{Session, Waiting, Woken},
     trouble,
 };
-use client::{DeliveryState, SendError, SendText, StatusView};
+use client::{DeliveryState, HeldReason, SendError, SendText, StatusView};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use types::{ChatId, MessageId, limits};
@@ -73,13 +73,25 @@ pub async fn perform(
     let deadline = waiting.began() + job.timeout;
     let message_id = message_id(&job.message_id)?;
     let chat = resolve(chat_name(&job.chat)?, session, &mut waiting, deadline).await?;
+    if let Some(ended) = waiting.progress().ended {
+        return Err(trouble::ended(&ended).into());
+    }
     store(SendText { chat, message_id, text: job.text }, session).await?;
     let mut hurried = false;
     loop {
         let progress = waiting.progress();
-        let status = status(message_id, session).await?;
-        if status.state != DeliveryState::Queued {
-            return finish(&status, chat, output).await;
+        match outcome(message_id, chat, session).await {
+            Ok(Outcome::Decided(status)) => return finish(&status, chat, output).await,
+            Ok(Outcome::Held(reason)) => {
+                output.print(Line::Sent(sent(message_id, chat, None, State::Queued)).into()).await?;
+                return held(&reason, job.require_accepted, output).await;
+            }
+            Ok(Outcome::Open) => {}
+            // The engine failed after it had stored the message, which is not sent twice only if that is said.
+            Err(failure) => {
+                output.print(Line::Sent(sent(message_id, chat, None, State::Queued)).into()).await?;
+                return Err(failure.into());
+            }
         }
         if hurried || progress.ended.is_some() {
             break;
@@ -111,18 +123,34 @@ async fn store(text: SendText, session: &Session) -> Result<(), Failure> {
             "repeat a send with the same chat and text, or leave --message-id out",
         )),
         Err(SendError::ToOneself) => Err(super::oneself()),
-        Err(SendError::NotAMember) => Err(Failure::new(
-            Reason::NotAMember,
-            "you are not a member of this group",
-            "ask an admin to add you",
-        )),
+        Err(SendError::NotAMember) => Err(super::group::not_a_member()),
         Err(SendError::Fault(fault)) => Err(trouble::fault(&fault)),
     }
 }
 
-async fn status(message: MessageId, session: &Session) -> Result<StatusView, Failure> {
-    let status = session.ask(move |engine, now| engine.view().status(message, now)).await?;
-    status.ok_or_else(|| Failure::bug("a message that was stored is gone"))
+/// Where a stored message stands.
+enum Outcome {
+    /// The server has decided.
+    Decided(StatusView),
+    /// The person has to decide first.
+    Held(HeldReason),
+    /// It waits for the server.
+    Open,
+}
+
+async fn outcome(message: MessageId, chat: ChatId, session: &Session) -> Result<Outcome, Failure> {
+    let (status, held) = session
+        .ask(move |engine, now| {
+            let view = engine.view();
+            Ok((view.status(message, now)?, view.held_reason(chat)?))
+        })
+        .await?;
+    let status = status.ok_or_else(|| Failure::bug("a message that was stored is gone"))?;
+    Ok(match held {
+        _ if status.state != DeliveryState::Queued => Outcome::Decided(status),
+        Some(reason) => Outcome::Held(reason),
+        None => Outcome::Open,
+    })
 }
 
 /// The server has decided.
@@ -130,7 +158,7 @@ async fn finish(status: &StatusView, chat: ChatId, output: &mut dyn Output) -> R
     let failed = status.state == DeliveryState::Failed;
     let state = if failed { State::Failed } else { State::Accepted };
     output.print(Line::Sent(sent(status.message_id, chat, status.stamp, state)).into()).await?;
-    if failed { Err(refused(status.failure.as_deref().unwrap_or_default()).into()) } else { Ok(()) }
+    if failed { Err(refused(status.failure.as_deref().unwrap_or_default(), chat).into()) } else { Ok(()) }
 }
 
 fn sent(message: MessageId, chat: ChatId, stamp: Option<types::Stamp>, state: State) -> Sent {
@@ -143,7 +171,7 @@ fn sent(message: MessageId, chat: ChatId, stamp: Option<types::Stamp>, state: St
 }
 
 /// A definite refusal: the message will not be tried again.
-fn refused(code: &str) -> Failure {
+fn refused(code: &str, chat: ChatId) -> Failure {
     match code {
         "no_such_account" => unknown_recipient(),
         "account_closed" => Failure::new(
@@ -152,12 +180,28 @@ fn refused(code: &str) -> Failure {
             "if they registered again, write to their number: it may lead to a new account",
         ),
         "bad_number" => bad_number(),
+        "forbidden" | "no_such_group" if matches!(chat, ChatId::Group(_)) => super::group::not_a_member(),
         code => Failure::new(
             Reason::NotAllowed,
             format!("the server refused the message ({code})"),
             "the message will not be tried again",
         ),
     }
+}
+
+/// The message waits for a decision of the person.
+async fn held(reason: &HeldReason, require_accepted: bool, output: &mut dyn Output) -> Result<(), Stop> {
+    let HeldReason::KeyChanged { phone, .. } = reason;
+    let why = format!("{} belongs to a new account now", phone.e164());
+    let what = format!(
+        "the message is queued until you accept that with 'wax verify {} --accept'; compare safety numbers first",
+        phone.e164()
+    );
+    if require_accepted {
+        return Err(Failure::new(Reason::NotAcceptedYet, why, what).into());
+    }
+    output.note(&format!("{why}; {what}")).await;
+    Ok(())
 }
 
 /// Time is up, or waiting is no use.

@@ -71,6 +71,10 @@ pub async fn ask(
                 let _ = write(&mut writer, &Word::Printed).await;
             }
             Reply::Note(text) => terminal.note(&text).await,
+            Reply::Ask(question) => {
+                let answer = answer(&question, terminal, &mut hurry).await;
+                let _ = write(&mut writer, &Word::Answer(answer)).await;
+            }
             Reply::Done => {
                 terminal.confirmed();
                 return Asked::Finished(Ok(()));
@@ -79,6 +83,15 @@ pub async fn ask(
             Reply::Alive { connected: now } => connected |= now,
             Reply::Leaving => return Asked::Alone { met, connected },
         }
+    }
+}
+
+/// What the person says. Somebody who wants the command to end does not agree to anything.
+async fn answer(question: &str, terminal: &mut Terminal, hurry: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        biased;
+        () = reached(hurry, |hurry| *hurry) => false,
+        answer = terminal.confirm(question) => answer.unwrap_or(false),
     }
 }
 

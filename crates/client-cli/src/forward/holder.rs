@@ -135,14 +135,15 @@ async fn do_for(
     mut stage: watch::Receiver<Stage>,
 ) -> Option<Reply> {
     let (printed, printed_out) = mpsc::channel(1);
+    let (answers, answers_out) = mpsc::channel(1);
     let (hurry, hurry_out) = watch::channel(false);
     let progress = session.driver().progress();
     let waiting = Waiting::new(&session, hurry_out);
-    let mut output = CallerOutput { caller: caller.clone(), printed: printed_out };
+    let mut output = CallerOutput { caller: caller.clone(), printed: printed_out, answers: answers_out };
     // What has no end of its own would only keep the holder.
     let last_words = if request.job.prints_events() { Duration::ZERO } else { LAST_WORDS };
     let performed = commands::perform(request.job, &session, waiting, &mut output);
-    let listened = listen(reader, printed, hurry);
+    let listened = listen(reader, Heard { printed, answers, hurry });
     let mut heartbeat = interval(HEARTBEAT);
     tokio::pin!(performed, listened);
     loop {
@@ -172,15 +173,26 @@ fn last_reply(result: Result<(), Stop>) -> Option<Reply> {
     }
 }
 
+/// Where each of the caller's words goes.
+struct Heard {
+    printed: mpsc::Sender<()>,
+    answers: mpsc::Sender<bool>,
+    hurry: watch::Sender<bool>,
+}
+
 /// Hears what the caller says until it goes.
-async fn listen(mut reader: BufReader<OwnedReadHalf>, printed: mpsc::Sender<()>, hurry: watch::Sender<bool>) {
+async fn listen(mut reader: BufReader<OwnedReadHalf>, heard: Heard) {
     while let Ok(Some(word)) = read::<Word>(&mut reader).await {
-        match word {
-            Word::Printed if printed.send(()).await.is_err() => return,
-            Word::Printed => {}
+        let is_wanted = match word {
+            Word::Printed => heard.printed.send(()).await.is_ok(),
+            Word::Answer(answer) => heard.answers.send(answer).await.is_ok(),
             Word::Hurry => {
-                hurry.send_replace(true);
+                heard.hurry.send_replace(true);
+                true
             }
+        };
+        if !is_wanted {
+            return;
         }
     }
 }
@@ -208,6 +220,7 @@ impl Caller {
 struct CallerOutput {
     caller: Caller,
     printed: mpsc::Receiver<()>,
+    answers: mpsc::Receiver<bool>,
 }
 
 #[async_trait]
@@ -219,5 +232,11 @@ impl Output for CallerOutput {
 
     async fn note(&mut self, text: &str) {
         self.caller.say(&Reply::Note(text.to_owned())).await;
+    }
+
+    async fn confirm(&mut self, question: &str) -> Result<bool, OutputError> {
+        let said = self.caller.say(&Reply::Ask(question.to_owned())).await;
+        let answer = if said { self.answers.recv().await } else { None };
+        answer.ok_or(OutputError::Closed)
     }
 }

@@ -47,6 +47,8 @@ pub enum Word {
     Printed,
     /// The person wants the command to end.
     Hurry,
+    /// What the person said to the last question.
+    Answer(bool),
 }
 
 /// What the holder says.
@@ -57,6 +59,8 @@ pub enum Reply {
     Lines(Batch),
     /// A remark for the person.
     Note(String),
+    /// A question for the person. The holder waits for [`Word::Answer`].
+    Ask(String),
     /// The command is done.
     Done,
     /// The command failed.

@@ -1,6 +1,12 @@
 //! What commands print: one type for each kind of line. With `--json` a line is its JSON object;
 //! otherwise `render` turns it into text. Scripts rely on every field.
 
+mod device;
+mod group;
+
+pub use device::{BackupMade, BackupVerified, Device, DeviceAdded, DeviceRemoved, LinkCode, Linked};
+pub use group::{Group, GroupLink, Member};
+
 use client::{DeliveryState, EventView, MessageView, SenderView, StatusView};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -29,6 +35,28 @@ pub enum Line {
     Verification(Verification),
     /// `whoami`.
     Identity(Identity),
+    /// `link`, waiting.
+    LinkCode(LinkCode),
+    /// `link`, done.
+    Linked(Linked),
+    /// `devices add`.
+    DeviceAdded(DeviceAdded),
+    /// `devices`.
+    Device(Device),
+    /// `devices remove`.
+    DeviceRemoved(DeviceRemoved),
+    /// `backup create`.
+    BackupMade(BackupMade),
+    /// `backup verify`.
+    BackupVerified(BackupVerified),
+    /// `group info`, and every change of a group.
+    Group(Group),
+    /// `groups`: the same object, and fewer words for people.
+    GroupEntry(Group),
+    /// `group link`.
+    GroupLink(GroupLink),
+    /// `verify --accept`.
+    Accepted(Accepted),
 }
 
 impl Line {
@@ -45,6 +73,16 @@ impl Line {
             Self::Status(line) => serde_json::to_string(line),
             Self::Verification(line) => serde_json::to_string(line),
             Self::Identity(line) => serde_json::to_string(line),
+            Self::LinkCode(line) => serde_json::to_string(line),
+            Self::Linked(line) => serde_json::to_string(line),
+            Self::DeviceAdded(line) => serde_json::to_string(line),
+            Self::Device(line) => serde_json::to_string(line),
+            Self::DeviceRemoved(line) => serde_json::to_string(line),
+            Self::BackupMade(line) => serde_json::to_string(line),
+            Self::BackupVerified(line) => serde_json::to_string(line),
+            Self::Group(line) | Self::GroupEntry(line) => serde_json::to_string(line),
+            Self::GroupLink(line) => serde_json::to_string(line),
+            Self::Accepted(line) => serde_json::to_string(line),
         };
         escape_breaks(&json.expect("lines are structs of strings, numbers and lists"))
     }
@@ -95,7 +133,7 @@ pub struct Registered {
 pub struct Sent {
     /// The message.
     pub message_id: String,
-    /// The other account.
+    /// The other account, or the group.
     pub chat: String,
     /// Its place in the order of the chat; null until it is accepted.
     pub stamp: Option<String>,
@@ -181,7 +219,7 @@ pub struct Body {
 pub struct Text {
     /// The message.
     pub message_id: String,
-    /// The other account, whoever wrote the message.
+    /// The other account or the group, whoever wrote the message.
     pub chat: String,
     /// Who wrote it.
     pub sender: Sender,
@@ -243,7 +281,7 @@ pub enum Event {
         /// Whose list it is about.
         account: String,
     },
-    /// A number leads to another account than before.
+    /// A number leads to another account than before. What is written to it waits until that is accepted.
     KeyChanged {
         /// The number, E.164.
         phone: String,
@@ -314,7 +352,7 @@ impl From<EventView> for Event {
 /// The read receipt was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
-    /// The other account.
+    /// The other account, or the group.
     pub chat: String,
     /// The stamp of the newest message; null for an empty chat.
     pub up_to: Option<String>,
@@ -342,9 +380,9 @@ impl From<MessageView> for Message {
 /// One of the chats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chat {
-    /// The other account.
+    /// The other account, or the group.
     pub chat: String,
-    /// `direct`.
+    /// `direct` or `group`.
     pub kind: String,
     /// What to call it.
     pub name: Option<String>,
@@ -413,6 +451,19 @@ pub struct Verification {
     pub safety_number: String,
     /// Whether it was marked as compared.
     pub verified: bool,
+}
+
+/// A number's new account was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The number, E.164.
+    pub phone: String,
+    /// The account that it leads to from now on.
+    pub account: String,
+    /// Where it led; null if there was nothing to accept.
+    pub old_account: Option<String>,
+    /// Messages that waited for this and are being sent.
+    pub released: u64,
 }
 
 /// Whose profile this is.

@@ -27,6 +27,21 @@ fn a_wrong_command_line_is_64_with_the_object_wherever_json_stands() {
         &["register", "--json", "--phone", "+15552000100", "--server", "http://chat.example.org"],
         &["register", "--json", "--phone", "+15552000100", "--server", "https://x", "--server-pin", "abc"],
         &["history", "--json"],
+        &["verify", "+15552000100", "--mark", "--accept", "--json"],
+        &["group", "--json"],
+        &["group", "create", "--json"],
+        &["group", "add", "Family", "--json"],
+        &["group", "rename", "Family", "--json"],
+        &["link", "--json"],
+        &["link", "--server", "http://chat.example.org", "--json"],
+        &["devices", "add", "--json"],
+        &["devices", "add", "wxl1-code", "--json"],
+        &["devices", "add", "wxl1-code", "--no-input", "--json"],
+        &["devices", "remove", "0", "--json"],
+        &["devices", "remove", "128", "--json"],
+        &["backup", "--json"],
+        &["backup", "create", "--json"],
+        &["backup", "restore", "file", "--json"],
         &["search", "--json"],
     ] {
         let ran = nowhere(arguments);
@@ -61,13 +76,18 @@ fn bad_data_is_65_before_anything_else_is_looked_at() {
         (&["send", "+155520001000000000", "hi"], "bad_number"),
         (&["send", "+05552000100", "hi"], "bad_number"),
         (&["send", "15552000100", "hi"], "bad_number"),
-        (&["send", "Alice", "hi"], "unknown_chat"),
+        (&["send", "", "hi"], "bad_number"),
+        (&["verify", "Alice"], "unknown_chat"),
+        (&["verify", "Alice", "--accept"], "bad_number"),
+        (&["verify", "+1555", "--accept"], "bad_number"),
+        (&["group", "create", "Family", "+15552000101", "+1555"], "bad_number"),
+        (&["group", "add", "Family", "Alice"], "unknown_chat"),
+        (&["group", "join", "https://chat.example.org/g/1"], "bad_group_link"),
         (&["send", "+15552000100", ""], "bad_text"),
         (&["send", "+15552000100", &too_long], "bad_text"),
         (&["send", "+15552000100", "hi", "--message-id", "1"], "unknown_message"),
         (&["read", "+"], "bad_number"),
         (&["history", "+1555"], "bad_number"),
-        (&["history", "abc"], "unknown_chat"),
         (&["status", "abc"], "unknown_message"),
         (&["status", "abc", "--wait", "read"], "unknown_message"),
         (&["verify", "+1"], "bad_number"),
@@ -95,6 +115,19 @@ fn a_profile_without_account_is_64() {
         &["receive"],
         &["read", "+15552000100"],
         &["verify", "+15552000100"],
+        &["verify", "+15552000100", "--accept"],
+        &["send", "Family", "hi"],
+        &["history", "Family"],
+        &["groups"],
+        &["group", "info", "Family"],
+        &["group", "create", "Family", "+15552000101"],
+        &["group", "add", "Family", "+15552000101"],
+        &["group", "leave", "Family"],
+        &["group", "link", "Family"],
+        &["devices"],
+        &["devices", "add", "wxl1-code", "--yes"],
+        &["devices", "remove", "2"],
+        &["backup", "create", "/nonexistent/backup"],
     ] {
         let ran = run(&directory.path().join("none"), [arguments, &["--json"]].concat());
         assert_eq!((ran.exit, ran.error_code().as_str()), (64, "not_registered"), "{arguments:?}");
@@ -133,8 +166,39 @@ fn help_and_version_are_answers() {
 
 #[test]
 fn every_command_shows_examples() {
-    for command in ["register", "send", "receive", "read", "history", "search", "status", "verify"] {
-        let help = nowhere(&[command, "--help"]).stdout;
-        assert!(help.contains(&format!("  wax {command} ")), "{help}");
+    for command in [
+        "register",
+        "send",
+        "receive",
+        "read",
+        "history",
+        "search",
+        "status",
+        "verify",
+        "devices",
+        "devices add",
+        "devices remove",
+        "group create",
+        "group add",
+        "group remove",
+        "group promote",
+        "group demote",
+        "group rename",
+        "group leave",
+        "group info",
+        "group link",
+        "group join",
+        "backup create",
+        "backup verify",
+        "backup restore",
+        "link",
+    ] {
+        let words: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+        let help = nowhere(&words).stdout;
+        let example = help.lines().any(|line| {
+            line.trim_start().starts_with(&format!("wax {command}"))
+                || line.trim_start().starts_with(&format!("wax --json {command}"))
+        });
+        assert!(example, "{help}");
     }
 }

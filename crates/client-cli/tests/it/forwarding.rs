@@ -208,3 +208,26 @@ fn a_reader_that_has_enough_ends_the_command_quietly_and_unconfirmed() {
     assert_eq!(rest, "", "what was not written is not confirmed");
     assert_eq!(end(child).exit, 0);
 }
+
+#[test]
+fn a_question_of_the_holder_is_answered_by_the_person_here() {
+    let holder = Holder::new();
+    for (typed, answer) in [("y\n", true), ("YES\n", true), ("no\n", false), ("", false)] {
+        let mut child = wax(&holder.profile, ["devices", "add", "wxl1-code", "--yes"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let mut caller = holder.accept();
+        let request: Request = caller.hear();
+        assert!(matches!(&request.job, Job::AddDevice(add) if add.code == "wxl1-code"), "{request:?}");
+        caller.say(&Reply::Ask("Are they the same?".into()));
+        assert_eq!(caller.hear::<Word>(), Word::Answer(answer), "{typed:?}");
+        caller.say(&Reply::Done);
+        let ran = end(child);
+        assert_eq!((ran.exit, ran.stdout.as_str()), (0, ""), "{ran:?}");
+        assert!(ran.stderr.contains("Are they the same? [y/N]"), "{ran:?}");
+    }
+}

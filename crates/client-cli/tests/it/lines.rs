@@ -8,11 +8,12 @@ use client_cli::{
 };
 use expect_test::{Expect, expect};
 
-const ACCOUNT: &str = "000102030405060708090a0b0c0d0e0f";
+pub const ACCOUNT: &str = "000102030405060708090a0b0c0d0e0f";
+pub const GROUP: &str = "f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff";
 const MESSAGE: &str = "0190f7a2-6c1e-7d55-b0c4-2f3a5e8d9b10";
 const STAMP: &str = "019a0b1c2d3e00000001";
 
-fn check(line: &Line, json: Expect, text: Expect) {
+pub fn check(line: &Line, json: Expect, text: Expect) {
     json.assert_eq(&line.json());
     text.assert_eq(&anstream::adapter::strip_str(&render::text(line, &Names::default())).to_string());
     let copied: Line = serde_json::from_str(&serde_json::to_string(line).unwrap()).unwrap();
@@ -131,6 +132,38 @@ fn events() {
         ]],
         expect!["A message from 000102030405060708090a0b0c0d0e0f is missing; it was asked for again."],
     );
+    check(
+        &Line::Event(Event::KeyChanged {
+            phone: "+15552000101".into(),
+            account: GROUP.into(),
+            old_account: ACCOUNT.into(),
+        }),
+        expect![[
+            r#"{"event":"key_changed","phone":"+15552000101","account":"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff","old_account":"000102030405060708090a0b0c0d0e0f"}"#
+        ]],
+        expect![
+            "+15552000101 belongs to a new account now (f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff). What you write to it waits until you run 'wax verify +15552000101 --accept'; compare safety numbers first."
+        ],
+    );
+    check(
+        &Line::Event(Event::DeviceChanged { account: ACCOUNT.into(), added: vec![2, 3], removed: vec![4] }),
+        expect![[
+            r#"{"event":"device_changed","account":"000102030405060708090a0b0c0d0e0f","added":[2,3],"removed":[4]}"#
+        ]],
+        expect!["000102030405060708090a0b0c0d0e0f: device 2, 3 is new, device 4 is gone"],
+    );
+    check(
+        &Line::Event(Event::GroupChanged {
+            group: GROUP.into(),
+            epoch: 7,
+            change: "leave".into(),
+            by: ACCOUNT.into(),
+        }),
+        expect![[
+            r#"{"event":"group_changed","group":"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff","epoch":7,"change":"leave","by":"000102030405060708090a0b0c0d0e0f"}"#
+        ]],
+        expect!["000102030405060708090a0b0c0d0e0f has left f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"],
+    );
     check(&Line::Event(Event::Drained), expect![[r#"{"event":"drained"}"#]], expect!["That is everything."]);
 }
 
@@ -138,7 +171,7 @@ fn events() {
 fn people_read_names_where_programs_read_ids() {
     let me = "ff".repeat(16);
     let check = |line: &Line, expected: Expect| {
-        let names = Names::given(&me, &[(ACCOUNT, "+15552000101")]);
+        let names = Names::given(&me, &[(ACCOUNT, "+15552000101")], &[(GROUP, "Family")]);
         expected.assert_eq(&anstream::adapter::strip_str(&render::text(line, &names)).to_string());
     };
     check(
@@ -161,7 +194,15 @@ fn people_read_names_where_programs_read_ids() {
     );
     let mut own = text(None, "from another device of mine");
     own.sender.account.clone_from(&me);
-    check(&Line::Event(Event::Message(own)), expect!["2026-11-22 14:00Z me  from another device of mine"]);
+    check(
+        &Line::Event(Event::Message(own.clone())),
+        expect!["2026-11-22 14:00Z me  from another device of mine"],
+    );
+    own.chat = GROUP.into();
+    check(
+        &Line::Event(Event::Message(own)),
+        expect!["2026-11-22 14:00Z Family me  from another device of mine"],
+    );
 }
 
 #[test]

@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod arguments;
+mod backups;
 mod conversation;
+mod devices;
 mod documents;
 mod forwarding;
+mod groups;
+mod key_changes;
 mod lines;
+mod lines_of_groups_and_devices;
 mod post_office;
 mod profiles;
 mod real_server;

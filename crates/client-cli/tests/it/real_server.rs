@@ -19,29 +19,34 @@ use std::{
 use tempfile::TempDir;
 
 /// A running `waxwing`, killed when dropped.
-struct Waxwing {
+pub struct Waxwing {
     data: TempDir,
     process: Child,
-    url: String,
+    pub url: String,
     fingerprint: Option<String>,
 }
 
 impl Waxwing {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let (process, url, fingerprint) = serve(data.path(), "127.0.0.1:0", arguments);
         Self { data, process, url, fingerprint }
     }
 
-    /// The end of the process without a warning, and a new one on the same data and port.
-    fn kill_and_restart(&mut self) {
+    /// The end of the process without a warning.
+    pub fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// The end of the process without a warning, and a new one on the same data and port.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
         let address = self.url.split_once("://").unwrap().1.to_owned();
         (self.process, _, _) = serve(self.data.path(), &address, &[]);
     }
 
-    fn code(&self, phone: &str) -> String {
+    pub fn code(&self, phone: &str) -> String {
         let asked = Command::new(waxwing())
             .args(["admin", "--data"])
             .arg(self.data.path())
@@ -52,16 +57,21 @@ impl Waxwing {
         String::from_utf8(asked.stdout).unwrap().trim().to_owned()
     }
 
-    fn register(&self, profile: &Path, phone: &str, more: &[&str]) -> Ran {
+    pub fn register(&self, profile: &Path, phone: &str, more: &[&str]) -> Ran {
         let arguments = [&["--json", "register", "--server", &self.url, "--phone", phone], more].concat();
         run(profile, arguments)
     }
 
     /// A conversation of two people who are registered here.
-    fn conversation(&self) -> Conversation {
+    pub fn conversation(&self) -> Conversation {
+        self.conversation_of(&[ALICE, BOB])
+    }
+
+    /// A conversation of people who are registered here.
+    pub fn conversation_of(&self, phones: &[&str]) -> Conversation {
         let pin: Vec<&str> = self.fingerprint.iter().flat_map(|pin| ["--server-pin", pin]).collect();
         let conversation = Conversation::of_nobody();
-        for phone in [ALICE, BOB] {
+        for phone in phones {
             let profile = conversation.profile(phone);
             assert_eq!(self.register(&profile, phone, &pin).exit, 0);
             let code = self.code(phone);

@@ -1,0 +1,137 @@
+//! `wax link`: this profile becomes another device of an account. It shows a code, waits for the primary to take
+//! it, and shows the digits that both sides compare.
+
+use super::{Stop, empty, has_account};
+use crate::{
+    args::Link,
+    failure::{Failure, Reason},
+    lines::{Line, LinkCode, Linked},
+    output::{Output as _, Terminal},
+    profile::Profile,
+    qr,
+    session::PATIENCE,
+    trouble,
+};
+use client::{Engine, HttpAnswer, HttpRequest, LinkError, LinkStep, NewDevice};
+use client_net::{Dialer, exchange};
+use rand::{TryRngCore as _, rngs::OsRng};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, sleep};
+use types::Timestamp;
+
+/// How often to ask whether the primary has acted.
+const POLL_EVERY: Duration = Duration::from_millis(700);
+
+/// Links, or fails when the code's time is over.
+pub async fn perform(link: Link, profile: &Profile, terminal: &mut Terminal) -> Result<(), Stop> {
+    profile.create()?;
+    let (mut engine, _lock) = empty::take(profile).await?;
+    let device = NewDevice {
+        server: link.server.to_string(),
+        server_pin: link.server_pin.map(|pin| *pin.as_bytes()),
+        name: link.name,
+    };
+    let begun = engine.begin_link(&device, now(), &mut OsRng.unwrap_err()).map_err(failed)?;
+    let server = Server { dialer: empty::dialer(&begun.request)? };
+    let answer = server.ask(&begun.request).await?;
+    let expires_in = engine.link_begun(&answer).map_err(failed)?.0.div_ceil(1_000);
+    if terminal.json()
+        && let Some(picture) = qr::draw(&begun.code)
+    {
+        terminal.show(&picture);
+    }
+    let line = LinkCode { event: "link_code".into(), code: begun.code, expires_in };
+    terminal.print(Line::LinkCode(line).into()).await?;
+    let linked = wait(&mut engine, &server, terminal).await?;
+    Ok(terminal.print(Line::Linked(linked).into()).await?)
+}
+
+async fn wait(engine: &mut Engine, server: &Server, terminal: &Terminal) -> Result<Linked, Failure> {
+    loop {
+        let answer = server.ask(&engine.poll_link().map_err(failed)?).await?;
+        match engine.link_polled(&answer, now(), &mut OsRng.unwrap_err()).map_err(failed)? {
+            LinkStep::Waiting => sleep(POLL_EVERY).await,
+            LinkStep::Answer { digits, request } => {
+                let answer = server.ask(&request).await?;
+                engine.link_answered(&answer).map_err(failed)?;
+                terminal.remark(&format!(
+                    "the primary device has to show the same six digits: {}; confirm them there",
+                    spaced(&digits)
+                ));
+            }
+            LinkStep::Linked(linked) => {
+                return Ok(Linked { account: linked.account.to_string(), device: linked.device.get() });
+            }
+        }
+    }
+}
+
+/// The server, asked again for as long as its absence may be passing: each request may be repeated.
+struct Server {
+    dialer: Dialer,
+}
+
+impl Server {
+    async fn ask(&self, request: &HttpRequest) -> Result<HttpAnswer, Failure> {
+        let patience_ends = Instant::now() + PATIENCE;
+        loop {
+            match exchange(&self.dialer, request).await {
+                // Busy or starting; anything else is the engine's to read.
+                Ok(answer) if answer.status == 503 && Instant::now() < patience_ends => {}
+                Ok(answer) => return Ok(answer),
+                Err(error) if trouble::is_untrusted(&error) || Instant::now() >= patience_ends => {
+                    return Err(trouble::unreachable(Some(&error)));
+                }
+                Err(_) => {}
+            }
+            sleep(POLL_EVERY).await;
+        }
+    }
+}
+
+/// Six digits as they are read aloud.
+pub fn spaced(digits: &str) -> String {
+    match (digits.get(..3), digits.get(3..)) {
+        (Some(first), Some(last)) => format!("{first} {last}"),
+        _ => digits.to_owned(),
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)]
+fn failed(error: LinkError) -> Failure {
+    let again = "run the command again for a new code";
+    match error {
+        LinkError::HasAccount => has_account(),
+        LinkError::BadName => Failure::new(
+            Reason::BadText,
+            "a device's name has 1 to 64 printable characters",
+            "give another one with --name",
+        ),
+        LinkError::Expired => Failure::new(
+            Reason::BadLinkCode,
+            "the code has expired: nobody has taken it on the primary device, or confirmed it there",
+            again,
+        ),
+        LinkError::Refused => {
+            Failure::new(Reason::LinkRefused, "the primary device has refused this one", again)
+        }
+        LinkError::NotBegun => {
+            Failure::new(Reason::BadLinkCode, "the server does not know this link any more", again)
+        }
+        LinkError::Tampered(why) => Failure::new(
+            Reason::BadLinkCode,
+            format!("what came was not made by the device that took the code: {why}"),
+            "somebody may stand between the two devices: try again over another network",
+        ),
+        LinkError::Server(problem) if problem.code == "no_link" => {
+            Failure::new(Reason::BadLinkCode, "the server does not know this link any more", again)
+        }
+        LinkError::Server(problem) => empty::refused(&problem),
+        LinkError::BadAnswer => empty::bad_answer(),
+        LinkError::Fault(fault) => trouble::fault(&fault),
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_system_time(SystemTime::now())
+}

@@ -1,0 +1,113 @@
+//! Several people named at once: all of them are found, or those who are not are named.
+
+use super::{chat_name, look_up, unknown_names};
+use crate::{
+    failure::Failure,
+    session::{Session, Waiting, Woken},
+};
+use client::{ChatName, Resolved};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::Instant;
+use types::{AccountId, ChatId};
+
+/// Who was named how.
+#[derive(Debug, Default)]
+pub struct People {
+    typed: BTreeMap<AccountId, String>,
+}
+
+/// A person has a number or an id; only groups have names.
+pub fn check(typed: &str) -> Result<ChatName, Failure> {
+    match chat_name(typed)? {
+        ChatName::Name(_) => Err(super::unknown_name()),
+        name => Ok(name),
+    }
+}
+
+impl People {
+    /// The accounts of all these people. Numbers that this profile does not know, and ids of which it knows
+    /// nothing, are looked up first.
+    pub async fn find(
+        &mut self,
+        typed: &[String],
+        session: &Session,
+        waiting: &mut Waiting,
+        deadline: Instant,
+    ) -> Result<Vec<AccountId>, Failure> {
+        let mut unknown = Vec::new();
+        let mut strangers = BTreeSet::new();
+        for typed in typed {
+            let name = check(typed)?;
+            let asked = name.clone();
+            let account = match session.ask(move |engine, _| engine.view().resolve(&asked)).await? {
+                Resolved::Known(ChatId::Direct(account)) => Some(account),
+                Resolved::Stranger(account) => {
+                    strangers.insert(account);
+                    Some(account)
+                }
+                Resolved::LookUp => match name {
+                    ChatName::Phone(phone) => look_up(phone, session, waiting, deadline).await?,
+                    _ => None,
+                },
+                _ => None,
+            };
+            match account {
+                Some(account) => {
+                    self.typed.entry(account).or_insert_with(|| typed.clone());
+                }
+                None => unknown.push(typed.clone()),
+            }
+        }
+        let missing = find_strangers(strangers, session, waiting, deadline).await?;
+        unknown.extend(missing.iter().map(ToString::to_string));
+        if unknown.is_empty() {
+            Ok(self.typed.keys().copied().collect())
+        } else {
+            Err(unknown_names(&unknown))
+        }
+    }
+
+    /// The accounts as they were typed.
+    pub fn named(&self, accounts: &[AccountId]) -> String {
+        let name = |account: &AccountId| self.typed.get(account).cloned().unwrap_or(account.to_string());
+        accounts.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Accounts among these of which the server knows nothing either. Without its word they are taken as they
+/// are: it refuses them later.
+async fn find_strangers(
+    mut strangers: BTreeSet<AccountId>,
+    session: &Session,
+    waiting: &mut Waiting,
+    deadline: Instant,
+) -> Result<BTreeSet<AccountId>, Failure> {
+    for account in strangers.clone() {
+        let driver = session.driver();
+        let asked = driver.call(move |engine, now, rng| engine.fetch_device_list(account, now, rng)).await;
+        asked.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| crate::trouble::fault(&fault))?;
+    }
+    while !strangers.is_empty() {
+        let progress = waiting.progress();
+        let asked = strangers.clone();
+        let (found, settled) = session
+            .ask(move |engine, _| {
+                let mut found = Vec::new();
+                for account in asked {
+                    if engine.view().safety(account)?.is_some() {
+                        found.push(account);
+                    }
+                }
+                Ok((found, engine.is_settled()))
+            })
+            .await?;
+        strangers.retain(|account| !found.contains(account));
+        if settled {
+            break;
+        }
+        if progress.ended.is_some() || waiting.until(Some(deadline)).await != Woken::Changed {
+            return Ok(BTreeSet::new());
+        }
+    }
+    Ok(strangers)
+}

@@ -1,0 +1,258 @@
+//! Groups of four, with the real server.
+
+use crate::{
+    conversation::{ALICE, BOB, Conversation, kinds, texts},
+    real_server::Waxwing,
+    takeover::Follower,
+};
+use serde_json::Value;
+
+const CAROL: &str = "+15552000102";
+const DAVE: &str = "+15552000103";
+const NOBODY: &str = "+15552000199";
+const EVERYBODY: [&str; 4] = [ALICE, BOB, CAROL, DAVE];
+
+fn four(server: &Waxwing) -> Conversation {
+    server.conversation_of(&EVERYBODY)
+}
+
+/// Alice's group of all four; its id.
+fn family(c: &Conversation) -> String {
+    let group = c.one(ALICE, &["group", "create", "Family", BOB, CAROL, DAVE]);
+    group["group"].as_str().unwrap().to_owned()
+}
+
+fn account(c: &Conversation, who: &str) -> Value {
+    c.one(who, &["whoami"])["account"].clone()
+}
+
+/// Each member's role, by number where that is known.
+fn roles(group: &Value) -> Vec<(Option<&str>, &str)> {
+    let mut roles: Vec<_> = group["members"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|member| (member["phone"].as_str(), member["role"].as_str().unwrap()))
+        .collect();
+    roles.sort_unstable();
+    roles
+}
+
+fn changes(lines: &[Value]) -> Vec<&str> {
+    let changed = lines.iter().filter(|line| line["event"] == "group_changed");
+    changed.map(|line| line["change"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_group_is_made_and_everybody_reads_what_everybody_writes_in_one_order() {
+    let server = Waxwing::start(&[]);
+    let c = four(&server);
+    let made = c.one(ALICE, &["group", "create", "Family", BOB, CAROL, DAVE]);
+    let group = made["group"].as_str().unwrap();
+    assert_eq!(made["name"], "Family");
+    let fields: Vec<&String> = made.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["epoch", "group", "members", "name"]);
+    assert_eq!(
+        roles(&made),
+        [(Some(ALICE), "creator"), (Some(BOB), "member"), (Some(CAROL), "member"), (Some(DAVE), "member"),]
+    );
+    assert_eq!(c.one(ALICE, &["group", "info", "Family"]), made);
+    assert_eq!(c.one(ALICE, &["groups"]), made);
+
+    let sent = c.one(ALICE, &["send", "Family", "from Alice"]);
+    assert_eq!((&sent["state"], &sent["chat"]), (&"accepted".into(), &group.into()));
+    for who in [BOB, CAROL, DAVE] {
+        let received = c.all(who, &["receive"]);
+        let event = received.iter().find(|line| line["event"] == "group_changed").unwrap();
+        assert_eq!((&event["group"], &event["change"]), (&group.into(), &"create".into()));
+        assert_eq!((&event["by"], &event["epoch"]), (&account(&c, ALICE), &made["epoch"]));
+        let message = received.iter().find(|line| line["event"] == "message").unwrap();
+        assert_eq!((&message["chat"], &message["stamp"]), (&group.into(), &sent["stamp"]));
+        assert_eq!(message["sender"]["account"], account(&c, ALICE));
+        assert_eq!(c.one(who, &["group", "info", "Family"])["name"], "Family", "{who} can read the name");
+        c.one(who, &["send", group, &format!("from {who}")]);
+    }
+    for who in EVERYBODY {
+        c.all(who, &["receive"]);
+    }
+    let expected: Vec<String> = ["from Alice".to_owned()]
+        .into_iter()
+        .chain([BOB, CAROL, DAVE].map(|who| format!("from {who}")))
+        .collect();
+    for who in EVERYBODY {
+        assert_eq!(texts(&c.all(who, &["history", "Family"])), expected, "{who}");
+    }
+    let chat = c.one(BOB, &["chats"]);
+    assert_eq!(
+        (&chat["kind"], &chat["name"], &chat["unread"]),
+        (&"group".into(), &"Family".into(), &3.into())
+    );
+}
+
+#[test]
+fn the_sender_sees_how_far_a_message_came_at_every_member() {
+    let server = Waxwing::start(&[]);
+    let c = four(&server);
+    family(&c);
+    let sent = c.one(ALICE, &["send", "Family", "Dinner is ready"]);
+    let id = sent["message_id"].as_str().unwrap();
+    let states = || {
+        c.all(ALICE, &["receive"]);
+        let status = c.one(ALICE, &["status", id]);
+        let mut states: Vec<(String, String)> = status["recipients"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (one["account"].as_str().unwrap().into(), one["state"].as_str().unwrap().into()))
+            .collect();
+        states.sort();
+        (status["state"].as_str().unwrap().to_owned(), states)
+    };
+    let expected = |bob: &str, carol: &str, dave: &str| {
+        let of = |who, state: &str| (account(&c, who).as_str().unwrap().to_owned(), state.to_owned());
+        let mut states = vec![of(BOB, bob), of(CAROL, carol), of(DAVE, dave)];
+        states.sort();
+        states
+    };
+    assert_eq!(states(), ("accepted".into(), expected("accepted", "accepted", "accepted")));
+    c.all(BOB, &["receive"]);
+    c.all(CAROL, &["receive"]);
+    assert_eq!(states(), ("accepted".into(), expected("delivered", "delivered", "accepted")));
+    c.all(DAVE, &["receive"]);
+    c.one(BOB, &["read", "Family"]);
+    assert_eq!(states(), ("delivered".into(), expected("read", "delivered", "delivered")));
+}
+
+#[test]
+fn members_come_and_go_and_have_roles() {
+    let server = Waxwing::start(&[]);
+    let c = four(&server);
+    c.one(ALICE, &["group", "create", "Team", BOB]);
+    c.all(BOB, &["receive"]);
+    let failure = |who: &str, arguments: &[&str]| {
+        let ran = c.run(who, arguments);
+        assert_eq!(ran.stdout, "", "{arguments:?}: {ran:?}");
+        (ran.exit, ran.error_code())
+    };
+    assert_eq!(failure(BOB, &["group", "add", "Team", CAROL]), (77, "not_admin".into()));
+    assert_eq!(failure(ALICE, &["group", "add", "Team", BOB]), (65, "bad_member".into()));
+    assert_eq!(failure(ALICE, &["group", "remove", "Team", CAROL]), (65, "bad_member".into()));
+    assert_eq!(failure(ALICE, &["group", "leave", "Team"]), (65, "last_admin".into()));
+    assert_eq!(failure(ALICE, &["group", "info", "Nothing"]), (65, "unknown_group".into()));
+    assert_eq!(failure(ALICE, &["send", "Nothing", "hi"]), (65, "unknown_chat".into()));
+
+    assert_eq!(roles(&c.one(ALICE, &["group", "promote", "Team", BOB]))[1], (Some(BOB), "admin"));
+    c.all(BOB, &["receive"]);
+    assert_eq!(c.one(BOB, &["group", "add", "Team", CAROL, DAVE])["members"].as_array().unwrap().len(), 4);
+    assert_eq!(c.one(BOB, &["group", "rename", "Team", "The team"])["name"], "The team");
+    c.one(BOB, &["send", "The team", "welcome"]);
+    for who in [ALICE, CAROL, DAVE] {
+        assert_eq!(texts(&c.all(who, &["receive"])), ["welcome"], "{who}");
+        assert_eq!(c.one(who, &["groups"])["name"], "The team", "{who}");
+    }
+    c.one(ALICE, &["group", "remove", "The team", CAROL]);
+    c.one(DAVE, &["group", "leave", "The team"]);
+    assert_eq!(c.all(DAVE, &["groups"]), Vec::<Value>::new());
+    c.one(ALICE, &["send", "The team", "between us"]);
+    let carol = c.all(CAROL, &["receive"]);
+    assert_eq!((texts(&carol), changes(&carol)), (vec![], vec!["remove"]));
+    for who in [CAROL, DAVE] {
+        let ran = c.run(who, &["send", "The team", "still here?"]);
+        assert_eq!((ran.exit, ran.error_code().as_str()), (77, "not_a_member"), "{who}: {ran:?}");
+    }
+    assert_eq!(failure(CAROL, &["group", "rename", "The team", "Mine"]), (77, "not_a_member".into()));
+    let bob = c.all(BOB, &["receive"]);
+    assert_eq!((texts(&bob), changes(&bob)), (vec!["between us"], vec!["remove", "leave"]));
+}
+
+#[test]
+fn one_unknown_number_of_several_is_named_and_nothing_happens() {
+    let server = Waxwing::start(&[]);
+    let c = four(&server);
+    for arguments in [
+        &["group", "create", "Family", BOB, NOBODY, CAROL][..],
+        &["group", "create", "Family", BOB, &"f".repeat(32)],
+    ] {
+        let ran = c.run(ALICE, arguments);
+        assert_eq!((ran.exit, ran.error_code().as_str()), (65, "unknown_recipient"), "{ran:?}");
+        let named = if arguments.contains(&NOBODY) { NOBODY } else { "ffffffff" };
+        assert!(ran.stderr.contains(named) && !ran.stderr.contains(BOB), "{ran:?}");
+    }
+    assert_eq!(c.all(ALICE, &["groups"]), Vec::<Value>::new());
+    assert_eq!(kinds(&c.all(BOB, &["receive"])), ["drained"]);
+}
+
+#[test]
+fn whoever_has_the_link_joins_until_it_is_reset() {
+    let server = Waxwing::start(&[]);
+    let c = four(&server);
+    c.one(ALICE, &["group", "create", "Open", BOB]);
+    let link = |more: &[&str]| {
+        let line = c.one(ALICE, &[&["group", "link", "Open"], more].concat());
+        line["url"].as_str().unwrap().to_owned()
+    };
+    let url = link(&[]);
+    assert_eq!(link(&[]), url, "it is the same link until it is reset");
+    assert!(url.starts_with(&format!("{}/g/", server.url)), "{url}");
+    let joined = c.one(CAROL, &["group", "join", &url]);
+    assert_eq!((&joined["name"], joined["members"].as_array().unwrap().len()), (&"Open".into(), 3));
+    let fresh = link(&["--reset"]);
+    assert_ne!(fresh, url);
+    let ran = c.run(DAVE, &["group", "join", &url]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (65, "bad_group_link"), "{ran:?}");
+    c.one(DAVE, &["group", "join", &fresh]);
+    c.one(DAVE, &["send", "Open", "I am in"]);
+    for who in [ALICE, BOB, CAROL] {
+        assert_eq!(texts(&c.all(who, &["receive"])), ["I am in"], "{who}");
+    }
+}
+
+#[test]
+fn a_change_whose_answer_was_lost_is_made_once() {
+    let mut server = Waxwing::start(&[]);
+    let c = four(&server);
+    family(&c);
+    server.kill();
+    let rename = ["group", "rename", "Family", "Friends"];
+    let ran = c.run(ALICE, &rename);
+    assert_eq!(
+        (ran.exit, ran.stdout.as_str(), ran.error_code().as_str()),
+        (75, "", "outcome_unknown"),
+        "{ran:?}"
+    );
+    assert_eq!(
+        c.one(ALICE, &["group", "info", "Family"])["name"],
+        "Family",
+        "nothing is shown before it is true"
+    );
+    server.kill_and_restart();
+    let first = c.one(ALICE, &rename);
+    assert_eq!(first["name"], "Friends");
+    let again = ["group", "rename", "Friends", "Friends"];
+    assert_eq!(c.one(ALICE, &again)["group"], first["group"]);
+    c.one(ALICE, &["send", "Friends", "hello"]);
+    let bob = c.all(BOB, &["receive"]);
+    assert_eq!(texts(&bob), ["hello"]);
+}
+
+#[test]
+fn groups_are_changed_and_written_to_beside_a_follower() {
+    let server = Waxwing::start(&[]);
+    let c = four(&server);
+    let follower = Follower::start(&c.profile(ALICE));
+    follower.drained();
+    let group = family(&c);
+    assert_eq!(c.one(ALICE, &["send", "Family", "hello"])["chat"], group.as_str());
+    c.one(ALICE, &["group", "remove", "Family", DAVE]);
+    assert!(c.one(ALICE, &["group", "link", "Family"])["url"].is_string());
+    assert_eq!(texts(&c.all(BOB, &["receive"])), ["hello"]);
+    c.one(BOB, &["send", "Family", "back"]);
+    loop {
+        let line = follower.next();
+        if line["event"] == "message" {
+            assert_eq!(line["body"]["text"], "back");
+            break;
+        }
+    }
+    follower.interrupt();
+}
