@@ -16,8 +16,6 @@ pub struct Planted {
     pub core: CoreBugs,
     /// In the drain of sessions.
     pub drain: DrainLimits,
-    /// Changes are answered without waiting for what another node may have admitted before.
-    pub no_settling: bool,
     /// Nodes remember accounts as they once saw them.
     pub accounts_cached: bool,
     /// In the clients' engines.
@@ -230,15 +228,6 @@ pub const ALL: &[Bug] = &[
         Order,
         |planted| planted.client.overtake_outbox = true,
         "the newest message of a chat leaves first",
-    ),
-    bug(
-        "settling-skipped",
-        RemovedGetsNothing,
-        |planted| {
-            planted.core.skip_settling = true;
-            planted.no_settling = true;
-        },
-        "a removal is answered while sends from before it are under way",
     ),
     bug(
         "revoked-kept",

@@ -454,7 +454,7 @@ impl World {
             config.quotas.registrations_per_address.limit = u32::MAX;
             config.quotas.codes_per_number.limit = u32::MAX;
             config.quotas.codes_per_address.limit = u32::MAX;
-            config.settle = if self.planted.no_settling { Millis(0) } else { plan::LATE_MAX };
+            config.settle = plan::LATE_MAX;
             let seed = self.plan.seed.wrapping_add(2_000 + at as u64);
             self.nodes.push(Node::new(NodeName(at), clock, config, seed));
             self.restarts.insert(at, now);
