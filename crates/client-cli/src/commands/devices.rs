@@ -180,6 +180,11 @@ fn not_added(error: AddDeviceError) -> Failure {
             format!("the server gave other keys than the code names: {why}"),
             "somebody may stand between the two devices: try again over another network",
         ),
+        AddDeviceError::NoAnswer => Failure::new(
+            Reason::NotYet,
+            "the new device has not answered: 'wax link' does not run there any more",
+            new_code,
+        ),
         AddDeviceError::Refused => Failure::new(
             Reason::LinkRefused,
             "the digits were not confirmed, and the device was not added",

@@ -12,20 +12,23 @@ use crate::{
     session::PATIENCE,
     trouble,
 };
-use client::{Engine, HttpAnswer, HttpRequest, LinkError, LinkStep, NewDevice};
-use client_net::{Dialer, exchange};
+use client::{Engine, HistorySync, HttpAnswer, HttpRequest, LinkError, LinkStep, NewDevice};
+use client_net::{Dialer, Driver, exchange};
 use rand::{TryRngCore as _, rngs::OsRng};
 use std::time::{Duration, SystemTime};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use types::Timestamp;
 
 /// How often to ask whether the primary has acted.
 const POLL_EVERY: Duration = Duration::from_millis(700);
 
+/// How long to wait for the next sign of what the primary hands over.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Links, or fails when the code's time is over.
 pub async fn perform(link: Link, profile: &Profile, terminal: &mut Terminal) -> Result<(), Stop> {
     profile.create()?;
-    let (mut engine, _lock) = empty::take(profile).await?;
+    let (mut engine, lock) = empty::take(profile).await?;
     let device = NewDevice {
         server: link.server.to_string(),
         server_pin: link.server_pin.map(|pin| *pin.as_bytes()),
@@ -43,7 +46,37 @@ pub async fn perform(link: Link, profile: &Profile, terminal: &mut Terminal) -> 
     let line = LinkCode { event: "link_code".into(), code: begun.code, expires_in };
     terminal.print(Line::LinkCode(line).into()).await?;
     let linked = wait(&mut engine, &server, terminal).await?;
+    take_over(engine, terminal).await;
+    drop(lock);
     Ok(terminal.print(Line::Linked(linked).into()).await?)
+}
+
+/// Waits for what the primary hands over, so that contacts and history are there when this ends. A primary that is
+/// slow or gone is not waited for: what is missing comes with any later connection.
+async fn take_over(engine: Engine, terminal: &Terminal) {
+    let (driver, task) = Driver::start(engine);
+    let mut progress = driver.progress();
+    if driver.connect().await.is_ok() {
+        let mut told = None;
+        let mut patience_ends = Instant::now() + HAND_OVER_PATIENCE;
+        while !matches!(told, Some(HistorySync::Imported | HistorySync::Failed)) {
+            let now = progress.borrow_and_update().clone();
+            if now.ended.is_some() {
+                break;
+            }
+            if now.history != told {
+                told = now.history;
+                patience_ends = Instant::now() + HAND_OVER_PATIENCE;
+                continue;
+            }
+            if timeout_at(patience_ends, progress.changed()).await.is_err() {
+                terminal.remark("the primary is still handing over: the rest comes with 'wax receive'");
+                break;
+            }
+        }
+    }
+    driver.stop().await;
+    let _ = task.await;
 }
 
 async fn wait(engine: &mut Engine, server: &Server, terminal: &Terminal) -> Result<Linked, Failure> {

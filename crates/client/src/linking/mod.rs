@@ -72,6 +72,8 @@ pub(crate) struct Linking {
     pub(crate) is_adding: bool,
     /// When the link is looked at again.
     pub(crate) look_at: Option<Timestamp>,
+    /// Looks since the command began at which the new device had not answered.
+    pub(crate) looks: u32,
     /// When a list is sent again that the server could not take.
     pub(crate) put_at: Option<Timestamp>,
     /// There is a list to sign or to settle.
@@ -93,6 +95,7 @@ impl Linking {
         Ok(Self {
             is_adding: false,
             look_at: None,
+            looks: 0,
             put_at: None,
             is_changing: list_changes::is_pending(db)? || list_changes::has_removals(db)?,
             refused: None,

@@ -19,6 +19,8 @@ use wire::{Code, LinkState, Refusal, Request};
 
 /// How often a link is looked at while the new device has not answered.
 const LOOK_EVERY: Millis = Millis(300);
+/// A new device answers by itself, within a second or two; one that is silent for half a minute is gone.
+const LOOKS_MAX: u32 = 100;
 /// The pause after the server could not answer.
 const LOOK_AGAIN_AFTER: Millis = Millis::from_secs(1);
 
@@ -74,6 +76,9 @@ pub enum AddDeviceError {
     /// The server gave other keys than the code says, or the answer is not the device's: somebody stands between.
     #[error("the link was tampered with: {0}")]
     Tampered(LinkError),
+    /// The new device took the invitation and said nothing more.
+    #[error("the new device has not answered")]
+    NoAnswer,
     /// The person said no.
     #[error("the device was refused")]
     Refused,
@@ -122,6 +127,7 @@ impl Turn<'_> {
         linking::begin_addition(self.db, &code, with_history)?;
         self.live.linking.is_adding = true;
         self.live.linking.look_at = None;
+        self.live.linking.looks = 0;
         Ok(Ok(()))
     }
 
@@ -168,7 +174,9 @@ impl Turn<'_> {
         let Some(addition) = linking::addition(self.db)? else { return Ok(()) };
         match (&addition.inviting, &state.answer) {
             (None, _) => self.invite(&addition, &state.offer),
+            (Some(_), None) if self.live.linking.looks >= LOOKS_MAX => self.nobody_answers(addition.code.link()),
             (Some(_), None) => {
+                self.live.linking.looks += 1;
                 self.live.linking.look_at = Some(self.now + LOOK_EVERY);
                 Ok(())
             }
@@ -207,6 +215,12 @@ impl Turn<'_> {
             Code::Forbidden => self.addition_failed(AddDeviceError::NotPrimary),
             code => self.addition_failed(AddDeviceError::Server(code.name())),
         }
+    }
+
+    /// Nobody waits for a device that went away: its link is dead, so that it cannot come back alone.
+    fn nobody_answers(&mut self, link: types::LinkId) -> Stored<()> {
+        self.ask_linking(Request::RefuseLink(link), LinkingAsked::Refuse);
+        self.addition_failed(AddDeviceError::NoAnswer)
     }
 
     fn addition_failed(&mut self, error: AddDeviceError) -> Stored<()> {
