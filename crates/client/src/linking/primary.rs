@@ -174,7 +174,9 @@ impl Turn<'_> {
         let Some(addition) = linking::addition(self.db)? else { return Ok(()) };
         match (&addition.inviting, &state.answer) {
             (None, _) => self.invite(&addition, &state.offer),
-            (Some(_), None) if self.live.linking.looks >= LOOKS_MAX => self.nobody_answers(addition.code.link()),
+            (Some(_), None) if self.live.linking.looks >= LOOKS_MAX => {
+                self.nobody_answers(addition.code.link())
+            }
             (Some(_), None) => {
                 self.live.linking.looks += 1;
                 self.live.linking.look_at = Some(self.now + LOOK_EVERY);
