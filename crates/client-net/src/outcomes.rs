@@ -12,15 +12,20 @@ pub type LookupResult = Result<Option<AccountId>, LookupRefused>;
 pub type GroupResult = Result<GroupId, GroupError>;
 
 /// The steps of adding a device, as they happen. Ends without its last step when another addition begins.
-pub type AddingDevices = mpsc::UnboundedReceiver<AddingDevice>;
+pub type AddingDevices = mpsc::Receiver<AddingDevice>;
+
+/// Steps of an addition that may wait to be looked at.
+const STEPS_QUEUED_MAX: usize = 64;
+/// Room among them that is kept for the steps that matter: there are four, and any number of reports between.
+const STEPS_RESERVED: usize = 8;
 
 /// Those who wait. What nobody waits for any more is not told to anybody.
 #[derive(Default)]
 pub(crate) struct Outcomes {
     lookups: Vec<(PhoneNumber, oneshot::Sender<LookupResult>)>,
     groups: BTreeMap<ChangeId, Vec<oneshot::Sender<GroupResult>>>,
-    /// One device is added at a time. A step is small, and there are few for each part of an archive.
-    adding: Option<mpsc::UnboundedSender<AddingDevice>>,
+    /// One device is added at a time.
+    adding: Option<mpsc::Sender<AddingDevice>>,
     removals: Vec<(DeviceNumber, oneshot::Sender<Result<(), RemoveDeviceError>>)>,
 }
 
@@ -47,15 +52,18 @@ impl Outcomes {
     }
 
     pub(crate) fn await_addition(&mut self) -> AddingDevices {
-        let (steps, steps_out) = mpsc::unbounded_channel();
+        let (steps, steps_out) = mpsc::channel(STEPS_QUEUED_MAX);
         self.adding = Some(steps);
         steps_out
     }
 
     pub(crate) fn adding(&mut self, step: AddingDevice) {
         let over = matches!(step, AddingDevice::Done { .. } | AddingDevice::Failed(_));
-        if let Some(steps) = &self.adding {
-            let _ = steps.send(step);
+        let is_report = matches!(step, AddingDevice::HandingOver { .. });
+        if let Some(steps) =
+            self.adding.as_ref().filter(|steps| !is_report || steps.capacity() > STEPS_RESERVED)
+        {
+            let _ = steps.try_send(step);
         }
         if over {
             self.adding = None;

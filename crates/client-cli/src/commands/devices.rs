@@ -58,7 +58,7 @@ pub async fn add(
             }
             AddingDevice::HandingOver { done, total } => {
                 // Every tenth is enough for a person, and does not fill a log.
-                let tenth = if total == 0 { 10 } else { done.saturating_mul(10) / total };
+                let tenth = done.saturating_mul(10).checked_div(total).unwrap_or(0);
                 if job.with_history && tenth > told {
                     told = tenth;
                     output.note(&format!("handed over {done} of {total} messages")).await;

@@ -128,7 +128,7 @@ pub async fn perform(
         }
         Job::Link { group, reset } => work.link(find(&group, session).await?, reset).await?,
         Job::Join { url } => {
-            let group = work.change(Order::Join(invite(&url)?)).await?;
+            let group = work.change(Order::Join(Box::new(invite(&url)?))).await?;
             info(group, session).await?
         }
     };
@@ -140,7 +140,7 @@ pub async fn perform(
 enum Order {
     Create { name: String, members: Vec<AccountId> },
     Change { group: GroupId, command: GroupCommand },
-    Join(InviteLink),
+    Join(Box<InviteLink>),
 }
 
 /// One command at work.
