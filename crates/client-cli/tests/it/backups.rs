@@ -7,7 +7,11 @@ use crate::{
     run,
 };
 use serde_json::Value;
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 const RESTORED: &str = "+restored";
 
@@ -24,7 +28,7 @@ fn back_up(c: &Conversation) -> (PathBuf, PathBuf) {
     (file, key_file)
 }
 
-fn restore(c: &Conversation, server: &Waxwing, file: &PathBuf, key: &PathBuf) -> crate::Ran {
+fn restore(c: &Conversation, server: &Waxwing, file: &Path, key: &Path) -> crate::Ran {
     let (file, key) = (file.to_str().unwrap(), key.to_str().unwrap());
     c.run(RESTORED, &["backup", "restore", file, "--server", &server.url, "--key-file", key])
 }

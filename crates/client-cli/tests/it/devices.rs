@@ -13,6 +13,8 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::Path,
     process::{Child, ChildStdout, Stdio},
+    thread,
+    time::Duration,
 };
 
 /// Alice's other machine.
@@ -273,4 +275,35 @@ fn a_link_that_was_cut_is_begun_again() {
     assert_eq!(link(&c, &server, ALICE, LAPTOP, &[]), 2);
     c.one(BOB, &["send", ALICE, "hello"]);
     assert_eq!(texts(&c.all(LAPTOP, &["receive"])), ["hello"]);
+}
+
+#[test]
+fn a_server_that_is_killed_while_a_device_is_linked_loses_nothing_and_doubles_nothing() {
+    let mut server = Waxwing::start(&[]);
+    let c = server.conversation();
+    for number in 0..20 {
+        c.one(ALICE, &["send", BOB, &format!("message {number}")]);
+    }
+    c.all(BOB, &["receive"]);
+    let linking = Linking::start(&c.profile(LAPTOP), &server, &[]);
+    let ran = thread::scope(|scope| {
+        let adding =
+            scope.spawn(|| c.run(ALICE, &["devices", "add", &linking.code, "--yes", "--with-history"]));
+        for _ in 0..4 {
+            thread::sleep(Duration::from_millis(250));
+            server.kill_and_restart();
+        }
+        adding.join().unwrap()
+    });
+    assert_eq!((ran.exit, ran.stdout.trim()), (0, r#"{"device":2}"#), "{ran:?}");
+    let linked = linking.end();
+    assert_eq!(linked.exit, 0, "{linked:?}");
+    c.one(BOB, &["send", ALICE, "after all that"]);
+    server.kill_and_restart();
+    assert_eq!(texts(&c.all(LAPTOP, &["receive"])), ["after all that"]);
+    server.kill_and_restart();
+    c.all(LAPTOP, &["receive"]);
+    let expected: Vec<String> =
+        (0..20).map(|number| format!("message {number}")).chain(["after all that".to_owned()]).collect();
+    assert_eq!(texts(&c.all(LAPTOP, &["history", BOB])), expected);
 }

@@ -6,6 +6,7 @@ use crate::{
     takeover::Follower,
 };
 use serde_json::Value;
+use std::{thread, time::Duration};
 
 const CAROL: &str = "+15552000102";
 const DAVE: &str = "+15552000103";
@@ -255,4 +256,33 @@ fn groups_are_changed_and_written_to_beside_a_follower() {
         }
     }
     follower.interrupt();
+}
+
+#[test]
+fn changes_of_a_group_under_a_server_that_is_killed_are_made_once() {
+    let mut server = Waxwing::start(&[]);
+    let c = four(&server);
+    let group = thread::scope(|scope| {
+        let changing = scope.spawn(|| {
+            let group = family(&c);
+            for number in 0..5 {
+                c.one(ALICE, &["group", "rename", &group, &format!("Family {number}")]);
+                c.one(ALICE, &["send", &group, &format!("renamed {number}")]);
+            }
+            group
+        });
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(300));
+            server.kill_and_restart();
+        }
+        changing.join().unwrap()
+    });
+    let info = c.one(ALICE, &["group", "info", &group]);
+    assert_eq!((&info["name"], info["members"].as_array().unwrap().len()), (&"Family 4".into(), 4));
+    for who in [BOB, CAROL] {
+        let received = c.all(who, &["receive"]);
+        assert_eq!(changes(&received), ["create", "rename", "rename", "rename", "rename", "rename"], "{who}");
+        assert_eq!(texts(&received), [0, 1, 2, 3, 4].map(|number| format!("renamed {number}")), "{who}");
+        assert_eq!(c.one(who, &["group", "info", &group])["epoch"], info["epoch"], "{who}");
+    }
 }
