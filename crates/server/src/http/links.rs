@@ -86,7 +86,7 @@ pub(crate) async fn begin(
         keys: keys(&asked.keys)?,
     };
     let expires_in = service.core.link_begin(device, peer.ip()).await?;
-    Ok((StatusCode::CREATED, Json(Offered { expires_in: expires_in.0 / 1_000 })))
+    Ok((StatusCode::CREATED, Json(Offered { expires_in: expires_in.0.div_ceil(1_000) })))
 }
 
 /// How the link stands. Only the device that began it learns anything.
