@@ -16,7 +16,7 @@ pub enum Deletion {
     Closed,
 }
 
-/// One message of a [`Fact::View`].
+/// One message of a [`Fact::View`](super::Fact::View).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// The message.
