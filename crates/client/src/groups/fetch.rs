@@ -1,6 +1,6 @@
 //! What is missing of a chain is fetched, a page at a time, from the first epoch that is not known.
 
-use super::{Asking, HeadClaim, chain::Extent};
+use super::{Asking, HeadClaim, chain::Extent, live::Fetching};
 use crate::{
     keys::FETCH_AGAIN_AFTER,
     live::Asked,
@@ -16,14 +16,23 @@ impl Turn<'_> {
     /// Remembers that more of a chain exists; it is fetched as soon as there is a connection.
     pub(crate) fn want_group(&mut self, group: GroupId, stamp: Option<Stamp>) -> Stored<()> {
         groups::want(self.db, group, stamp)?;
-        if !self.is_fetching(group) {
-            self.live.groups.wanted.insert(group);
-        }
+        self.fetch_soon(group);
         Ok(())
     }
 
+    /// A fetch that begins after now. One that goes on may have been answered before what it is wanted for happened,
+    /// so it does not count: another one follows it.
+    pub(super) fn fetch_soon(&mut self, group: GroupId) {
+        match self.live.groups.fetching.get_mut(&group) {
+            Some(fetching) => fetching.again = true,
+            None => {
+                self.live.groups.wanted.insert(group);
+            }
+        }
+    }
+
     pub(super) fn is_fetching(&self, group: GroupId) -> bool {
-        self.live.is_asked(|asked| *asked == Asked::Group(Asking::Chain(group)))
+        self.live.groups.fetching.contains_key(&group)
     }
 
     /// Everything about groups that can be done now.
@@ -54,6 +63,7 @@ impl Turn<'_> {
             from_epoch,
             link_signature: signature.map(|signature| *signature.as_bytes()),
         };
+        self.live.groups.fetching.insert(group, Fetching { from_epoch, again: false });
         self.request(request, Asked::Group(Asking::Chain(group)));
         Ok(())
     }
@@ -67,10 +77,12 @@ impl Turn<'_> {
             return self.chain_fetched(group, Ok(()));
         };
         let stamp = groups::wanted_since(self.db, group)?;
-        let before = self.group(group)?.map(|state| state.epoch());
         let extent = self.extend(group, operations, stamp)?;
-        let grew = self.group(group)?.map(|state| state.epoch()) > before;
-        if more && grew && extent == Extent::Whole {
+        // Rows that came meanwhile count as well. A server that says there is more and gives nothing new is not asked
+        // without end.
+        let from_epoch = self.live.groups.fetching.get(&group).map_or(0, |fetching| fetching.from_epoch);
+        let grew = self.group(group)?.is_some_and(|state| state.epoch() >= from_epoch);
+        if more && grew && extent != Extent::Broken {
             return self.fetch(group);
         }
         self.chain_fetched(group, Ok(()))
@@ -83,6 +95,7 @@ impl Turn<'_> {
             }
             _ => {
                 let after = refusal.retry_after.unwrap_or(FETCH_AGAIN_AFTER);
+                self.live.groups.fetching.remove(&group);
                 self.live.groups.retry_at.insert(group, self.now + after);
                 self.live.groups.wanted.insert(group);
                 Ok(())
@@ -92,6 +105,11 @@ impl Turn<'_> {
 
     /// The server has given all that it gives of a chain.
     fn chain_fetched(&mut self, group: GroupId, result: Result<(), Code>) -> Stored<()> {
+        let fetching = self.live.groups.fetching.remove(&group);
+        if fetching.is_some_and(|fetching| fetching.again) {
+            // Nothing is concluded about what came after the server had read the chain.
+            return self.fetch(group);
+        }
         groups::unwant(self.db, group)?;
         self.live.groups.wanted.remove(&group);
         self.look_again_after_fetch(group)?;

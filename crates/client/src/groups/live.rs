@@ -20,11 +20,22 @@ pub(crate) enum Asking {
     Change(ChangeId),
 }
 
+/// A fetch of a chain that goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fetching {
+    /// The first epoch that the page which is on its way may have.
+    pub(super) from_epoch: u64,
+    /// Something has come since that may need what was appended after the server read the chain.
+    pub(super) again: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct LiveGroups {
     states: BTreeMap<GroupId, Arc<GroupState>>,
     /// Chains of which something is missing here.
     pub(crate) wanted: BTreeSet<GroupId>,
+    /// Chains of which a page is on its way.
+    pub(super) fetching: BTreeMap<GroupId, Fetching>,
     /// Chains that the server could not give, and when they are asked for again.
     pub(crate) retry_at: BTreeMap<GroupId, Timestamp>,
     /// Changes that somebody waits for in this process.
@@ -72,6 +83,7 @@ impl LiveGroups {
     pub(crate) fn disconnect(&mut self) {
         self.lists_tried.clear();
         self.retry_at.clear();
+        self.fetching.clear();
     }
 
     /// A request about groups that was lost with its connection: what it was for is done again.

@@ -102,9 +102,7 @@ impl Turn<'_> {
         let Some(running) = self.live.groups.changes.get_mut(&id) else { return Ok(()) };
         running.step = Step::Fetch;
         let group = running.group;
-        if !self.is_fetching(group) {
-            self.live.groups.wanted.insert(group);
-        }
+        self.fetch_soon(group);
         Ok(())
     }
 

@@ -126,6 +126,63 @@ fn a_message_ahead_of_our_chain_waits_for_it() {
 }
 
 #[test]
+fn what_comes_while_a_chain_is_fetched_is_judged_by_what_is_fetched_after_it() {
+    let (mut world, group) = World::with_group(3);
+    let late = world.register();
+    world.send_group(0, group, "first");
+    world.settle();
+    world.server.groups.no_rows.insert(world.account(1));
+    world.disconnect(1);
+    world.change(0, group, GroupCommand::Rename("New".to_owned())).unwrap();
+    world.send_group(0, group, "second");
+    world.run();
+    world.connect(1);
+    let answer = answer_of_next_fetch(&mut world, 1);
+    // The server has read the chain. Its answer is on the way while somebody is added and writes at once.
+    world.add(0, group, late).unwrap();
+    world.pass(Millis::from_secs(1));
+    for who in [late, 0] {
+        world.send_group(who, group, "third");
+        world.pass(Millis::from_secs(1));
+    }
+    assert_eq!(world.group_texts(1, group), ["first"]);
+    world.arrive(1, answer);
+    world.pass(Millis::from_secs(5));
+    assert_eq!(world.group_texts(1, group), ["first", "second", "third", "third"], "no key was dropped");
+    assert_eq!(world.forks(1, group), 0, "nothing was kept back");
+}
+
+#[test]
+fn a_server_that_says_more_and_gives_nothing_new_is_not_asked_without_end() {
+    let (mut world, group) = World::with_group(2);
+    world.send_group(0, group, "first");
+    world.settle();
+    let me = world.account(1);
+    world.server.groups.no_rows.insert(me);
+    world.server.groups.rolled_back.insert(me, 0);
+    world.server.groups.always_more = true;
+    world.change(0, group, GroupCommand::Rename("New".to_owned())).unwrap();
+    let fetched = world.server.groups.fetched;
+    world.send_group(0, group, "second");
+    world.settle();
+    assert!(world.server.groups.fetched <= fetched + 2);
+    assert_eq!(world.forks(1, group), 1);
+}
+
+/// Carries a person's frames until the server has answered a `GetGroup`, and keeps the answer back.
+fn answer_of_next_fetch(world: &mut World, who: usize) -> bytes::Bytes {
+    let fetched = world.server.groups.fetched;
+    loop {
+        let mut moved = world.step_up(who);
+        if world.server.groups.fetched > fetched {
+            return world.delay_last(who);
+        }
+        moved |= world.step_mailbox(who) | world.step_down(who);
+        assert!(moved, "nothing was fetched");
+    }
+}
+
+#[test]
 fn a_part_of_the_chain_that_is_kept_back_shows_at_the_first_message() {
     let (mut world, group) = World::with_group(3);
     world.send_group(0, group, "first");
