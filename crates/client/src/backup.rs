@@ -163,6 +163,14 @@ pub(crate) fn open(bytes: &[u8], recovery_key: &str) -> Result<Opened, BackupErr
     while let Some(part) = reader.next_part()? {
         parts.push(part);
     }
+    // All of it is read before anything is done with it: a restore must not find a record that it cannot read after the
+    // server has put the new device in the place of the old one.
+    for part in &parts {
+        let mut rest = part.as_slice();
+        while !rest.is_empty() {
+            Record::take(&mut rest)?;
+        }
+    }
     let mut first = parts.first().map(|part| part.as_slice()).unwrap_or_default();
     let Record::Beginning(beginning) = Record::take(&mut first)? else { return Err(BackupError::Damaged) };
     let Record::Account(account) = Record::take(&mut first)? else { return Err(BackupError::Damaged) };

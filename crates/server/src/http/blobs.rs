@@ -1,7 +1,8 @@
 //! The bytes of blobs, up and down, at addresses that the service signed.
 //!
-//! Invariants: nothing of a body is read before its address was checked and its length is the announced one; so
-//! many transfers at once hold so many blobs in memory, and no more.
+//! Invariants: nothing of a body is read before its address was checked and its length is the announced one; all
+//! transfers together hold so much in memory, and no more; a small one takes a small place, so that slow ones of a few
+//! bytes keep nobody out.
 
 use super::{Problem, Service};
 use axum::{
@@ -15,10 +16,12 @@ use server_core::BlobError;
 use server_ports::blobs::{BlobGrant, BlobMethod, BlobRequest, BlobUpload};
 use std::{convert::Infallible, sync::Arc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use types::{BlobId, Millis};
+use types::{BlobId, Millis, limits::BLOB_BYTES_MAX};
 
-/// Blobs that are in memory at once: with four megabytes each, a quarter of a gigabyte.
-const TRANSFERS_MAX: usize = 64;
+/// What transfers hold in memory at once, in units: a quarter of a gigabyte, or 64 blobs of the largest size.
+const UNITS_MAX: usize = 64 * BLOB_BYTES_MAX.div_ceil(UNIT_BYTES);
+/// What a place is measured in.
+const UNIT_BYTES: usize = 64 * 1024;
 /// A download is written in pieces of this size.
 const PIECE_BYTES: usize = 64 * 1024;
 /// When every place is taken.
@@ -30,17 +33,22 @@ pub(crate) struct Transfers(Arc<Semaphore>);
 
 impl Default for Transfers {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(TRANSFERS_MAX)))
+        Self(Arc::new(Semaphore::new(UNITS_MAX)))
     }
 }
 
 impl Transfers {
-    fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.0.clone().try_acquire_owned().map_err(|_| {
+    /// A place for so many bytes.
+    fn begin(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+        self.0.clone().try_acquire_many_owned(units(bytes)).map_err(|_| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "too many transfers are under way")
                 .after(RETRY_WHEN_BUSY)
         })
     }
+}
+
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES).max(1)).unwrap_or(u32::MAX)
 }
 
 /// Stores the bytes that the address was made for. Repeating it with the same bytes is the same blob.
@@ -59,8 +67,8 @@ pub(crate) async fn upload(
         return Err(bad_address());
     };
     check_length(&headers, &upload)?;
-    let _place = service.transfers.begin()?;
     let size = usize::try_from(upload.size).unwrap_or(usize::MAX);
+    let _place = service.transfers.begin(size)?;
     let bytes = axum::body::to_bytes(body, size)
         .await
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "malformed", "the body did not come whole"))?;
@@ -80,7 +88,8 @@ pub(crate) async fn download(
     let BlobGrant::Download(blob) = admit(&service, BlobMethod::Get, &blob, query)? else {
         return Err(bad_address());
     };
-    let place = service.transfers.begin()?;
+    // How large it is shows when it is here; what is not needed of the place is given back.
+    let mut place = service.transfers.begin(BLOB_BYTES_MAX)?;
     let Some(bytes) = service.core.blob_get(blob).await? else {
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
@@ -88,6 +97,7 @@ pub(crate) async fn download(
             "there is no such blob, or it has expired",
         ));
     };
+    drop(place.split(place.num_permits().saturating_sub(units(bytes.len()) as usize)));
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, bytes.len().to_string()),
@@ -144,5 +154,28 @@ impl From<BlobError> for Problem {
             BlobError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };
         Self::new(status, code, &error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn many_small_transfers_leave_room_for_large_ones() {
+        let transfers = Transfers::default();
+        let small: Vec<_> = (0..1_024).map(|_| transfers.begin(2).ok().unwrap()).collect();
+        let large: Vec<_> = (0..40).map(|_| transfers.begin(BLOB_BYTES_MAX).ok().unwrap()).collect();
+        assert_eq!(small.len() + large.len(), 1_064);
+    }
+
+    #[test]
+    fn what_is_in_memory_is_bounded() {
+        let transfers = Transfers::default();
+        let held: Vec<_> = (0..64).map(|_| transfers.begin(BLOB_BYTES_MAX).ok().unwrap()).collect();
+        assert!(transfers.begin(1).is_err());
+        drop(held);
+        assert!(transfers.begin(1).is_ok());
     }
 }
