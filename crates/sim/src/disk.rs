@@ -8,7 +8,7 @@
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use std::sync::atomic::{AtomicU64, Ordering};
-use types::{AccountId, ChatId, EnvelopeId, MessageId};
+use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, MessageId};
 
 /// Tells the databases of one process apart. The number reaches nothing but the name.
 static DISKS: AtomicU64 = AtomicU64::new(0);
@@ -104,6 +104,47 @@ impl Disk {
         let list = self.eye.query_row(sql, [account.as_bytes()], |row| row.get::<_, Vec<u8>>(0));
         let list = signed::DeviceList::verify(&list.ok()?).ok()?;
         Some((list.version(), list.hash()))
+    }
+
+    /// Puts a list of an account in the place of the one that it holds.
+    ///
+    /// # Panics
+    /// If it holds none.
+    pub fn hold_list(&self, list: &signed::DeviceList) {
+        let version = i64::try_from(list.version()).expect("versions are small");
+        let sql = "UPDATE device_list SET version = ?2, list = ?3 WHERE account = ?1";
+        let changed = self.eye.execute(sql, params![list.account().as_bytes(), version, list.as_bytes()]);
+        assert_eq!(changed, Ok(1), "the list of an account is on its disk");
+    }
+
+    /// Version of the device list that it holds of an account.
+    pub fn list_version(&self, account: AccountId) -> Option<u64> {
+        let sql = "SELECT version FROM device_list WHERE account = ?1";
+        let version = self.eye.query_row(sql, [account.as_bytes()], |row| row.get::<_, i64>(0));
+        version.ok().map(i64::unsigned_abs)
+    }
+
+    /// The hashes of the operations of a group, oldest first, as they were taken in.
+    pub fn chain(&self, group: GroupId) -> Vec<[u8; 32]> {
+        let sql = "SELECT hash FROM group_operation WHERE group_id = ?1 ORDER BY epoch";
+        let Ok(mut statement) = self.eye.prepare_cached(sql) else { return Vec::new() };
+        let rows = statement.query_map([group.as_bytes()], |row| row.get(0));
+        rows.map(|rows| rows.filter_map(Result::ok).collect()).unwrap_or_default()
+    }
+
+    /// The state of a device's sender key, as far as this device has it.
+    pub fn sender_key(&self, group: GroupId, of: DeviceAddress) -> Option<Vec<u8>> {
+        let sql = "SELECT record FROM sender_key WHERE group_id = ?1 AND account = ?2 AND device = ?3";
+        let of = params![group.as_bytes(), of.account.as_bytes(), of.device.get()];
+        self.eye.query_row(sql, of, |row| row.get(0)).optional().ok().flatten()
+    }
+
+    /// The member for whom an envelope carries a sender key or the secret of a group.
+    pub fn parcel_for(&self, envelope: EnvelopeId) -> Option<AccountId> {
+        let sql = "SELECT group_parcel.account FROM group_parcel \
+                   JOIN outbox ON outbox.id = group_parcel.outbox WHERE outbox.envelope_id = ?1";
+        let account: Vec<u8> = self.one(sql, envelope, |row| row.get(0))?;
+        AccountId::from_slice(&account).ok()
     }
 
     /// The place of one of the device's own messages among those it wrote in that chat.

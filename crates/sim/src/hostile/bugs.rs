@@ -45,5 +45,8 @@ pub const ALL: &[Bug] = &[
     bug("order-by-arrival", InOrder, |planted| planted.client.order_by_arrival = true),
     bug("forks-overlooked", ForksFound, |planted| planted.client.overlook_forks = true),
     bug("gaps-overlooked", DropsShow, |planted| planted.client.overlook_gaps = true),
+    bug("older-list-taken", NeverOlder, |planted| planted.client.take_older_lists = true),
+    bug("sender-key-kept", NothingForOutsiders, |planted| planted.client.keep_sender_key = true),
+    bug("any-head-trusted", ForksFound, |planted| planted.client.trust_any_head = true),
     bug("never-repents", Heals, |planted| planted.never_repents = true),
 ];

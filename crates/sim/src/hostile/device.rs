@@ -24,8 +24,10 @@ pub struct Device {
     pub engine: Engine,
     /// Its randomness.
     pub rng: ChaCha20Rng,
+    bugs: client::testing::Bugs,
     session: Option<Session>,
     up: VecDeque<Bytes>,
+    written: VecDeque<Bytes>,
     down: VecDeque<Bytes>,
 }
 
@@ -42,10 +44,24 @@ impl Device {
             engine: engine.with_bugs(bugs),
             rng: ChaCha20Rng::seed_from_u64(seed),
             disk: profile.disk,
+            bugs,
             session: None,
             up: VecDeque::new(),
+            written: VecDeque::new(),
             down: VecDeque::new(),
         }
+    }
+
+    /// Begins anew with another list of its own account on its disk, as after a device came or went. It gives
+    /// that list to the server with its next connection.
+    ///
+    /// # Panics
+    /// If its database cannot be opened a second time.
+    pub fn begin_anew_with(&mut self, list: &signed::DeviceList) {
+        self.cut();
+        self.disk.hold_list(list);
+        let engine = Engine::open(self.disk.connect()).expect("a database that was open can be opened");
+        self.engine = engine.with_bugs(self.bugs);
     }
 
     /// Whether there is a connection.
@@ -83,7 +99,10 @@ impl Device {
     pub fn poll(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
-                Effect::Transmit(bytes) => self.up.push_back(bytes),
+                Effect::Transmit(bytes) => {
+                    self.written.push_back(bytes.clone());
+                    self.up.push_back(bytes);
+                }
                 Effect::Close(why) => {
                     self.ended = self.ended.or(Some(why).filter(|why| why.is_final()));
                     self.cut();
@@ -91,6 +110,12 @@ impl Device {
                 _ => {}
             }
         }
+    }
+
+    /// The next frame that the engine made, whether or not it will leave.
+    pub fn writes(&mut self) -> Option<ClientFrame> {
+        let bytes = self.written.pop_front()?;
+        Some(ClientFrame::decode(bytes).expect("an engine writes frames"))
     }
 
     /// The next frame that leaves, if there is one.

@@ -5,10 +5,16 @@
 
 use bytes::Bytes;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
+use rand_core::RngCore as _;
 use seal::{
-    Arrival, Body, Content, DeviceSecrets, LocalDevice, NewPrekey, Peer, SealKind, Text, memory::MemoryStore,
+    Arrival, Body, Content, DeviceSecrets, LocalDevice, NewPrekey, Peer, SealKind, Store as _, Text,
+    memory::MemoryStore,
 };
-use signed::{AccountSecret, DeviceList, DeviceListDraft, DeviceSecret, ListedDevice};
+use signed::{
+    AccountSecret, DeviceCertificate, DeviceList, DeviceListDraft, DeviceSecret, GroupChange, GroupState,
+    ListedDevice, SignedOperation,
+    group::{OperationDraft, OperationId},
+};
 use std::sync::OnceLock;
 use types::{
     DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, MessageId, RegistrationId, Stamp, Timestamp,
@@ -108,6 +114,38 @@ pub fn list_with_ghost(
     let devices = if own.is_empty() { vec![primary] } else { [own, vec![ghost]].concat() };
     let draft = DeviceListDraft { version, issued_at: list.issued_at(), devices, sealed_names: Vec::new() };
     draft.sign(secret).ok()
+}
+
+/// An operation that adds an account of the forger's own to a group, signed in the name of that account or of
+/// another one whose key it has.
+pub fn operation(
+    follows: &GroupState,
+    actor: Option<&AccountSecret>,
+    at: Timestamp,
+    rng: &mut ChaCha20Rng,
+) -> Option<SignedOperation> {
+    let keys = keys();
+    let secret = actor.unwrap_or(&keys.account);
+    let device = DeviceSecret::from_bytes(keys.device.device_key_seed.expose());
+    let mut id = [0; 16];
+    rng.fill_bytes(&mut id);
+    let draft = OperationDraft {
+        follows: Some(follows.follows()),
+        id: OperationId(id),
+        actor_key: secret.public(),
+        certificate: DeviceCertificate::sign(secret, ghost_number(), device.public()),
+        at,
+        change: GroupChange::Add([signed::account_id(&keys.account.public())].into()),
+    };
+    draft.sign(&device).ok()
+}
+
+/// Whether somebody who has this sender key opens a message of a group.
+pub fn opens_with(sender_key: &[u8], row: &Arrival<'_>) -> bool {
+    let Some(group) = row.group else { return false };
+    let mut holder = Ghost::claiming(row.to);
+    holder.store.store_sender_key(group, row.from, sender_key).is_ok()
+        && seal::decrypt(&mut holder.store, row, &mut ChaCha20Rng::seed_from_u64(2)).is_ok()
 }
 
 /// A device of the server's own that claims an address.

@@ -4,6 +4,8 @@
 //! that ever came.
 //! Must not know: engines, and what they make of it.
 
+mod groups;
+
 use super::{forger, office::Office};
 use crate::chance::Chance;
 use bytes::Bytes;
@@ -53,11 +55,21 @@ pub enum Lie {
     Injected,
     /// Pushes that mean nothing.
     Babble,
+    /// A group operation that adds a ghost, signed by nobody who may, or by nobody at all.
+    GhostAdded,
+    /// A group's chain was split: some members see one continuation, others another or none.
+    ChainForked,
+    /// A chain was given without its newest operations.
+    ChainRolledBack,
+    /// A message to a group was refused for a head that had been left behind.
+    HeadRolledBack,
+    /// A message to a group was given to those who are not in it.
+    Leaked,
 }
 
 impl Lie {
     /// Every lie.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::Dropped,
         Self::Doubled,
         Self::HeldBack,
@@ -75,6 +87,11 @@ impl Lie {
         Self::KeysSwapped,
         Self::Injected,
         Self::Babble,
+        Self::GhostAdded,
+        Self::ChainForked,
+        Self::ChainRolledBack,
+        Self::HeadRolledBack,
+        Self::Leaked,
     ];
 }
 
@@ -93,19 +110,27 @@ pub struct Liar {
     pub told: BTreeMap<Lie, u64>,
     /// The account whose key it has.
     stolen: Option<(AccountId, AccountSecret)>,
+    /// The account key of a plain member of the group who is in league with the server.
+    traitor: Option<AccountSecret>,
     past: Vec<Envelope>,
     held: Vec<Envelope>,
 }
 
 impl Liar {
     /// A liar of so much eagerness, perhaps with somebody's account key.
-    pub fn new(seed: u64, per_mille: u32, stolen: Option<(AccountId, AccountSecret)>) -> Self {
+    pub fn new(
+        seed: u64,
+        per_mille: u32,
+        stolen: Option<(AccountId, AccountSecret)>,
+        traitor: Option<AccountSecret>,
+    ) -> Self {
         Self {
             chance: Chance::new(seed, 77),
             rng: ChaCha20Rng::seed_from_u64(seed ^ 0x11a5),
             per_mille,
             told: BTreeMap::new(),
             stolen,
+            traitor,
             past: Vec::new(),
             held: Vec::new(),
         }
@@ -138,8 +163,17 @@ impl Liar {
 
     /// A refusal instead of service, or none.
     pub fn refusal(&mut self, caller: MailboxId, request: &Request, office: &Office) -> Option<Refusal> {
+        if let Request::SendGroup(send) = request {
+            return self.group_refusal(send, office);
+        }
         let Request::Send(send) = request else {
-            let refusable = matches!(request, Request::FetchKeys(_) | Request::GetDeviceLists(_));
+            let refusable = matches!(
+                request,
+                Request::FetchKeys(_)
+                    | Request::GetDeviceLists(_)
+                    | Request::ApplyGroup { .. }
+                    | Request::GetGroup { .. }
+            );
             return (refusable && self.tells(Lie::Refused)).then(|| Refusal::new(Code::Unavailable));
         };
         if self.tells(Lie::GhostNamed) {
@@ -163,7 +197,8 @@ impl Liar {
 
     /// Whether a request that was done is answered as if nobody knew.
     pub fn forgets(&mut self, request: &Request) -> Option<Refusal> {
-        let is_send = matches!(request, Request::Send(_));
+        let is_send =
+            matches!(request, Request::Send(_) | Request::SendGroup(_) | Request::ApplyGroup { .. });
         (is_send && self.tells(Lie::Forgotten)).then(|| Refusal::new(Code::Unavailable))
     }
 
@@ -176,6 +211,7 @@ impl Liar {
             Response::DeviceLists(lists) => {
                 Response::DeviceLists(lists.into_iter().map(|list| self.list(list, office)).collect())
             }
+            Response::GroupState { operations, .. } => self.chain(operations, office),
             other => other,
         }
     }
@@ -245,6 +281,7 @@ impl Liar {
     pub fn write(&mut self, rows: Vec<Envelope>, office: &mut Office) {
         for row in rows {
             self.past.push(row.clone());
+            self.leak(&row, office);
             self.write_one(row, office);
         }
     }
@@ -315,6 +352,7 @@ impl Liar {
         if self.tells(Lie::Injected) {
             self.inject(office);
         }
+        self.stir_groups(office);
     }
 
     fn replay(&mut self, office: &mut Office) {

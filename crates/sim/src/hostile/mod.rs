@@ -13,6 +13,8 @@
 pub mod bugs;
 mod device;
 mod forger;
+mod gathering;
+mod groups;
 mod liar;
 mod office;
 mod profiles;
@@ -28,14 +30,18 @@ use client::{Fault, SendText};
 use device::Device;
 use liar::Liar;
 use office::Office;
+use profiles::Profile;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use server::Server;
+use signed::{AccountSecret, DeviceListDraft};
 use std::collections::BTreeMap;
-use types::{MessageId, Millis, Timestamp};
+use types::{AccountId, MessageId, Millis, Timestamp};
 use witness::Witness;
 
 /// Steps of a schedule.
 const STEPS: u64 = 16;
+/// One in so many pairs of schedules has a group.
+const GROUP_EVERY: u64 = 4;
 /// Frames that may pass while nothing else happens: engines that need more never rest.
 const FRAMES_MAX: u32 = 4_000;
 /// What was asked for again, backed off from or held has come after this long with an honest server.
@@ -59,6 +65,9 @@ pub fn play(seed: u64, planted: Planted) -> Result<Outcome, Fault> {
         device.connect(&mut world.server, world.now)?;
     }
     world.carry()?;
+    if world.meets {
+        world.found()?;
+    }
     for _ in 0..STEPS {
         world.step()?;
     }
@@ -80,19 +89,27 @@ struct World {
     witness: Witness,
     planted: Planted,
     texts: u64,
+    /// There is a group in this schedule.
+    meets: bool,
+    /// An account that will publish a second list, and its key.
+    moves_on: Option<(AccountId, AccountSecret)>,
 }
 
 impl World {
     fn new(seed: u64, planted: Planted) -> Self {
         let mut chance = Chance::new(seed, 1);
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let people = 2 + chance.below(2) as usize;
+        let meets = seed / 2 % GROUP_EVERY == 1;
+        let people = 2 + usize::from(meets) + chance.below(2) as usize;
         let profiles = profiles::take(people);
         let eagerness = chance.one_of(&[20, 60, 150]);
-        let theft = chance.per_mille(250) || planted.theft_unnoticed;
+        let theft = !meets && (chance.per_mille(250) || planted.theft_unnoticed);
         let victim = theft.then(|| chance.below(people as u64) as usize);
         let stolen = victim.map(|at| (profiles[at].mailbox.account, profiles[at].account_secret()));
-        let liar = Liar::new(seed, eagerness, stolen);
+        let traitor = profiles.last().filter(|_| meets).map(Profile::account_secret);
+        let moves_on = profiles.first().filter(|_| !theft && chance.per_mille(400));
+        let moves_on = moves_on.map(|profile| (profile.mailbox.account, profile.account_secret()));
+        let liar = Liar::new(seed, eagerness, stolen, traitor);
         let mut office = Office::new(profiles::START, &mut rng);
         profiles.iter().for_each(|profile| profile.enter(&mut office));
         let witness = Witness::new(liar.stolen().filter(|_| !planted.theft_unnoticed));
@@ -104,12 +121,18 @@ impl World {
             })
             .collect();
         let server = Server::new(office, liar, rng);
-        Self { now: profiles::START, chance, server, devices, witness, planted, texts: 0 }
+        Self { now: profiles::START, chance, server, devices, witness, planted, texts: 0, meets, moves_on }
     }
 
     // ---- what happens
 
     fn step(&mut self) -> Result<(), Fault> {
+        if self.meets && self.chance.per_mille(500) {
+            self.gather()?;
+        }
+        if self.moves_on.is_some() && self.chance.per_mille(150) {
+            self.publish();
+        }
         let who = self.chance.below(self.devices.len() as u64) as usize;
         match self.chance.below(20) {
             0..=9 => {
@@ -128,13 +151,28 @@ impl World {
         self.carry()
     }
 
+    /// The first account publishes another list: the same devices, one version later.
+    fn publish(&mut self) {
+        let Some((account, secret)) = &self.moves_on else { return };
+        let Some(known) = self.server.office.accounts.get(account) else { return };
+        let held = self.devices[0].disk.list_version(*account).unwrap_or(0);
+        let draft = DeviceListDraft {
+            version: held + 1,
+            issued_at: self.now,
+            devices: known.list().devices().to_vec(),
+            sealed_names: Vec::new(),
+        };
+        let list = draft.sign(secret).expect("the same devices make a good list");
+        self.devices[0].begin_anew_with(&list);
+    }
+
     fn write(&mut self, from: usize, to: usize) -> Result<MessageId, Fault> {
         self.texts += 1;
         let text = format!("text {} of {from} to {to}", self.texts);
         let (chat, now) = (self.devices[to].mailbox.account, self.now);
         let device = &mut self.devices[from];
         let message_id = MessageId::new(now, &mut device.rng);
-        self.witness.wrote(message_id, device.mailbox, chat, text.clone());
+        self.witness.wrote(message_id, device.mailbox, chat.into(), text.clone());
         match device.engine.send_text(SendText { chat: chat.into(), message_id, text }, now, &mut device.rng)
         {
             Ok(_) => {}
@@ -179,14 +217,16 @@ impl World {
         loop {
             let mut moved = false;
             for at in 0..self.devices.len() {
-                let device = &mut self.devices[at];
-                if let Some(frame) = device.leaves() {
+                self.read_over(at);
+                if let Some(frame) = self.devices[at].leaves() {
                     moved = true;
-                    self.witness.left(device, &frame.request, &self.server.office);
-                    device.asked(frame, &mut self.server);
+                    self.witness.left(&self.devices, at, &frame.request, &self.server.office);
+                    self.devices[at].asked(frame, &mut self.server);
                 }
+                let device = &mut self.devices[at];
                 moved |= device.listens(&mut self.server);
                 moved |= device.hears(self.now)?;
+                self.read_over(at);
             }
             frames += 1;
             if !moved || frames > FRAMES_MAX {
@@ -194,7 +234,19 @@ impl World {
             }
         }
         self.witness.judge(Property::Rests, frames <= FRAMES_MAX, || "engines never rest".to_owned());
+        for device in &self.devices {
+            if let Some((account, _)) = &self.moves_on {
+                self.witness.look_at_list(device, *account);
+            }
+        }
         self.devices.iter_mut().try_for_each(|device| self.witness.look(device))
+    }
+
+    /// Lets the witness read what an engine made while it still knows just what it knew then.
+    fn read_over(&mut self, at: usize) {
+        while let Some(frame) = self.devices[at].writes() {
+            self.witness.made(&self.devices[at], &frame.request);
+        }
     }
 
     // ---- the end
@@ -218,7 +270,9 @@ impl World {
                 words.push((self.write(from, to)?, to));
             }
         }
+        let in_group = self.last_words_in_group()?;
         self.pass(RECOVERY)?;
+        self.witness.conclude_group(&self.devices, &in_group);
         Ok(words)
     }
 

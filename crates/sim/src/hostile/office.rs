@@ -1,17 +1,19 @@
 //! An honest post office in memory, small enough that a thousand schedules take seconds: accounts and their
-//! device lists, prekeys, mailboxes, stamps.
+//! device lists, prekeys, mailboxes, stamps. (Groups: [`super::groups`].)
 //!
 //! Owns: what an honest server would know. Every list that an account ever signed is kept, so that a liar can
 //! show an old one.
 //! Must not know: who lies ([`super::server`]), engines.
 
+use super::groups::Group;
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore as _;
 use signed::{DeviceList, SessionProof, Signature};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use types::{
-    AccountId, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, NodeId, PhoneNumber, Stamp, Timestamp,
+    AccountId, DeviceNumber, EnvelopeId, GroupId, IncarnationId, MailboxId, NodeId, PhoneNumber, Stamp,
+    Timestamp,
 };
 use wire::{
     AccountKeys, AccountList, Authenticate, Authenticated, Bundle, Code, Envelope, FetchKeys, KemPrekey,
@@ -70,6 +72,8 @@ pub struct Office {
     pub numbers: BTreeMap<PhoneNumber, AccountId>,
     /// Rows by position.
     pub mailboxes: BTreeMap<MailboxId, BTreeMap<u64, Bytes>>,
+    /// Groups.
+    pub groups: BTreeMap<GroupId, Group>,
     /// Which life of its database it is.
     pub incarnation: IncarnationId,
     record: BTreeMap<(MailboxId, EnvelopeId), Stamp>,
@@ -132,6 +136,7 @@ impl Office {
             accounts: BTreeMap::new(),
             numbers: BTreeMap::new(),
             mailboxes: BTreeMap::new(),
+            groups: BTreeMap::new(),
             incarnation: IncarnationId::random(rng),
             record: BTreeMap::new(),
             next_position: 1,
@@ -207,8 +212,18 @@ impl Office {
                 Response::LookupResult(found.collect()).into()
             }
             Request::Sync => Response::Done.into(),
-            _ => return Err(Code::Unsupported.into()),
+            request => return self.serve_group(caller, &request),
         })
+    }
+
+    /// The stamp of what was accepted under this id before.
+    pub(super) fn recorded(&self, from: MailboxId, envelope: EnvelopeId) -> Option<Stamp> {
+        self.record.get(&(from, envelope)).copied()
+    }
+
+    /// Remembers what was accepted.
+    pub(super) fn note(&mut self, from: MailboxId, envelope: EnvelopeId, stamp: Stamp) {
+        self.record.insert((from, envelope), stamp);
     }
 
     /// Writes a row.
@@ -261,8 +276,8 @@ impl Office {
     }
 
     fn send(&mut self, from: MailboxId, send: &Send) -> Result<Served, Refusal> {
-        if let Some(stamp) = self.record.get(&(from, send.envelope_id)) {
-            return Ok(Response::Accepted { stamp: *stamp, skipped: Vec::new() }.into());
+        if let Some(stamp) = self.recorded(from, send.envelope_id) {
+            return Ok(Response::Accepted { stamp, skipped: Vec::new() }.into());
         }
         let recipient = self.accounts.get(&send.recipient).ok_or(Code::NoSuchAccount)?;
         let named: BTreeSet<MailboxId> = send.sealed.iter().map(|sealed| sealed.to).collect();
@@ -281,7 +296,7 @@ impl Office {
             }));
         }
         let stamp = self.stamp(send.highest_stamp);
-        self.record.insert((from, send.envelope_id), stamp);
+        self.note(from, send.envelope_id, stamp);
         let row = |sealed: &wire::SealedFor| Envelope {
             envelope_id: send.envelope_id,
             from: from.address(),

@@ -59,6 +59,7 @@ impl Server {
         if let Some(refusal) = self.liar.refusal(caller, &request, &self.office) {
             return Err(refusal);
         }
+        self.liar.split(caller, &request, &mut self.office);
         let served = self.office.serve(caller, request.clone())?;
         self.liar.write(served.rows, &mut self.office);
         match self.liar.forgets(&request) {

@@ -3,14 +3,17 @@
 //!
 //! Invariant: a property that judged nothing has not been tested, so judgements are counted.
 
+mod groups;
+
 use super::{device::Device, forger, office::Office};
 use client::{EventView, Fault};
+use groups::GroupFacts;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
-use types::{AccountId, DeviceAddress, MailboxId, MessageId, Timestamp};
+use types::{AccountId, ChatId, DeviceAddress, MailboxId, MessageId, Timestamp};
 use wire::{EnvelopeKind, Request, Send};
 
 /// What must hold whatever the server does.
@@ -32,11 +35,17 @@ pub enum Property {
     Heals,
     /// Engines come to rest.
     Rests,
+    /// A group's chain has only what those signed who may, and is never another one than it was.
+    ChainTrue,
+    /// No key and no message of a group is for anybody who is not in it.
+    NothingForOutsiders,
+    /// The list that is held of an account is never older than it was.
+    NeverOlder,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::NothingForGhosts,
         Self::NothingForged,
         Self::Once,
@@ -45,6 +54,9 @@ impl Property {
         Self::DropsShow,
         Self::Heals,
         Self::Rests,
+        Self::ChainTrue,
+        Self::NothingForOutsiders,
+        Self::NeverOlder,
     ];
 }
 
@@ -65,7 +77,7 @@ impl fmt::Display for Violation {
 
 struct Written {
     sender: MailboxId,
-    to: AccountId,
+    to: ChatId,
     text: String,
     order: usize,
 }
@@ -88,6 +100,9 @@ pub struct Witness {
     shown: BTreeSet<(MailboxId, MessageId)>,
     gaps: BTreeMap<MailboxId, Vec<(DeviceAddress, u64, u64)>>,
     splits: BTreeSet<(MailboxId, AccountId)>,
+    /// The newest version that each device held of the list that changes.
+    versions: BTreeMap<MailboxId, u64>,
+    groups: GroupFacts,
     rng: ChaCha20Rng,
 }
 
@@ -104,6 +119,8 @@ impl Witness {
             shown: BTreeSet::new(),
             gaps: BTreeMap::new(),
             splits: BTreeSet::new(),
+            versions: BTreeMap::new(),
+            groups: GroupFacts::default(),
             rng: ChaCha20Rng::seed_from_u64(1),
         }
     }
@@ -117,16 +134,35 @@ impl Witness {
     }
 
     /// Somebody wrote a message.
-    pub fn wrote(&mut self, message: MessageId, sender: MailboxId, to: AccountId, text: String) {
+    pub fn wrote(&mut self, message: MessageId, sender: MailboxId, to: ChatId, text: String) {
         let order = self.written.len();
         self.written.insert(message, Written { sender, to, text, order });
     }
 
     /// A request left a device.
-    pub fn left(&mut self, device: &Device, request: &Request, office: &Office) {
-        if let Request::Send(send) = request {
-            self.sent(device, send, office);
+    pub fn left(&mut self, devices: &[Device], at: usize, request: &Request, office: &Office) {
+        match request {
+            Request::Send(send) => self.sent(&devices[at], send, office),
+            Request::SendGroup(send) => self.sends(devices, at, send),
+            Request::ApplyGroup { operation, .. } => self.changes(operation),
+            _ => {}
         }
+    }
+
+    /// A device made a request, which may never leave.
+    pub fn made(&mut self, device: &Device, request: &Request) {
+        if let Request::Send(send) = request {
+            self.gives_key(device, send);
+        }
+    }
+
+    /// Looks at what a device holds for the list of an account that changes.
+    pub fn look_at_list(&mut self, device: &Device, account: AccountId) {
+        let Some(version) = device.disk.list_version(account) else { return };
+        let before = self.versions.insert(device.mailbox, version).unwrap_or(0);
+        self.judge(Property::NeverOlder, before <= version, || {
+            format!("{:?} went from version {before} of {account} back to {version}", device.mailbox)
+        });
     }
 
     fn sent(&mut self, device: &Device, send: &Send, office: &Office) {
@@ -157,6 +193,7 @@ impl Witness {
 
     /// Looks at what a device has to say, as its owner does.
     pub fn look(&mut self, device: &mut Device) -> Result<(), Fault> {
+        self.follow(device);
         let events = device.engine.view().unprinted_events(10_000)?;
         let ids: Vec<_> = events.iter().map(|event| event.id).collect();
         let (notices, messages): (Vec<_>, Vec<_>) = events
@@ -173,11 +210,14 @@ impl Witness {
         match event {
             EventView::Message(message) => {
                 let sender = DeviceAddress::new(message.sender.account, message.sender.device);
-                self.shown(device, message.message_id, sender, &message.text);
+                self.shown(device, message.message_id, sender, message.chat, &message.text);
             }
-            EventView::Gap { sender, first, last, .. } => {
+            EventView::Gap { sender, first, last, chat: ChatId::Direct(_), .. } => {
                 let sender = DeviceAddress::new(sender.account, sender.device);
                 self.gaps.entry(device.mailbox).or_default().push((sender, first, last));
+            }
+            EventView::SplitView { chat: ChatId::Group(_), .. } => {
+                self.groups.splits.insert(device.mailbox);
             }
             EventView::SplitView { account, .. } => {
                 self.splits.insert((device.mailbox, account));
@@ -186,12 +226,22 @@ impl Witness {
         }
     }
 
-    fn shown(&mut self, device: &Device, message: MessageId, sender: DeviceAddress, text: &str) {
+    fn shown(
+        &mut self,
+        device: &Device,
+        message: MessageId,
+        sender: DeviceAddress,
+        chat: ChatId,
+        text: &str,
+    ) {
         let at = device.mailbox;
         let is_true = self.written.get(&message).is_some_and(|written| {
             written.sender.address() == sender
                 && written.text == text
-                && (written.to == at.account || written.sender.account == at.account)
+                && match written.to {
+                    ChatId::Direct(to) => to == at.account || written.sender.account == at.account,
+                    ChatId::Group(_) => written.to == chat,
+                }
         });
         // What a stolen key has put on the list is listed, as far as anybody can know.
         let is_stolen = self.stolen == Some(sender.account) && sender.device == forger::ghost_number();
@@ -201,6 +251,10 @@ impl Witness {
         let is_first = self.shown.insert((at, message));
         self.judge(Property::Once, is_first, || format!("{at:?} showed message {message} twice"));
         self.fork_is_found(device, message);
+        if let (ChatId::Group(_), Some(written)) = (chat, self.written.get(&message)) {
+            let writer = written.sender;
+            self.shown_in_group(device, message, writer);
+        }
     }
 
     fn fork_is_found(&mut self, device: &Device, message: MessageId) {
@@ -239,7 +293,9 @@ impl Witness {
         let mut written: Vec<_> = self
             .written
             .iter()
-            .filter(|(_, one)| one.sender == writer.mailbox && one.to == reader.mailbox.account)
+            .filter(|(_, one)| {
+                one.sender == writer.mailbox && one.to == ChatId::Direct(reader.mailbox.account)
+            })
             .map(|(message, one)| (one.order, *message))
             .collect();
         written.sort_unstable();

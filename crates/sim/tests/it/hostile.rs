@@ -34,8 +34,8 @@ fn play_clean(first: u64, step: usize) {
     for property in Property::ALL {
         assert!(judged.contains_key(&property), "no schedule could have violated {property:?}");
     }
-    for lie in Lie::ALL.iter().filter(|lie| **lie != Lie::RolledBack) {
-        assert!(told.contains_key(lie), "no schedule told {lie:?}");
+    for lie in Lie::ALL {
+        assert!(told.contains_key(&lie), "no schedule told {lie:?}");
     }
 }
 

@@ -1,0 +1,193 @@
+//! What is judged in a group: what its members hold for its chain, for whom they encrypt, and what they show.
+
+use super::{Property, Witness};
+use crate::hostile::{device::Device, forger};
+use seal::{Arrival, SealKind};
+use signed::{GroupState, SignedOperation};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{EnvelopeId, GroupId, MailboxId, MessageId};
+use wire::{GroupSend, Send};
+
+type Hash = [u8; 32];
+
+/// What is known of the one group of a schedule.
+#[derive(Default)]
+pub(super) struct GroupFacts {
+    group: Option<GroupId>,
+    /// What engines signed, and what the chain is after it where somebody took it in.
+    made: BTreeMap<Hash, SignedOperation>,
+    states: BTreeMap<Hash, GroupState>,
+    chains: BTreeMap<MailboxId, Vec<Hash>>,
+    /// On which heads each message was encrypted: several if it was refused and encrypted again.
+    sent: BTreeMap<MessageId, BTreeSet<(u64, Hash)>>,
+    /// Envelopes with keys, of which a retry is nothing new.
+    parcels: BTreeSet<EnvelopeId>,
+    pub(super) splits: BTreeSet<MailboxId>,
+}
+
+impl Witness {
+    /// The group, once there is one.
+    pub const fn group(&self) -> Option<GroupId> {
+        self.groups.group
+    }
+
+    /// What the chain of a device comes to.
+    pub fn state(&self, of: MailboxId) -> Option<&GroupState> {
+        self.groups.states.get(self.groups.chains.get(&of)?.last()?)
+    }
+
+    /// An operation left a device.
+    pub(super) fn changes(&mut self, operation: &[u8]) {
+        let operation = SignedOperation::verify(operation).expect("an engine signs good operations");
+        self.groups.group.get_or_insert(operation.group());
+        self.groups.made.insert(operation.hash(), operation);
+    }
+
+    /// Looks at the chain that a device has now.
+    pub(super) fn follow(&mut self, device: &Device) {
+        let Some(group) = self.groups.group else { return };
+        let chain = device.disk.chain(group);
+        let before = self.groups.chains.get(&device.mailbox).map_or(0, Vec::len);
+        let grew = self.groups.chains.get(&device.mailbox).is_none_or(|known| chain.starts_with(known));
+        self.judge(Property::ChainTrue, grew, || {
+            format!("{:?} has another chain than before", device.mailbox)
+        });
+        for at in before.min(chain.len())..chain.len() {
+            let is_true = self.take_in(chain[..at].last(), &chain[at]);
+            self.judge(Property::ChainTrue, is_true, || {
+                format!("{:?} took in a forged operation at epoch {at}", device.mailbox)
+            });
+        }
+        self.groups.chains.insert(device.mailbox, chain);
+    }
+
+    /// Whether somebody who may has signed what stands there.
+    fn take_in(&mut self, previous: Option<&Hash>, hash: &Hash) -> bool {
+        if self.groups.states.contains_key(hash) {
+            return true;
+        }
+        let Some(operation) = self.groups.made.get(hash) else { return false };
+        let state = match previous {
+            None => GroupState::found(operation),
+            Some(previous) => match self.groups.states.get(previous) {
+                Some(state) => state.apply(operation),
+                None => return false,
+            },
+        };
+        let is_good = state.is_ok();
+        self.groups.states.extend(state.ok().map(|state| (*hash, state)));
+        is_good
+    }
+
+    /// A key, or a group's secret, is sealed for somebody.
+    pub(super) fn gives_key(&mut self, device: &Device, send: &Send) {
+        if self.groups.group.is_none() {
+            return;
+        }
+        let Some(member) = device.disk.parcel_for(send.envelope_id) else { return };
+        if !self.groups.parcels.insert(send.envelope_id) {
+            return;
+        }
+        self.follow(device);
+        // A key that was sealed before a removal may leave after it; what it opens is judged with each message.
+        let chain = self.groups.chains.get(&device.mailbox).into_iter().flatten();
+        let states: Vec<_> = chain.filter_map(|head| self.groups.states.get(head)).collect();
+        let is_member = |account| states.iter().any(|state| state.members().contains_key(account));
+        let holds = is_member(&member)
+            && send.sealed.iter().all(|sealed| sealed.to.account == member && is_member(&sealed.to.account));
+        self.judge(Property::NothingForOutsiders, holds, || {
+            format!("{:?} sealed a key of the group for {member}, who never was in it", device.mailbox)
+        });
+    }
+
+    /// A message to the group leaves: nobody else opens it, with all the keys that they ever got.
+    pub(super) fn sends(&mut self, devices: &[Device], at: usize, send: &GroupSend) {
+        let device = &devices[at];
+        self.follow(device);
+        if let Some(message) = device.disk.posted(send.envelope_id).and_then(|posted| posted.message) {
+            self.groups.sent.entry(message).or_default().insert((send.epoch, send.head));
+        }
+        let state = self.groups.states.get(&send.head).filter(|state| state.epoch() == send.epoch).cloned();
+        self.judge(Property::ChainTrue, state.is_some(), || {
+            format!("{:?} wrote on head {} that nobody has", device.mailbox, send.epoch)
+        });
+        let Some(state) = state else { return };
+        for other in devices.iter().filter(|one| !state.members().contains_key(&one.mailbox.account)) {
+            let key = other.disk.sender_key(send.group, device.mailbox.address());
+            let row = Arrival {
+                from: device.mailbox.address(),
+                to: other.mailbox.address(),
+                kind: SealKind::SenderKey,
+                ciphertext: &send.ciphertext,
+                listed: None,
+                group: Some(send.group),
+            };
+            let opens = key.is_some_and(|key| forger::opens_with(&key, &row));
+            self.judge(Property::NothingForOutsiders, !opens, || {
+                format!("{:?} opens what {:?} wrote on epoch {}", other.mailbox, device.mailbox, send.epoch)
+            });
+        }
+    }
+
+    /// A message of the group is shown: it was written on the very chain that its reader has.
+    pub(super) fn shown_in_group(&mut self, device: &Device, message: MessageId, sender: MailboxId) {
+        self.follow(device);
+        let Some(heads) = self.groups.sent.get(&message).cloned() else { return };
+        let chain = self.groups.chains.get(&device.mailbox).cloned().unwrap_or_default();
+        let on_chain: Vec<_> =
+            heads.iter().filter(|(epoch, head)| chain.get(*epoch as usize) == Some(head)).collect();
+        self.judge(Property::ForksFound, !on_chain.is_empty(), || {
+            format!("{:?} showed message {message}, written on a chain that it has not", device.mailbox)
+        });
+        let was_member = |(_, head): &&(u64, Hash)| {
+            self.groups.states.get(head).is_some_and(|state| state.members().contains_key(&sender.account))
+        };
+        let by_member = on_chain.is_empty() || on_chain.iter().any(was_member);
+        self.judge(Property::NothingForged, by_member, || {
+            format!("{:?} showed message {message} of {sender:?}, who was not in the group", device.mailbox)
+        });
+    }
+
+    /// Judges the last words in the group: they arrive on one chain, and show that there are two.
+    pub fn conclude_group(&mut self, devices: &[Device], words: &[(MessageId, usize)]) {
+        for device in devices {
+            self.follow(device);
+        }
+        for (message, from) in words {
+            let writer = devices[*from].mailbox;
+            for reader in devices.iter().filter(|reader| reader.mailbox != writer) {
+                self.conclude_word(*message, writer, reader.mailbox);
+            }
+        }
+    }
+
+    fn conclude_word(&mut self, message: MessageId, writer: MailboxId, reader: MailboxId) {
+        let facts = &self.groups;
+        let (Some(theirs), Some(own)) = (facts.chains.get(&writer), facts.chains.get(&reader)) else {
+            return;
+        };
+        let Some(state) = self.state(reader) else { return };
+        let both_are_in =
+            state.members().contains_key(&reader.account) && state.members().contains_key(&writer.account);
+        if !both_are_in {
+            return;
+        }
+        if theirs == own {
+            let came = self.shown.contains(&(reader, message));
+            return self.judge(Property::Heals, came, || {
+                format!("{reader:?} never saw message {message} of {writer:?} in the group")
+            });
+        }
+        let crossed = facts.sent.get(&message).into_iter().flatten().any(|(epoch, head)| {
+            let state = facts.states.get(head);
+            own.get(*epoch as usize) != Some(head)
+                && state.is_some_and(|state| state.members().contains_key(&reader.account))
+        });
+        if crossed {
+            let found = facts.splits.contains(&reader);
+            self.judge(Property::ForksFound, found, || {
+                format!("{reader:?} got message {message} of {writer:?} from another chain, and is silent")
+            });
+        }
+    }
+}
