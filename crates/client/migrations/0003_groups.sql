@@ -12,6 +12,7 @@ CREATE TABLE group_chain (
   head BLOB NOT NULL,
   state BLOB NOT NULL,                   -- a snapshot: what was verified once is not verified again
   joined INTEGER NOT NULL DEFAULT 0,     -- this account is or was a member
+  settled INTEGER NOT NULL DEFAULT 0,    -- all that removed devices up to this number did in it is known
   secret BLOB,                           -- 32 bytes, shown right by having opened the name
   name TEXT,
   link_seed BLOB                         -- of the invite link, where this device knows it
@@ -55,11 +56,11 @@ CREATE TABLE group_fork (
 
 -- Devices that were on a verified list and are not any more: nothing that they sign from then on counts.
 CREATE TABLE device_removed (
+  number INTEGER PRIMARY KEY,            -- in the order in which it was learned
   account BLOB NOT NULL,
   device_key BLOB NOT NULL,
-  settled INTEGER NOT NULL DEFAULT 0,    -- all that it did before has been delivered
-  PRIMARY KEY (account, device_key)
-) STRICT, WITHOUT ROWID;
+  UNIQUE (account, device_key)
+) STRICT;
 
 -- Secrets that somebody gave us and that have not opened anything yet.
 CREATE TABLE group_secret (

@@ -9,7 +9,7 @@ use crate::{
 };
 use rusqlite::Connection;
 use seal::GroupView;
-use signed::{DeviceList, GroupChange, GroupState, SignedOperation};
+use signed::{DeviceKey, DeviceList, GroupChange, GroupState, ListedDevice, SignedOperation};
 use std::sync::Arc;
 use types::{AccountId, GroupId, Stamp};
 use wire::Envelope;
@@ -92,7 +92,7 @@ impl Turn<'_> {
                 extent = Extent::Broken;
                 break;
             }
-            match self.successor(before.is_some(), state.as_deref(), &operation)? {
+            match self.successor(state.as_deref(), &operation)? {
                 Ok(next) => {
                     let next = Arc::new(next);
                     taken.push((operation, next.clone()));
@@ -114,14 +114,12 @@ impl Turn<'_> {
     /// The state after an operation, if it may stand there.
     fn successor(
         &self,
-        followed: bool,
         state: Option<&GroupState>,
         operation: &SignedOperation,
     ) -> Stored<Result<GroupState, Extent>> {
-        // In the past of a chain that is new here, removed devices have signed what was right at the time.
-        let by_removed =
-            followed && groups::is_removed(self.db, operation.actor(), operation.certificate().device_key())?;
-        if by_removed {
+        let (actor, device_key) = (operation.actor(), operation.certificate().device_key());
+        // In the part of a chain that is new here, removed devices may have signed what was right at the time.
+        if groups::is_removed(self.db, operation.group(), actor, device_key)? {
             return Ok(Err(Extent::Broken));
         }
         let next = match state {
@@ -234,15 +232,25 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Remembers devices that a newer list does not have any more: what they sign from now on does not count.
-    pub(crate) fn note_removed_devices(&self, known: Option<&DeviceList>, newer: &DeviceList) -> Stored<()> {
-        // While a drain goes on, what they did before may still be on its way.
-        let settled = self.live.is_open() && !self.live.is_draining();
-        for device in known.into_iter().flat_map(DeviceList::devices) {
-            let key = device.device_key();
-            if newer.devices().iter().all(|listed| listed.device_key() != key) {
-                groups::note_removed(self.db, newer.account(), key, settled)?;
-            }
+    /// Remembers devices that a newer list does not have any more: what they sign from now on does not count. What
+    /// they signed before may be unknown here, so the chains that they could extend are fetched to tell one from the
+    /// other.
+    pub(crate) fn note_removed_devices(
+        &mut self,
+        known: Option<&DeviceList>,
+        newer: &DeviceList,
+    ) -> Stored<()> {
+        let stays = |key: &DeviceKey| newer.devices().iter().any(|listed| listed.device_key() == key);
+        let before = known.into_iter().flat_map(DeviceList::devices).map(ListedDevice::device_key);
+        let gone: Vec<&DeviceKey> = before.filter(|key| !stays(key)).collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        for key in gone {
+            groups::note_removed(self.db, newer.account(), key)?;
+        }
+        for group in groups::joined_with(self.db, newer.account())? {
+            self.want_group(group, None)?;
         }
         Ok(())
     }

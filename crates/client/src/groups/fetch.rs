@@ -63,7 +63,8 @@ impl Turn<'_> {
             from_epoch,
             link_signature: signature.map(|signature| *signature.as_bytes()),
         };
-        self.live.groups.fetching.insert(group, Fetching { from_epoch, again: false });
+        let removed = groups::last_removed(self.db)?;
+        self.live.groups.fetching.insert(group, Fetching { from_epoch, again: false, removed });
         self.request(request, Asked::Group(Asking::Chain(group)));
         Ok(())
     }
@@ -80,10 +81,14 @@ impl Turn<'_> {
         let extent = self.extend(group, operations, stamp)?;
         // Rows that came meanwhile count as well. A server that says there is more and gives nothing new is not asked
         // without end.
-        let from_epoch = self.live.groups.fetching.get(&group).map_or(0, |fetching| fetching.from_epoch);
+        let fetching = self.live.groups.fetching.get(&group).copied();
+        let from_epoch = fetching.map_or(0, |fetching| fetching.from_epoch);
         let grew = self.group(group)?.is_some_and(|state| state.epoch() >= from_epoch);
         if more && grew && extent != Extent::Broken {
             return self.fetch(group);
+        }
+        if let (false, Extent::Whole, Some(fetching)) = (more, extent, fetching) {
+            groups::settle(self.db, group, fetching.removed)?;
         }
         self.chain_fetched(group, Ok(()))
     }

@@ -81,9 +81,8 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The drain is over: keys that were in the mailbox are here, and what removed devices did before is too.
+    /// The drain is over: keys that were in the mailbox are here.
     pub(crate) fn groups_drained(&mut self) -> Stored<()> {
-        crate::store::groups::settle_removed(self.db)?;
         self.set_key_asks()
     }
 

@@ -27,6 +27,9 @@ pub(super) struct Fetching {
     pub(super) from_epoch: u64,
     /// Something has come since that may need what was appended after the server read the chain.
     pub(super) again: bool,
+    /// The last device that was known to be gone when the page was asked for: once there is nothing more to fetch,
+    /// all that it did is known.
+    pub(super) removed: u64,
 }
 
 #[derive(Default)]

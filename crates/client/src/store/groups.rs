@@ -50,6 +50,18 @@ pub(crate) fn joined(db: &Connection) -> Stored<Vec<GroupId>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// Of those, the ones that another account is a member of now.
+pub(crate) fn joined_with(db: &Connection, account: AccountId) -> Stored<Vec<GroupId>> {
+    let mut statement = db.prepare_cached(
+        "SELECT group_id FROM group_chain AS chain WHERE joined
+           AND EXISTS (SELECT 1 FROM group_member AS member
+                       WHERE member.group_id = chain.group_id AND member.account = ?1 AND member.until IS NULL)
+         ORDER BY group_id",
+    )?;
+    let rows = statement.query_map([account.as_bytes()], |row| row.get(0).map(GroupId::from_bytes))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// The groups of this name that this account is or was a member of.
 pub(crate) fn with_name(db: &Connection, name: &str) -> Stored<Vec<GroupId>> {
     let mut statement =
@@ -270,29 +282,36 @@ pub(crate) fn contradict(db: &Connection, group: GroupId, epoch: u64) -> Stored<
 
 // ---- devices that are gone
 
-/// Remembers that a device is gone. `settled`: nothing that it did before can still be on its way.
-pub(crate) fn note_removed(
+/// Remembers that a device is gone.
+pub(crate) fn note_removed(db: &Connection, account: AccountId, device_key: &DeviceKey) -> Stored<()> {
+    db.prepare_cached("INSERT OR IGNORE INTO device_removed (account, device_key) VALUES (?1, ?2)")?
+        .execute(params![account.as_bytes(), device_key.as_bytes()])?;
+    Ok(())
+}
+
+/// The number of the device that is known last to be gone.
+pub(crate) fn last_removed(db: &Connection) -> Stored<u64> {
+    let mut statement = db.prepare_cached("SELECT coalesce(max(number), 0) FROM device_removed")?;
+    Ok(statement.query_row([], |row| row.number(0))?)
+}
+
+/// All that removed devices up to this number ever did in a group is on its known chain.
+pub(crate) fn settle(db: &Connection, group: GroupId, removed: u64) -> Stored<()> {
+    db.prepare_cached("UPDATE group_chain SET settled = max(settled, ?2) WHERE group_id = ?1")?
+        .execute(params![group.as_bytes(), number(removed)])?;
+    Ok(())
+}
+
+/// Whether a device is gone, and everything that it did in this group before is known.
+pub(crate) fn is_removed(
     db: &Connection,
+    group: GroupId,
     account: AccountId,
     device_key: &DeviceKey,
-    settled: bool,
-) -> Stored<()> {
-    db.prepare_cached(
-        "INSERT OR IGNORE INTO device_removed (account, device_key, settled) VALUES (?1, ?2, ?3)",
-    )?
-    .execute(params![account.as_bytes(), device_key.as_bytes(), settled])?;
-    Ok(())
-}
-
-/// A drain has ended: what removed devices did before is all here.
-pub(crate) fn settle_removed(db: &Connection) -> Stored<()> {
-    db.prepare_cached("UPDATE device_removed SET settled = 1 WHERE NOT settled")?.execute([])?;
-    Ok(())
-}
-
-/// Whether a device is gone, and everything that it did before is here.
-pub(crate) fn is_removed(db: &Connection, account: AccountId, device_key: &DeviceKey) -> Stored<bool> {
-    let mut statement =
-        db.prepare_cached("SELECT 1 FROM device_removed WHERE account = ?1 AND device_key = ?2 AND settled")?;
-    Ok(statement.exists(params![account.as_bytes(), device_key.as_bytes()])?)
+) -> Stored<bool> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM device_removed WHERE account = ?2 AND device_key = ?3
+           AND number <= (SELECT settled FROM group_chain WHERE group_id = ?1)",
+    )?;
+    Ok(statement.exists(params![group.as_bytes(), account.as_bytes(), device_key.as_bytes()])?)
 }

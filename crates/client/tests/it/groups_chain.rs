@@ -357,6 +357,36 @@ fn what_a_removed_device_signs_is_refused_by_those_who_know() {
 }
 
 #[test]
+fn what_a_device_signed_before_it_was_removed_counts_for_who_hears_of_it_later() {
+    let (mut world, group): (World, GroupId) = World::with_group(3);
+    world.send(1, 0, "hello");
+    world.settle();
+    // The row never comes: it was skipped, or has expired.
+    let behind = world.account(1);
+    world.server.groups.no_rows.insert(behind);
+    world.change(0, group, GroupCommand::Rename("While it was listed".to_owned())).unwrap();
+    let old = secrets(&mut world, 0);
+    replace_device(&mut world, 0);
+    world.connect(1);
+    world.connect(2);
+    world.pass(Millis::from_secs(5));
+    assert_eq!(world.info(1, group).epoch, 0);
+    // Person 1 learns of the new list long after the drain, and by a chat that is not the group's.
+    world.send(1, 0, "who is there?");
+    world.pass(Millis::from_secs(5));
+    world.send_group(1, group, "still here");
+    world.pass(Millis::from_secs(5));
+    assert_eq!((world.info(1, group).epoch, world.forks(1, group)), (1, 0));
+    // From then on it is another's word.
+    let state = world.chain(group).state().clone();
+    let operation = signed_by(&old, &state, rename(b"after"), &world);
+    let stamp = world.server.next_stamp(None);
+    world.server.inject_operation(behind, &operation, stamp);
+    world.pass(Millis::from_secs(5));
+    assert_eq!((world.info(1, group).epoch, world.forks(1, group)), (1, 1));
+}
+
+#[test]
 fn messages_of_groups_that_one_is_not_in_leave_nothing() {
     let (mut world, group) = World::with_group(3);
     let stranger = world.register();

@@ -41,11 +41,11 @@ CREATE TABLE device_list (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE device_removed (
+  number INTEGER PRIMARY KEY,            -- in the order in which it was learned
   account BLOB NOT NULL,
   device_key BLOB NOT NULL,
-  settled INTEGER NOT NULL DEFAULT 0,    -- all that it did before has been delivered
-  PRIMARY KEY (account, device_key)
-) STRICT, WITHOUT ROWID;
+  UNIQUE (account, device_key)
+) STRICT;
 
 CREATE TABLE event (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -91,6 +91,7 @@ CREATE TABLE group_chain (
   head BLOB NOT NULL,
   state BLOB NOT NULL,                   -- a snapshot: what was verified once is not verified again
   joined INTEGER NOT NULL DEFAULT 0,     -- this account is or was a member
+  settled INTEGER NOT NULL DEFAULT 0,    -- all that removed devices up to this number did in it is known
   secret BLOB,                           -- 32 bytes, shown right by having opened the name
   name TEXT,
   link_seed BLOB                         -- of the invite link, where this device knows it
