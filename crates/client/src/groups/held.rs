@@ -25,9 +25,8 @@ impl Turn<'_> {
         opened: Option<&Opened>,
         wait: Wait,
     ) -> Stored<Intake> {
-        let (of_account, all) = group_held::counts(self.db, envelope.from.account)?;
         // What was opened cannot be opened a second time, so there is always room for it.
-        if opened.is_none() && (of_account >= HELD_OF_ACCOUNT_MAX || all >= HELD_MAX) {
+        if opened.is_none() && !self.has_room_to_hold(envelope)? {
             return Ok(Intake::Later);
         }
         chats::ensure(self.db, self.me.account(), group.into())?;
@@ -36,6 +35,12 @@ impl Turn<'_> {
             self.set_key_asks()?;
         }
         Ok(Intake::Done)
+    }
+
+    /// Whether more may be held of whoever sent an envelope.
+    pub(super) fn has_room_to_hold(&self, envelope: &Envelope) -> Stored<bool> {
+        let (of_account, all) = group_held::counts(self.db, envelope.from.account)?;
+        Ok(of_account < HELD_OF_ACCOUNT_MAX && all < HELD_MAX)
     }
 
     /// The same envelope again while it is held: the lowest stamp wins.

@@ -88,6 +88,10 @@ impl Turn<'_> {
                 return Ok(Intake::Done);
             }
             self.report_fork(group, envelope.from.account, view.epoch)?;
+            // Nobody can be told from a member who claims an epoch that never comes.
+            if !self.has_room_to_hold(envelope)? {
+                return self.put_aside(envelope, Some(opened), "ahead");
+            }
         } else {
             self.want_group(group, Some(envelope.stamp))?;
         }

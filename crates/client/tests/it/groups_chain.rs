@@ -153,6 +153,34 @@ fn what_comes_while_a_chain_is_fetched_is_judged_by_what_is_fetched_after_it() {
 }
 
 #[test]
+fn what_is_ahead_of_all_that_the_server_gives_is_held_within_bounds() {
+    let (mut world, group) = World::with_group(2);
+    world.send_group(0, group, "first");
+    world.settle();
+    let me = world.account(1);
+    world.server.groups.no_rows.insert(me);
+    world.server.groups.rolled_back.insert(me, 0);
+    world.change(0, group, GroupCommand::Rename("New".to_owned())).unwrap();
+    world.disconnect(1);
+    for number in 0..520 {
+        world.send_group(0, group, &number.to_string());
+    }
+    world.run();
+    world.connect(1);
+    world.pass(Millis::from_secs(5));
+    assert_eq!(world.forks(1, group), 1);
+    world.with_database(1, |database| {
+        let count = |sql| database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(count("SELECT count(*) FROM group_held"), 500);
+        assert_eq!(count("SELECT count(*) FROM quarantine WHERE reason = 'ahead'"), 20);
+    });
+    // What was held is shown once the server gives what it kept.
+    world.server.groups.rolled_back.clear();
+    world.settle();
+    assert_eq!(world.group_texts(1, group).len(), 501);
+}
+
+#[test]
 fn a_server_that_says_more_and_gives_nothing_new_is_not_asked_without_end() {
     let (mut world, group) = World::with_group(2);
     world.send_group(0, group, "first");
