@@ -120,6 +120,8 @@ impl Turn<'_> {
         }
         // Lists may have changed under those that are kept in memory.
         self.live.lists.clear();
+        // A group may have waited for the secret, the chain or the lists that came with this part.
+        self.wake_waiting_groups();
         if is_last {
             self.end_import(&import, HistorySync::Imported)?;
         } else {

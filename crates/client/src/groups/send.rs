@@ -187,10 +187,15 @@ impl Turn<'_> {
             if lists_come {
                 self.live.groups.lists_came = true;
             } else {
-                let waiting: Vec<GroupId> = self.live.groups.waiting.iter().copied().collect();
-                waiting.into_iter().for_each(|group| self.wake_group(group));
+                self.wake_waiting_groups();
             }
         }
         Ok(())
+    }
+
+    /// Lets every message to a group that waits try again.
+    pub(crate) fn wake_waiting_groups(&mut self) {
+        let waiting: Vec<GroupId> = self.live.groups.waiting.iter().copied().collect();
+        waiting.into_iter().for_each(|group| self.wake_group(group));
     }
 }

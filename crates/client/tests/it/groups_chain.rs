@@ -1,26 +1,15 @@
 //! Chains under a server that lies: what members did not sign is refused, and what contradicts is shown.
 
 use crate::{
-    groups_world::{secrets, sign_as},
+    groups_world::{encrypted_to, sign_as},
     server::ORIGIN,
     world::World,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use client::{Engine, EventView, GroupCommand, HttpAnswer, HttpRequest, database, testing::Bugs};
 use rusqlite::Connection;
-use seal::DeviceSecrets;
-use signed::{
-    DeviceList, DeviceListDraft, DeviceSecret, GroupChange, GroupState, ListedDevice, SignedOperation,
-    group::{OperationDraft, OperationId},
-};
-use types::{AccountId, DeviceNumber, GroupId, Millis, RegistrationId};
-
-/// Everybody whom anything was ever encrypted to by a person.
-fn encrypted_to(world: &World, who: usize) -> Vec<AccountId> {
-    let account = world.account(who);
-    let sends = world.server.record.iter().filter(|((from, _), _)| from.account == account);
-    sends.flat_map(|(_, recorded)| recorded.send.sealed.iter().map(|sealed| sealed.to.account)).collect()
-}
+use signed::{DeviceList, GroupChange, GroupState, SignedOperation};
+use types::{AccountId, GroupId, Millis};
 
 fn rename(text: &[u8]) -> GroupChange {
     GroupChange::SetInfo(text.to_vec())
@@ -322,96 +311,6 @@ fn the_chain_is_known_after_a_restart_without_being_fetched() {
     world.settle();
     assert_eq!(world.server.groups.fetched, fetched);
     assert_eq!(world.group_texts(2, group), ["still here"]);
-}
-
-/// Gives a person's first device another life: the old device key is on no list any more.
-fn replace_device(world: &mut World, who: usize) {
-    let (account, _) = secrets(world, who);
-    let id = world.account(who);
-    let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::seed_from_u64(77);
-    let new = DeviceSecrets::generate(&mut rng);
-    let registration = RegistrationId::new(9_999).unwrap();
-    let secret = DeviceSecret::from_bytes(new.device_key_seed.expose());
-    let device = ListedDevice::sign(id, DeviceNumber::PRIMARY, registration, *new.identity.public(), &secret);
-    let version = world.server.accounts[&id].list.version() + 1;
-    let draft =
-        DeviceListDraft { version, issued_at: world.now, devices: vec![device], sealed_names: Vec::new() };
-    world.server.accounts.get_mut(&id).unwrap().list = draft.sign(&account).unwrap();
-}
-
-fn signed_by(
-    secrets: &(signed::AccountSecret, DeviceSecret),
-    state: &GroupState,
-    change: GroupChange,
-    world: &World,
-) -> SignedOperation {
-    let draft = OperationDraft {
-        follows: Some(state.follows()),
-        id: OperationId([99; 16]),
-        actor_key: secrets.0.public(),
-        certificate: signed::DeviceCertificate::sign(&secrets.0, DeviceNumber::PRIMARY, secrets.1.public()),
-        at: world.now,
-        change,
-    };
-    draft.sign(&secrets.1).unwrap()
-}
-
-#[test]
-fn what_a_removed_device_signs_is_refused_by_those_who_know() {
-    let (mut world, group): (World, GroupId) = World::with_group(3);
-    let ghost = world.register();
-    world.settle();
-    let old = secrets(&mut world, 0);
-    replace_device(&mut world, 0);
-    world.connect(1);
-    world.connect(2);
-    world.run();
-    // Person 1 learns of it by sending; person 2 has heard nothing.
-    world.send_group(1, group, "who is there?");
-    world.pass(Millis::from_secs(5));
-    let state = world.chain(group).state().clone();
-    let ghost = world.account(ghost);
-    let operation = signed_by(&old, &state, GroupChange::Add([ghost].into()), &world);
-    let stamp = world.server.next_stamp(None);
-    for who in [1, 2] {
-        let account = world.account(who);
-        world.server.inject_operation(account, &operation, stamp);
-    }
-    world.pass(Millis::from_secs(5));
-    assert_eq!((world.info(1, group).members.len(), world.forks(1, group)), (3, 1));
-    assert_eq!((world.info(2, group).members.len(), world.forks(2, group)), (4, 0));
-    world.pass(Millis::from_mins(5));
-    assert!(!encrypted_to(&world, 1).contains(&ghost));
-}
-
-#[test]
-fn what_a_device_signed_before_it_was_removed_counts_for_who_hears_of_it_later() {
-    let (mut world, group): (World, GroupId) = World::with_group(3);
-    world.send(1, 0, "hello");
-    world.settle();
-    // The row never comes: it was skipped, or has expired.
-    let behind = world.account(1);
-    world.server.groups.no_rows.insert(behind);
-    world.change(0, group, GroupCommand::Rename("While it was listed".to_owned())).unwrap();
-    let old = secrets(&mut world, 0);
-    replace_device(&mut world, 0);
-    world.connect(1);
-    world.connect(2);
-    world.pass(Millis::from_secs(5));
-    assert_eq!(world.info(1, group).epoch, 0);
-    // Person 1 learns of the new list long after the drain, and by a chat that is not the group's.
-    world.send(1, 0, "who is there?");
-    world.pass(Millis::from_secs(5));
-    world.send_group(1, group, "still here");
-    world.pass(Millis::from_secs(5));
-    assert_eq!((world.info(1, group).epoch, world.forks(1, group)), (1, 0));
-    // From then on it is another's word.
-    let state = world.chain(group).state().clone();
-    let operation = signed_by(&old, &state, rename(b"after"), &world);
-    let stamp = world.server.next_stamp(None);
-    world.server.inject_operation(behind, &operation, stamp);
-    world.pass(Millis::from_secs(5));
-    assert_eq!((world.info(1, group).epoch, world.forks(1, group)), (1, 1));
 }
 
 #[test]

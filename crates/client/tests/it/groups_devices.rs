@@ -1,7 +1,17 @@
 //! Members with several devices: all of them read and write, and one that is gone does neither.
 
-use crate::world::World;
-use types::{DeviceNumber, Millis};
+use crate::{
+    groups_world::{encrypted_to, secrets},
+    world::World,
+};
+use client::{Effect, Event, GroupCommand};
+use seal::{ArchiveId, ArchiveKey, DeviceSecrets, archive::PartSealer};
+use signed::{
+    AccountSecret, DeviceCertificate, DeviceListDraft, DeviceSecret, GroupChange, GroupState, ListedDevice,
+    SignedOperation,
+    group::{OperationDraft, OperationId},
+};
+use types::{DeviceNumber, GroupId, Millis, RegistrationId};
 
 #[test]
 fn every_device_of_a_member_reads_and_writes() {
@@ -28,4 +38,140 @@ fn every_device_of_a_member_reads_and_writes() {
     }
     assert_eq!(world.group_texts(2, group).len(), 6);
     assert_eq!(world.group_texts(linked, group).len(), 3, "nothing came after it was gone");
+}
+
+#[test]
+fn a_message_that_waits_for_the_groups_secret_leaves_once_an_archive_brings_it() {
+    let (mut world, group) = World::with_group(3);
+    let linked = world.link_device(0);
+    world.settle();
+    world.send_group(1, group, "one");
+    world.settle();
+    let (archive, key) = ([7; 16], [8; 32]);
+    let mut part = Vec::new();
+    world.with_database(linked, |database| {
+        let sql = "SELECT secret FROM group_chain";
+        let secret: [u8; 32] = database.query_row(sql, [], |row| row.get(0)).unwrap();
+        part = sealed_part(archive, key, group, &secret);
+        database.execute("UPDATE group_chain SET secret = NULL, name = NULL", []).unwrap();
+        let sql = "INSERT INTO history_import (archive, key) VALUES (?1, ?2)";
+        database.execute(sql, rusqlite::params![archive, key]).unwrap();
+        let sql =
+            "INSERT INTO history_import_part (archive, part, blob, size, digest) VALUES (?1, 0, ?2, ?3, ?4)";
+        let digest = seal::archive::digest(&part);
+        database.execute(sql, rusqlite::params![archive, [9_u8; 16], part.len() as i64, digest]).unwrap();
+    });
+    world.connect(linked);
+    world.run();
+    let sent = world.server.groups.sent.len();
+    world.send_group(linked, group, "two");
+    world.run();
+    assert_eq!(world.server.groups.sent.len(), sent, "nobody could be given what opens the group's name");
+    let download = world.people[linked].effects.iter().rev().find_map(|effect| match effect {
+        Effect::Download { transfer, .. } => Some(*transfer),
+        _ => None,
+    });
+    let downloaded = Event::Downloaded { transfer: download.unwrap(), result: Some(part.into()) };
+    world.handle(linked, downloaded);
+    world.pass(Millis::from_secs(5));
+    assert_eq!(world.group_texts(1, group), ["one", "two"]);
+}
+
+/// The only part of an archive, with nothing in it but a group's secret.
+fn sealed_part(archive: [u8; 16], key: [u8; 32], group: GroupId, secret: &[u8; 32]) -> Vec<u8> {
+    // `ArchiveRecord.group`, with the group's id and its secret, after its length.
+    let record = [&[54, 0x32, 52, 0x0a, 16], group.as_bytes().as_slice(), &[0x12, 32], secret].concat();
+    let (archive, key) = (ArchiveId::from_slice(&archive).unwrap(), ArchiveKey::from_slice(&key).unwrap());
+    let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::seed_from_u64(78);
+    PartSealer::new(key, archive).seal(&record, true, &mut rng).unwrap()
+}
+
+/// Gives a person's first device another life: the old device key is on no list any more.
+fn replace_device(world: &mut World, who: usize) {
+    let (account, _) = secrets(world, who);
+    let id = world.account(who);
+    let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::seed_from_u64(77);
+    let new = DeviceSecrets::generate(&mut rng);
+    let registration = RegistrationId::new(9_999).unwrap();
+    let secret = DeviceSecret::from_bytes(new.device_key_seed.expose());
+    let device = ListedDevice::sign(id, DeviceNumber::PRIMARY, registration, *new.identity.public(), &secret);
+    let version = world.server.accounts[&id].list.version() + 1;
+    let draft =
+        DeviceListDraft { version, issued_at: world.now, devices: vec![device], sealed_names: Vec::new() };
+    world.server.accounts.get_mut(&id).unwrap().list = draft.sign(&account).unwrap();
+}
+
+fn signed_by(
+    secrets: &(AccountSecret, DeviceSecret),
+    state: &GroupState,
+    change: GroupChange,
+    world: &World,
+) -> SignedOperation {
+    let draft = OperationDraft {
+        follows: Some(state.follows()),
+        id: OperationId([99; 16]),
+        actor_key: secrets.0.public(),
+        certificate: DeviceCertificate::sign(&secrets.0, DeviceNumber::PRIMARY, secrets.1.public()),
+        at: world.now,
+        change,
+    };
+    draft.sign(&secrets.1).unwrap()
+}
+
+#[test]
+fn what_a_removed_device_signs_is_refused_by_those_who_know() {
+    let (mut world, group): (World, GroupId) = World::with_group(3);
+    let ghost = world.register();
+    world.settle();
+    let old = secrets(&mut world, 0);
+    replace_device(&mut world, 0);
+    world.connect(1);
+    world.connect(2);
+    world.run();
+    // Person 1 learns of it by sending; person 2 has heard nothing.
+    world.send_group(1, group, "who is there?");
+    world.pass(Millis::from_secs(5));
+    let state = world.chain(group).state().clone();
+    let ghost = world.account(ghost);
+    let operation = signed_by(&old, &state, GroupChange::Add([ghost].into()), &world);
+    let stamp = world.server.next_stamp(None);
+    for who in [1, 2] {
+        let account = world.account(who);
+        world.server.inject_operation(account, &operation, stamp);
+    }
+    world.pass(Millis::from_secs(5));
+    assert_eq!((world.info(1, group).members.len(), world.forks(1, group)), (3, 1));
+    assert_eq!((world.info(2, group).members.len(), world.forks(2, group)), (4, 0));
+    world.pass(Millis::from_mins(5));
+    assert!(!encrypted_to(&world, 1).contains(&ghost));
+}
+
+#[test]
+fn what_a_device_signed_before_it_was_removed_counts_for_who_hears_of_it_later() {
+    let (mut world, group): (World, GroupId) = World::with_group(3);
+    world.send(1, 0, "hello");
+    world.settle();
+    // The row never comes: it was skipped, or has expired.
+    let behind = world.account(1);
+    world.server.groups.no_rows.insert(behind);
+    world.change(0, group, GroupCommand::Rename("While it was listed".to_owned())).unwrap();
+    let old = secrets(&mut world, 0);
+    replace_device(&mut world, 0);
+    world.connect(1);
+    world.connect(2);
+    world.pass(Millis::from_secs(5));
+    assert_eq!(world.info(1, group).epoch, 0);
+    // Person 1 learns of the new list long after the drain, and by a chat that is not the group's.
+    world.send(1, 0, "who is there?");
+    world.pass(Millis::from_secs(5));
+    world.send_group(1, group, "still here");
+    world.pass(Millis::from_secs(5));
+    assert_eq!((world.info(1, group).epoch, world.forks(1, group)), (1, 0));
+    // From then on it is another's word.
+    let state = world.chain(group).state().clone();
+    let operation = signed_by(&old, &state, GroupChange::SetInfo(b"after".to_vec()), &world);
+    let stamp = world.server.next_stamp(None);
+    world.server.inject_operation(behind, &operation, stamp);
+    world.pass(Millis::from_secs(5));
+    assert_eq!((world.info(1, group).epoch, world.forks(1, group)), (1, 1));
 }

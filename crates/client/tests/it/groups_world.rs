@@ -209,3 +209,10 @@ pub fn secrets(world: &mut World, who: usize) -> (AccountSecret, DeviceSecret) {
     let (account, device) = seeds.unwrap();
     (AccountSecret::from_bytes(&account), DeviceSecret::from_bytes(&device))
 }
+
+/// Everybody whom anything was ever encrypted to by a person.
+pub fn encrypted_to(world: &World, who: usize) -> Vec<AccountId> {
+    let account = world.account(who);
+    let sends = world.server.record.iter().filter(|((from, _), _)| from.account == account);
+    sends.flat_map(|(_, recorded)| recorded.send.sealed.iter().map(|sealed| sealed.to.account)).collect()
+}

@@ -294,6 +294,9 @@ impl Server {
             Request::Lookup { numbers, .. } => Ok(Response::LookupResult(
                 numbers.iter().map(|number| self.numbers.get(number).copied()).collect(),
             )),
+            Request::GetBlob(blob) => {
+                Ok(Response::BlobTicket(wire::BlobTicket { blob, url: "/blob".to_owned() }))
+            }
             Request::SendGroup(send) => self.send_group(me, &send),
             Request::ApplyGroup { operation, highest_stamp } => {
                 self.apply_group(me.account, &operation, highest_stamp)
