@@ -19,7 +19,7 @@ use rand_core::CryptoRng;
 use rusqlite::Connection;
 use seal::DeviceSecrets;
 use serde::{Deserialize, Serialize};
-use signed::{DeviceList, DeviceSecret};
+use signed::{DeviceList, DeviceSecret, Succession};
 use types::{DeviceAddress, DeviceNumber, Redact, Timestamp, limits::ONE_TIME_KEYS_POOL};
 use zeroize::Zeroizing;
 
@@ -206,12 +206,16 @@ fn sign_above(
     device_lists::put(db, &list, now)
 }
 
-/// The list that the server has, if the account key has signed it and it may stand above the one that is known.
+/// The list that the server has, if the account key has signed it and it is newer than the one that is known: a server
+/// that names the known one again has no conflict, and would only have us sign its devices once more.
 fn conflicting_list(known: &DeviceList, answer: &HttpAnswer) -> Result<DeviceList, RestoreError> {
     let conflict: Conflict = serde_json::from_slice(&answer.body).map_err(|_| RestoreError::BadAnswer)?;
     let bytes = URL_SAFE_NO_PAD.decode(conflict.device_list).map_err(|_| RestoreError::BadAnswer)?;
     let list = DeviceList::verify(&bytes).map_err(|_| RestoreError::BadAnswer)?;
-    if list.successor_of(known).is_ok() { Ok(list) } else { Err(RestoreError::BadAnswer) }
+    match list.successor_of(known) {
+        Ok(Succession::Newer) => Ok(list),
+        Ok(Succession::Same) | Err(_) => Err(RestoreError::BadAnswer),
+    }
 }
 
 fn request(db: &Connection, me: &Me) -> Result<HttpRequest, RestoreError> {

@@ -2,8 +2,9 @@
 
 use crate::link_server::ORIGIN;
 use crate::link_world::World;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use client::{
-    Closed, RestoreError, RestoreStep,
+    Closed, HttpAnswer, RestoreError, RestoreStep,
     backup::{self, Backup, BackupError},
 };
 use rand_chacha::ChaCha20Rng;
@@ -169,6 +170,21 @@ fn a_server_cannot_bring_an_older_list_back() {
     let request = engine.begin_restore(bytes, key, ORIGIN, None, now, &mut rng()).unwrap();
     let answer = world.server.http(&request);
     assert_eq!(answer.status, 409);
+    let refused = world.machines[new].engine().restored(&answer, now, &mut rng());
+    assert!(matches!(refused, Err(RestoreError::BadAnswer)), "{refused:?}");
+}
+
+/// The list that the backup has names a device that the account may have removed since: one restore signs it once.
+#[test]
+fn a_server_cannot_have_the_known_list_signed_again() {
+    let (mut world, backup) = backed_up();
+    let known = world.server.accounts[&world.account(0)].list.clone();
+    let new = world.machine();
+    let now = world.now;
+    let (bytes, key) = (backup.bytes.as_slice(), backup.recovery_key.as_str());
+    world.machines[new].engine().begin_restore(bytes, key, ORIGIN, None, now, &mut rng()).unwrap();
+    let conflict = serde_json::json!({ "device_list": URL_SAFE_NO_PAD.encode(known.as_bytes()) });
+    let answer = HttpAnswer { status: 409, body: conflict.to_string().into_bytes() };
     let refused = world.machines[new].engine().restored(&answer, now, &mut rng());
     assert!(matches!(refused, Err(RestoreError::BadAnswer)), "{refused:?}");
 }
