@@ -85,6 +85,7 @@ impl Turn<'_> {
             for lane in self.lanes_that_need(*account)? {
                 self.live.postponed.insert(lane, until);
             }
+            self.keys_delayed(*account)?;
         }
         Ok(())
     }

@@ -229,7 +229,7 @@ impl Turn<'_> {
         {
             return Ok(());
         }
-        self.parcel_delayed(&row, Some(refusal.code))?;
+        self.head_delayed(&row, Some(refusal.code))?;
         match refusal.code {
             Code::StaleDevices => {
                 self.unseal(&row)?;
@@ -367,7 +367,7 @@ impl Turn<'_> {
 
     /// Tries a row again later: exponential, with full jitter on the upper half.
     pub(crate) fn back_off(&mut self, row: &OutboxRow, longest: Millis) -> Stored<()> {
-        self.parcel_delayed(row, None)?;
+        self.head_delayed(row, None)?;
         let pause = Millis((BACK_OFF_FIRST.0 << row.tries.min(20)).min(longest.0));
         let half = Millis(pause.0 / 2);
         let after = Millis(half.0 + self.jitter(half).0);

@@ -137,7 +137,7 @@ impl Turn<'_> {
     ) -> Stored<()> {
         let id = MessageId::new(self.now, self.rng);
         let content = self.content(account.into(), id, body);
-        let lane = Lane { chat: account.into(), class: LaneClass::Silent };
+        let lane = parcel_lane(account);
         crate::store::chats::ensure(self.db, self.me.account(), account.into())?;
         let row = outbox::push(self.db, lane, None, &crate::send::encoded(&content)?)?;
         self.register_parcel(group, account, row, key)?;
@@ -155,7 +155,7 @@ impl Turn<'_> {
     ) -> Stored<()> {
         let served = key.map_or(0, |key| key.served);
         let parcel = Parcel { group, account, key: key.map(|key| key.number), served };
-        group_keys::add_parcel(self.db, row, &parcel)
+        group_keys::add_parcel(self.db, row, &parcel, self.is_stuck(account)?)
     }
 
     /// Whether a parcel must not be sealed any more: its account left, or it carries a key that was replaced.
@@ -187,15 +187,40 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// A parcel did not leave. A group does not wait without end for one member whose mailbox is full or whose keys
-    /// cannot be had: that one asks for what it could not open.
-    pub(crate) fn parcel_delayed(&mut self, row: &OutboxRow, code: Option<Code>) -> Stored<()> {
-        let Some(parcel) = group_keys::parcel(self.db, row.id)? else { return Ok(()) };
+    /// The head of a lane did not leave, and no parcel behind it will before it does.
+    pub(crate) fn head_delayed(&mut self, row: &OutboxRow, code: Option<Code>) -> Stored<()> {
+        let (Some(account), LaneClass::Silent) = (row.lane.chat.account(), row.lane.class) else {
+            return Ok(());
+        };
         if code == Some(Code::MailboxFull) || row.tries >= TRIES_WAITED_FOR {
-            group_keys::waive(self.db, row.id)?;
-            self.wake_group_if_waiting(parcel.group);
+            self.head_stuck(account, row.id)?;
         }
         Ok(())
+    }
+
+    /// The keys of an account cannot be had: nothing leaves for it, whatever the head of its lane is.
+    pub(crate) fn keys_delayed(&mut self, account: AccountId) -> Stored<()> {
+        match outbox::head(self.db, parcel_lane(account))? {
+            Some(head) => self.head_stuck(account, head.id),
+            None => Ok(()),
+        }
+    }
+
+    /// Groups do not wait without end for one member whose mailbox is full or whose keys cannot be had: that one asks
+    /// for what it could not open.
+    fn head_stuck(&mut self, account: AccountId, head: OutboxId) -> Stored<()> {
+        self.live.groups.stuck.insert(account, head);
+        for group in group_keys::waive(self.db, account)? {
+            self.wake_group_if_waiting(group);
+        }
+        Ok(())
+    }
+
+    /// Whether what is queued for an account now stands behind a head that no group waits for.
+    fn is_stuck(&self, account: AccountId) -> Stored<bool> {
+        let head = outbox::head(self.db, parcel_lane(account))?;
+        let stuck = self.live.groups.stuck.get(&account);
+        Ok(head.is_some_and(|head| head.tries >= TRIES_WAITED_FOR || stuck == Some(&head.id)))
     }
 
     /// A parcel is over, whatever came of it.
@@ -205,6 +230,11 @@ impl Turn<'_> {
         }
         Ok(())
     }
+}
+
+/// Parcels share the lane of receipts and requests.
+fn parcel_lane(account: AccountId) -> Lane {
+    Lane { chat: account.into(), class: LaneClass::Silent }
 }
 
 pub(super) fn own_fault(error: SealError) -> Fault {

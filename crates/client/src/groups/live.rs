@@ -1,6 +1,7 @@
 //! What is remembered of groups only as long as the engine runs. All of it can be lost at any time.
 
 use super::{ChangeId, audience::Audience, change::Running};
+use crate::store::outbox::OutboxId;
 use signed::GroupState;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,6 +54,8 @@ pub(crate) struct LiveGroups {
     pub(super) lists_tried: BTreeSet<AccountId>,
     /// Lists have come since the waiting groups were looked at.
     pub(super) lists_came: bool,
+    /// Heads of lanes behind which no group waits for its key, by the account that they cannot be given to.
+    pub(super) stuck: BTreeMap<AccountId, OutboxId>,
     /// The group whose chain was fetched as far as the server gives it, while what waited for it is looked at.
     pub(super) fetched: Option<GroupId>,
     /// When messages under unknown keys have to be asked for.

@@ -211,16 +211,19 @@ pub(crate) struct Parcel {
     pub(crate) served: u64,
 }
 
-pub(crate) fn add_parcel(db: &Connection, row: OutboxId, parcel: &Parcel) -> Stored<()> {
+/// Adds a parcel; its group waits for it unless it is waived.
+pub(crate) fn add_parcel(db: &Connection, row: OutboxId, parcel: &Parcel, waived: bool) -> Stored<()> {
     db.prepare_cached(
-        "INSERT INTO group_parcel (outbox, group_id, account, number, served) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO group_parcel (outbox, group_id, account, number, served, waived)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
     .execute(params![
         row.0,
         parcel.group.as_bytes(),
         parcel.account.as_bytes(),
         parcel.key.map(number),
-        number(parcel.served)
+        number(parcel.served),
+        waived
     ])?;
     Ok(())
 }
@@ -247,10 +250,13 @@ pub(crate) fn is_on_its_way(db: &Connection, group: GroupId, key: u64) -> Stored
     Ok(statement.exists(params![group.as_bytes(), number(key)])?)
 }
 
-/// The group does not wait for this parcel any more.
-pub(crate) fn waive(db: &Connection, row: OutboxId) -> Stored<()> {
-    db.prepare_cached("UPDATE group_parcel SET waived = 1 WHERE outbox = ?1")?.execute([row.0])?;
-    Ok(())
+/// No group waits any more for what is queued for an account; gives those that did.
+pub(crate) fn waive(db: &Connection, account: AccountId) -> Stored<Vec<GroupId>> {
+    let mut statement = db.prepare_cached(
+        "UPDATE group_parcel SET waived = 1 WHERE account = ?1 AND NOT waived RETURNING group_id",
+    )?;
+    let groups = statement.query_map([account.as_bytes()], |row| row.get(0).map(GroupId::from_bytes))?;
+    Ok(groups.collect::<Result<_, _>>()?)
 }
 
 // ---- sealed messages

@@ -104,6 +104,65 @@ fn one_full_mailbox_does_not_stop_a_group() {
     }
 }
 
+/// Only the head of a lane is tried, so what stands behind it hears of no full mailbox by itself.
+#[test]
+fn no_group_waits_for_a_key_behind_another_groups() {
+    let (mut world, group) = World::with_group(3);
+    let other = world.create(0, "Others", &[1, 2]).unwrap();
+    world.settle();
+    world.disconnect(0);
+    world.send_group(0, group, "here");
+    world.send_group(0, other, "there");
+    world.connect(0);
+    world.server.refusals.push_back(("send", Refusal::new(Code::MailboxFull)));
+    world.run();
+    assert_eq!(world.server.groups.sent.len(), 2);
+    world.pass(Millis::from_hours(2));
+    world.settle();
+    for who in [1, 2] {
+        assert_eq!(world.group_texts(who, group), ["here"]);
+        assert_eq!(world.group_texts(who, other), ["there"]);
+    }
+}
+
+#[test]
+fn no_group_waits_for_a_new_key_behind_a_receipt() {
+    let (mut world, group) = World::with_group(4);
+    world.send_group(0, group, "before");
+    world.settle();
+    world.send(2, 0, "to be receipted");
+    world.run();
+    let full = ("send", Refusal::new(Code::MailboxFull));
+    world.server.refusals.extend(std::iter::repeat_n(full, 100));
+    world.pass(Millis::from_secs(5));
+    assert!(world.server.refusals.len() < 100, "the receipt was refused");
+    world.server.refusals.clear();
+    world.remove(0, group, 3).unwrap();
+    world.send_group(0, group, "after");
+    world.run();
+    assert_eq!(world.server.groups.sent.len(), 2, "under a new key");
+    world.pass(Millis::from_hours(2));
+    world.settle();
+    for who in [1, 2] {
+        assert_eq!(world.group_texts(who, group), ["before", "after"]);
+    }
+}
+
+#[test]
+fn no_group_waits_for_keys_that_cannot_be_had() {
+    let (mut world, group) = World::with_group(3);
+    world.server.refusals.push_back(("fetch_keys", Refusal::new(Code::Unavailable)));
+    // The second and the third have never written to each other.
+    world.send_group(1, group, "no session yet");
+    world.run();
+    assert!(world.server.refusals.is_empty());
+    assert_eq!(world.server.groups.sent.len(), 1);
+    world.settle();
+    for who in [0, 2] {
+        assert_eq!(world.group_texts(who, group), ["no session yet"]);
+    }
+}
+
 #[test]
 fn keys_are_replaced_after_a_week() {
     let (mut world, group) = World::with_group(3);
