@@ -26,10 +26,10 @@ use crate::{
 };
 use bytes::Bytes;
 use seal::{
-    ARCHIVE_PARTS_MAX, ArchiveId, ArchiveKey, Body, Content, Forward, HistoryArchive, InnerContent,
-    SentTranscript, Text, archive::PartSealer,
+    ARCHIVE_PARTS_MAX, ArchiveId, ArchiveKey, Body, Content, Forward, GroupView, HistoryArchive,
+    InnerContent, SentTranscript, Text, archive::PartSealer,
 };
-use types::{BlobId, DeviceNumber, EnvelopeId, MessageId, Millis, Stamp};
+use types::{BlobId, DeviceNumber, EnvelopeId, GroupId, MessageId, Millis, Stamp};
 use wire::{BlobTicket, Request};
 
 /// What was sealed to an older list is forwarded if it was accepted within this time after the new one: a sender whose
@@ -212,6 +212,23 @@ impl Turn<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The same for a message to a group, which the server gives to the devices that were listed when it was accepted.
+    pub(crate) fn make_up_in_group(&mut self, message: MessageSeq, group: GroupId) -> Stored<()> {
+        if self.live.linking.window.is_none() {
+            return Ok(());
+        }
+        let own = messages::own_by_seq(self.db, message)?;
+        let (Some(state), Some(stamp)) = (self.group(group)?, own.stamp) else { return Ok(()) };
+        let text = Body::Text(Text::from(own.text.as_str()));
+        let content = Content {
+            counter: own.counter,
+            sent_at: own.sent_at,
+            group: Some(GroupView { epoch: state.epoch(), head: state.head() }),
+            ..self.content(own.chat, own.id, text)
+        };
+        self.forward(&content, stamp)
     }
 
     fn own_content(&mut self, body: Body) -> Content {

@@ -46,6 +46,10 @@ impl Turn<'_> {
         if from.account != self.me.account() {
             contacts::set_heard(self.db, from.account)?;
         }
+        // It waits as it came: the primary vouches for it again when more of the chain is known.
+        if let Some((group, view)) = self.ahead_in_group(content)? {
+            return self.hold_ahead(group, from.account, envelope, opened, view);
+        }
         let original = Envelope { from, stamp: forward.stamp, ..envelope.clone() };
         self.apply(&original, opened, content.clone())
     }

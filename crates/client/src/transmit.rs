@@ -189,8 +189,9 @@ impl Turn<'_> {
             sent::set_stamp(self.db, envelope, stamp)?;
             if let (Some(message), LaneClass::Messages) = (row.message, lane.class) {
                 self.message_accepted(message, stamp)?;
-                if lane.chat.account().is_some() {
-                    self.make_up_for(message, envelope)?;
+                match lane.chat {
+                    ChatId::Direct(_) => self.make_up_for(message, envelope)?,
+                    ChatId::Group(group) => self.make_up_in_group(message, group)?,
                 }
             }
             for device in sent::take_wanted(self.db, envelope)? {

@@ -10,7 +10,7 @@ use crate::{
 use seal::{
     Body, Content, DecryptError, DecryptFailure, GroupSecret, GroupView, Opened, Peer, SenderKeyDistribution,
 };
-use types::{ChatId, GroupId, Stamp};
+use types::{AccountId, ChatId, GroupId, Stamp};
 use wire::Envelope;
 
 /// Where the sender of something stood on the chain.
@@ -36,7 +36,7 @@ impl Turn<'_> {
         let group = GroupId::from_bytes(*content.conversation.as_bytes());
         let (from, account) = (envelope.from, envelope.from.account);
         let standing = match self.place_of(group, account, view)? {
-            Place::Ahead => return self.hold_ahead(group, envelope, opened, view),
+            Place::Ahead => return self.hold_ahead(group, account, envelope, opened, view),
             Place::Fork => {
                 self.report_fork(group, account, view.epoch)?;
                 return self.put_aside(envelope, Some(opened), "fork");
@@ -59,11 +59,20 @@ impl Turn<'_> {
         if !inbox::see(self.db, account, content.message_id, self.server_now())? {
             return self.repeated(chat, account, content.message_id, stamp);
         }
+        self.forward(content, stamp)?;
         self.show(envelope, chat, content, text, stamp)?;
         Ok(Intake::Done)
     }
 
-    fn place_of(&mut self, group: GroupId, account: types::AccountId, view: GroupView) -> Stored<Place> {
+    /// The group of a content that was written on an operation which is not known here yet.
+    pub(crate) fn ahead_in_group(&mut self, content: &Content) -> Stored<Option<(GroupId, GroupView)>> {
+        let Some(view) = content.group else { return Ok(None) };
+        let group = GroupId::from_bytes(*content.conversation.as_bytes());
+        let is_ahead = matches!(self.compare_head(group, view)?, HeadClaim::Ahead);
+        Ok(is_ahead.then_some((group, view)))
+    }
+
+    fn place_of(&mut self, group: GroupId, account: AccountId, view: GroupView) -> Stored<Place> {
         Ok(match self.compare_head(group, view)? {
             HeadClaim::Ahead => Place::Ahead,
             HeadClaim::Fork => Place::Fork,
@@ -75,9 +84,10 @@ impl Turn<'_> {
     }
 
     /// The sender knows more of the chain than we do. It is fetched; if the server has given all, it keeps something back.
-    fn hold_ahead(
+    pub(crate) fn hold_ahead(
         &mut self,
         group: GroupId,
+        sender: AccountId,
         envelope: &Envelope,
         opened: &Opened,
         view: GroupView,
@@ -87,7 +97,7 @@ impl Turn<'_> {
                 // There is no such group for us, whoever speaks of it.
                 return Ok(Intake::Done);
             }
-            self.report_fork(group, envelope.from.account, view.epoch)?;
+            self.report_fork(group, sender, view.epoch)?;
             // Nobody can be told from a member who claims an epoch that never comes.
             if !self.has_room_to_hold(envelope)? {
                 return self.put_aside(envelope, Some(opened), "ahead");

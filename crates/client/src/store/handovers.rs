@@ -207,8 +207,13 @@ pub(crate) fn window(db: &Connection) -> Stored<Option<Window>> {
     Ok(window.optional()?)
 }
 
-/// Forgets hand-overs that are finished and whose lists were accepted before a time.
+/// Forgets hand-overs that are finished and whose lists were accepted before a time, unless something of a group has
+/// waited since before it: once it opens, it may have to be forwarded.
 pub(crate) fn prune(db: &Connection, accepted_before: Timestamp) -> Stored<()> {
-    db.execute("DELETE FROM handover WHERE finished AND accepted_at < ?1", [millis(accepted_before)])?;
+    db.execute(
+        "DELETE FROM handover WHERE finished AND accepted_at < ?1
+           AND NOT EXISTS (SELECT 1 FROM group_held WHERE since < ?1)",
+        [millis(accepted_before)],
+    )?;
     Ok(())
 }

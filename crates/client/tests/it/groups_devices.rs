@@ -12,6 +12,7 @@ use signed::{
     group::{OperationDraft, OperationId},
 };
 use types::{DeviceNumber, GroupId, Millis, RegistrationId};
+use wire::{Code, Refusal};
 
 #[test]
 fn every_device_of_a_member_reads_and_writes() {
@@ -174,4 +175,60 @@ fn what_a_device_signed_before_it_was_removed_counts_for_who_hears_of_it_later()
     world.server.inject_operation(behind, &operation, stamp);
     world.pass(Millis::from_secs(5));
     assert_eq!((world.info(1, group).epoch, world.forks(1, group)), (1, 1));
+}
+
+/// Links a device whose archive was cut at once.
+fn link_after_cut(world: &mut World) -> usize {
+    let linked = world.link_device(0);
+    let (version, now) = (world.server.accounts[&world.account(0)].list.version(), world.now);
+    world.with_database(0, |database| {
+        let sql =
+            "INSERT INTO handover (device, registration, list_version, accepted_at, with_messages, finished)
+                   VALUES (2, 1, ?1, ?2, 0, 1)";
+        let (version, now) = (version as i64, now.as_millis() as i64);
+        database.execute(sql, [version, now]).unwrap();
+    });
+    linked
+}
+
+#[test]
+fn what_was_accepted_before_the_list_and_came_after_the_cut_is_forwarded() {
+    let (mut world, group) = World::with_group(3);
+    world.disconnect(0);
+    world.send_group(1, group, "just before");
+    world.run();
+    assert_eq!(world.server.groups.sent.len(), 1);
+    let linked = link_after_cut(&mut world);
+    world.settle();
+    assert_eq!(world.group_texts(0, group), ["just before"]);
+    assert_eq!(world.group_texts(linked, group), ["just before"]);
+}
+
+#[test]
+fn what_was_held_at_the_cut_is_forwarded_once_it_opens() {
+    let (mut world, group) = World::with_group(3);
+    world.server.refusals.push_back(("send", Refusal::new(Code::MailboxFull)));
+    world.server.refusals.push_back(("send", Refusal::new(Code::MailboxFull)));
+    world.send_group(1, group, "no key yet");
+    world.run();
+    assert!(world.group_texts(0, group).is_empty());
+    let linked = link_after_cut(&mut world);
+    world.settle();
+    assert_eq!(world.group_texts(0, group), ["no key yet"]);
+    assert_eq!(world.group_texts(linked, group), ["no key yet"]);
+}
+
+#[test]
+fn an_own_message_whose_answer_came_after_the_cut_is_handed_over() {
+    let (mut world, group) = World::with_group(3);
+    world.send_group(0, group, "with an answer");
+    world.settle();
+    world.pass(Millis::from_secs(60));
+    world.server.lies.push_back(("send_group", Refusal::new(Code::Unavailable)));
+    world.send_group(0, group, "accepted, and nobody says so");
+    world.run();
+    assert!(world.server.lies.is_empty());
+    let linked = link_after_cut(&mut world);
+    world.settle();
+    assert_eq!(world.group_texts(linked, group), ["accepted, and nobody says so"]);
 }
