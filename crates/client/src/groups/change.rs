@@ -22,7 +22,7 @@ use rand_core::CryptoRng;
 use seal::GroupSecret;
 use sha2::{Digest, Sha256};
 use signed::{
-    GroupChange, GroupState,
+    GroupChange, GroupState, SignedOperation,
     group::{OperationId, Permissions},
     keys::LinkSecret,
 };
@@ -126,7 +126,14 @@ impl Turn<'_> {
                 return self.resume(&row, What::Command(command)).map(Ok);
             }
             // It was asked for before, and what stands in its way now is that it has happened.
-            (Some(row), Err(_)) => return self.resume(&row, What::Command(command)).map(Ok),
+            (Some(row), Err(_)) if stands(&state, &row) => {
+                return self.resume(&row, What::Command(command)).map(Ok);
+            }
+            // It has happened, and was undone since.
+            (Some(row), Err(error)) => {
+                group_changes::remove(self.db, row.id)?;
+                return Ok(Err(error));
+            }
             (None, Err(error)) => return Ok(Err(error)),
             (Some(row), Ok(())) => group_changes::remove(self.db, row.id)?,
             (None, Ok(())) => {}
@@ -244,6 +251,12 @@ enum LinkAnswer {
     Known,
     /// The chain has one that this device does not know.
     Elsewhere,
+}
+
+/// Whether the group still is as this applied change made it.
+fn stands(state: &GroupState, row: &ChangeRow) -> bool {
+    let operation = row.operation.as_deref().and_then(|bytes| SignedOperation::verify(bytes).ok());
+    operation.is_some_and(|operation| rules::stands(state, operation.actor(), operation.change()))
 }
 
 fn new_operation_id(rng: &mut dyn CryptoRng) -> OperationId {

@@ -3,7 +3,7 @@
 
 use super::{FIRST_MEMBERS_MAX, GroupCommand, GroupError};
 use seal::group_info::GroupInfo;
-use signed::{GroupState, group::Role};
+use signed::{GroupChange, GroupState, group::Role};
 use std::collections::BTreeSet;
 use types::{AccountId, limits::GROUP_MEMBERS_MAX};
 
@@ -55,6 +55,26 @@ pub(super) fn check(state: &GroupState, me: AccountId, command: &GroupCommand) -
             if alone { Ok(()) } else { check_admins_without(state, &BTreeSet::from([me])) }
         }
         GroupCommand::MakeLink | GroupCommand::ResetLink => admin(false),
+    }
+}
+
+/// Whether what a change of `actor` has made is so in this state, whatever happened after it.
+pub(super) fn stands(state: &GroupState, actor: AccountId, change: &GroupChange) -> bool {
+    let all = |accounts: &BTreeSet<AccountId>, is_so: fn(Option<Role>) -> bool| {
+        accounts.iter().all(|account| is_so(role_of(state, account)))
+    };
+    match change {
+        GroupChange::Add(accounts) => all(accounts, |role| role.is_some()),
+        GroupChange::Remove(accounts) => all(accounts, |role| role.is_none()),
+        GroupChange::Promote(accounts) => all(accounts, |role| role >= Some(Role::Admin)),
+        GroupChange::Demote(accounts) => all(accounts, |role| role == Some(Role::Member)),
+        GroupChange::Leave => role_of(state, &actor).is_none(),
+        GroupChange::Join(_) => role_of(state, &actor).is_some(),
+        GroupChange::Create { .. } => true,
+        GroupChange::SetInfo(info) => state.sealed_info() == info,
+        GroupChange::SetInviteLink(link) => state.link() == link.as_ref(),
+        GroupChange::SetPermissions(permissions) => state.permissions() == *permissions,
+        GroupChange::SetTimer(seconds) => state.timer_seconds() == *seconds,
     }
 }
 

@@ -164,6 +164,25 @@ fn asking_again_after_a_crash_is_the_same_change() {
 }
 
 #[test]
+fn a_change_that_was_undone_since_is_not_said_to_be_so() {
+    let (mut world, group) = World::with_group(3);
+    let named = vec![world.account(1)];
+    world.begin_change(0, group, GroupCommand::Promote(named.clone())).unwrap();
+    while world.chain(group).operations.len() == 1 {
+        assert!(world.step_up(0));
+    }
+    world.crash(0);
+    world.settle();
+    assert_eq!(world.remove(0, group, 1), Ok(group));
+    for _ in 0..2 {
+        let again = world.begin_change(0, group, GroupCommand::Promote(named.clone()));
+        assert_eq!(again, Err(GroupError::NotMembers(named.clone())));
+    }
+    world.add(0, group, 1).unwrap();
+    assert_eq!(world.promote(0, group, 1), Ok(group), "it is made again");
+}
+
+#[test]
 fn a_group_whose_creation_was_not_answered_is_one_group() {
     let mut world = World::new(2);
     world.settle();
