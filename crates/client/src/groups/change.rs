@@ -164,7 +164,7 @@ impl Turn<'_> {
         }
         let group = link.group;
         let command = command_hash(&["join", &link.to_string()], Some(group), &BTreeSet::new());
-        let what = What::Join(link.link.clone());
+        let what = What::Join(link.secret.link.clone());
         let is_member = groups::is_member(self.db, group, self.me.account())?;
         let earlier = group_changes::with_command(self.db, command)?;
         match earlier {
@@ -180,8 +180,8 @@ impl Turn<'_> {
             operation_id: new_operation_id(self.rng),
             command,
             operation: None,
-            secret: Some(link.secret.as_bytes()),
-            link_seed: Some(&link.link.to_bytes()),
+            secret: Some(link.secret.group.as_bytes()),
+            link_seed: Some(&link.secret.link.to_bytes()),
         };
         let id = self.begin(&new, what)?;
         // What is known of the chain, if anything, is from an earlier membership.

@@ -1,12 +1,9 @@
 //! Invite links: `<server origin>/g/<group id>#<base64url(link seed || group secret)>`. What stands after the `#` is
 //! never sent to a server: it is the key that signs a join, and the secret that opens the group's name.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use seal::GroupSecret;
-use signed::keys::LinkSecret;
+use seal::InviteSecret;
 use std::{fmt, str::FromStr};
 use types::{GroupId, Invalid};
-use zeroize::Zeroizing;
 
 /// An invite link. Whoever has it can join the group, so it has no `Debug` that would show it.
 #[derive(Clone)]
@@ -14,8 +11,7 @@ pub struct InviteLink {
     /// `scheme://host[:port]`.
     pub(crate) origin: String,
     pub(crate) group: GroupId,
-    pub(crate) link: LinkSecret,
-    pub(crate) secret: GroupSecret,
+    pub(crate) secret: InviteSecret,
 }
 
 impl InviteLink {
@@ -33,8 +29,7 @@ impl InviteLink {
 impl fmt::Display for InviteLink {
     /// The URL, with everything in it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fragment = Zeroizing::new([&self.link.to_bytes()[..], self.secret.as_bytes()].concat());
-        write!(f, "{}/g/{}#{}", self.origin, self.group, URL_SAFE_NO_PAD.encode(&fragment))
+        write!(f, "{}/g/{}#{}", self.origin, self.group, *self.secret.to_text())
     }
 }
 
@@ -59,13 +54,10 @@ fn read(text: &str) -> Option<InviteLink> {
     if host.is_empty() || host.contains(['/', '?', ' ']) {
         return None;
     }
-    let fragment = Zeroizing::new(URL_SAFE_NO_PAD.decode(fragment).ok()?);
-    let (seed, secret) = fragment.split_at_checked(32)?;
     Some(InviteLink {
         origin: origin.to_owned(),
         group: group.parse().ok()?,
-        link: LinkSecret::from_bytes(seed.try_into().ok()?),
-        secret: GroupSecret::from_slice(secret).ok()?,
+        secret: InviteSecret::from_text(fragment).ok()?,
     })
 }
 
@@ -73,13 +65,17 @@ fn read(text: &str) -> Option<InviteLink> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use seal::GroupSecret;
+    use signed::keys::LinkSecret;
 
     fn link() -> InviteLink {
         InviteLink {
             origin: "https://chat.example:8443".to_owned(),
             group: GroupId::from_bytes([0xab; 16]),
-            link: LinkSecret::from_bytes(&[1; 32]),
-            secret: GroupSecret::from_slice(&[2; 32]).unwrap(),
+            secret: InviteSecret {
+                link: LinkSecret::from_bytes(&[1; 32]),
+                group: GroupSecret::from_slice(&[2; 32]).unwrap(),
+            },
         }
     }
 

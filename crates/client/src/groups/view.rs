@@ -7,6 +7,7 @@ use crate::{
     store::{Stored, contacts, group_secrets, groups, messages::OwnMessage, profile},
 };
 use rusqlite::{Connection, params};
+use seal::InviteSecret;
 use signed::keys::LinkSecret;
 use types::{AccountId, GroupId, Stamp, Timestamp, limits::ENVELOPE_LIFE};
 
@@ -55,7 +56,8 @@ pub(crate) fn link(db: &Connection, group: GroupId) -> Stored<Option<String>> {
         return Ok(None);
     }
     let Some(me) = profile::load(db)? else { return Ok(None) };
-    Ok(Some(InviteLink { origin: me.server, group, link, secret }.to_string()))
+    let secret = InviteSecret { link, group: secret };
+    Ok(Some(InviteLink { origin: me.server, group, secret }.to_string()))
 }
 
 /// How far a message got at every other member: one entry an account, and the worst of those that are still there.
