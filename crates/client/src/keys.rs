@@ -5,7 +5,7 @@ use crate::{
     devices,
     live::Asked,
     sealing::store_failed,
-    store::{Stored, device_lists, encryption, inbox, outbox::OutboxRow, prekeys, profile, sent},
+    store::{Stored, device_lists, encryption, inbox, linking, outbox::OutboxRow, prekeys, profile, sent},
     turn::Turn,
 };
 use seal::{Bundle, Peer, SealError};
@@ -308,6 +308,24 @@ pub(crate) fn store_one_time(
         prekeys::insert_kem(db, &prekey, now)?;
     }
     Ok(())
+}
+
+/// Everything that a new device keeps of itself before anybody hears of it: its profile and a whole pool of prekeys.
+pub(crate) fn store_first(
+    db: &rusqlite::Connection,
+    me: &profile::Me,
+    now: types::Timestamp,
+    rng: &mut dyn rand_core::CryptoRng,
+) -> Stored<()> {
+    // Ids begin anywhere, so that they do not tell how old a device is.
+    let prekey_next = rng.next_u32() % 0x00f0_0000 + 1;
+    linking::remove_request(db)?;
+    prekeys::clear(db)?;
+    profile::insert(db, me, prekey_next)?;
+    let pool =
+        u32::try_from(limits::ONE_TIME_KEYS_POOL).map_err(|_| crate::Fault::Bug("the pool is too large"))?;
+    store_replaceable(db, me, now, rng)?;
+    store_one_time(db, me, (pool, pool), now, rng)
 }
 
 /// Makes and stores a signed and a last-resort prekey.

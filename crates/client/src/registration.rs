@@ -5,7 +5,7 @@
 
 use crate::{
     Fault, devices, keys,
-    store::{Stored, device_lists, linking, prekeys, profile, profile::Me},
+    store::{Stored, device_lists, prekeys, profile, profile::Me},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
@@ -14,10 +14,7 @@ use seal::DeviceSecrets;
 use serde::{Deserialize, Serialize};
 use signed::{AccountSecret, DeviceSecret};
 use std::fmt;
-use types::{
-    AccountId, DeviceAddress, DeviceNumber, Millis, PhoneNumber, Redact, Timestamp,
-    limits::ONE_TIME_KEYS_POOL,
-};
+use types::{AccountId, DeviceAddress, DeviceNumber, Millis, PhoneNumber, Redact, Timestamp};
 
 /// What a person gives to get an account.
 #[derive(Clone, Debug)]
@@ -239,14 +236,7 @@ fn make_keys(db: &Connection, account: &NewAccount, now: Timestamp, rng: &mut dy
         revoked: false,
         joined: false,
     };
-    // Ids begin anywhere, so that they do not tell how old a device is.
-    let prekey_next = rng.next_u32() % 0x00f0_0000 + 1;
-    linking::remove_request(db)?;
-    prekeys::clear(db)?;
-    profile::insert(db, &me, prekey_next)?;
-    let pool = u32::try_from(ONE_TIME_KEYS_POOL).map_err(|_| Fault::Bug("the pool is too large"))?;
-    keys::store_replaceable(db, &me, now, rng)?;
-    keys::store_one_time(db, &me, (pool, pool), now, rng)?;
+    keys::store_first(db, &me, now, rng)?;
     let list = devices::sign_first(db, &me, now)?;
     device_lists::put(db, &list, now)?;
     Ok(me)

@@ -12,7 +12,7 @@ use crate::{
     },
     backup::{self, BackupError},
     devices, keys,
-    store::{Stored, account, device_lists, linking, prekeys, profile, profile::Me},
+    store::{Stored, account, device_lists, prekeys, profile, profile::Me},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
@@ -20,7 +20,7 @@ use rusqlite::Connection;
 use seal::DeviceSecrets;
 use serde::{Deserialize, Serialize};
 use signed::{DeviceList, DeviceSecret, Succession};
-use types::{DeviceAddress, DeviceNumber, Redact, Timestamp, limits::ONE_TIME_KEYS_POOL};
+use types::{DeviceAddress, DeviceNumber, Redact, Timestamp};
 use zeroize::Zeroizing;
 
 /// Lists that one restore signs: a server that goes on naming newer ones does not want it.
@@ -184,13 +184,7 @@ fn make_keys(
         revoked: false,
         joined: true,
     };
-    let prekey_next = rng.next_u32() % 0x00f0_0000 + 1;
-    linking::remove_request(db)?;
-    prekeys::clear(db)?;
-    profile::insert(db, &me, prekey_next)?;
-    let pool = u32::try_from(ONE_TIME_KEYS_POOL).map_err(|_| Fault::Bug("the pool is too large"))?;
-    keys::store_replaceable(db, &me, now, rng)?;
-    keys::store_one_time(db, &me, (pool, pool), now, rng)?;
+    keys::store_first(db, &me, now, rng)?;
     Ok(me)
 }
 
