@@ -3,7 +3,7 @@
 //! Owns: [`history`], the facts that a run leaves behind, in a form that a simulator and a test of
 //! real processes can both write; [`check`], which judges a history by the project's invariants;
 //! [`event`], what may happen to people, devices, nodes and networks; [`fixture`], small ids and
-//! envelopes; [`canary`], the search for plaintext in a server's bytes; [`ratchet`], which step of a
+//! envelopes; [`people`], accounts whose keys are ready; [`canary`], the search for plaintext in a server's bytes; [`ratchet`], which step of a
 //! ratchet sealed a ciphertext.
 //!
 //! Invariants: a checker is a pure function of the history; it says how many facts each invariant
@@ -17,4 +17,5 @@ pub mod digest;
 pub mod event;
 pub mod fixture;
 pub mod history;
+pub mod people;
 pub mod ratchet;

@@ -14,6 +14,7 @@ mod groups_chain;
 mod groups_changes;
 mod groups_devices;
 mod groups_keys;
+mod groups_large;
 mod groups_world;
 mod handover;
 mod key_change;

@@ -169,16 +169,7 @@ impl Server {
         let keys = KeyUpload::decode(binary("keys").into()).unwrap();
         self.numbers.insert(phone, account);
         let registration = list.devices()[0].registration().get();
-        let device = Device {
-            token: binary("token").try_into().unwrap(),
-            signed: keys.signed_prekey.unwrap(),
-            last_resort: keys.last_resort.unwrap(),
-            one_time: keys.one_time.into(),
-            one_time_kem: keys.one_time_kem.into(),
-            mailbox: BTreeMap::new(),
-            last_connection: 0,
-            uploads: 0,
-        };
+        let device = Device::new(binary("token").try_into().unwrap(), keys);
         let devices = BTreeMap::from([(DeviceNumber::PRIMARY, device)]);
         self.accounts.entry(account).or_insert(Account { list, closed: false, devices });
         let made =
@@ -467,6 +458,19 @@ impl Server {
 }
 
 impl Device {
+    pub fn new(token: [u8; 32], keys: KeyUpload) -> Self {
+        Self {
+            token,
+            signed: keys.signed_prekey.unwrap(),
+            last_resort: keys.last_resort.unwrap(),
+            one_time: keys.one_time.into(),
+            one_time_kem: keys.one_time_kem.into(),
+            mailbox: BTreeMap::new(),
+            last_connection: 0,
+            uploads: 0,
+        }
+    }
+
     fn upload(&mut self, upload: KeyUpload) {
         self.uploads += 1;
         if let Some(signed) = upload.signed_prekey {

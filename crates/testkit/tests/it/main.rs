@@ -5,4 +5,5 @@ mod bad_group_histories;
 mod bad_histories;
 mod group_scene;
 mod lines;
+mod people;
 mod scene;
