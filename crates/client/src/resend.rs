@@ -3,7 +3,7 @@
 
 use crate::{
     store::{
-        Stored, messages,
+        Stored, group_keys, messages,
         messages::OwnMessage,
         outbox,
         outbox::{Audience, Lane, LaneClass},
@@ -192,7 +192,7 @@ impl Turn<'_> {
     }
 
     /// Whether a device that is listed now could read one of these envelopes when it was sent.
-    fn could_read(&mut self, by: DeviceAddress, envelopes: &[EnvelopeId]) -> Stored<bool> {
+    pub(crate) fn could_read(&mut self, by: DeviceAddress, envelopes: &[EnvelopeId]) -> Stored<bool> {
         let list = self.list(by.account)?;
         match list.and_then(|list| Peer::on_list(&list, by.device)) {
             Some(peer) => self.was_sealed_to(&peer, envelopes),
@@ -200,10 +200,13 @@ impl Turn<'_> {
         }
     }
 
-    /// Whether one of these envelopes was sealed to a device, under the identity that it has now.
+    /// Whether one of these envelopes was sealed to a device, or to a group under a key that it was given, under the
+    /// identity that it has now.
     pub(crate) fn was_sealed_to(&self, peer: &Peer, envelopes: &[EnvelopeId]) -> Stored<bool> {
         for envelope in envelopes {
-            if sent::was_sealed_to(self.db, *envelope, peer)? {
+            if sent::was_sealed_to(self.db, *envelope, peer)?
+                || group_keys::could_open(self.db, *envelope, peer)?
+            {
                 return Ok(true);
             }
         }

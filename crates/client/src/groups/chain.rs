@@ -166,7 +166,7 @@ impl Turn<'_> {
             previous = Some(after);
         }
         self.wake_group(group);
-        Ok(())
+        self.settle_removed_devices(group, stamp)
     }
 
     /// Whoever comes back begins anew: what was written while they were away is not missing.
@@ -233,8 +233,7 @@ impl Turn<'_> {
     }
 
     /// Remembers devices that a newer list does not have any more: what they sign from now on does not count. What
-    /// they signed before may be unknown here, so the chains that they could extend are fetched to tell one from the
-    /// other.
+    /// they signed before may be unknown here, so chains are fetched to tell one from the other.
     pub(crate) fn note_removed_devices(
         &mut self,
         known: Option<&DeviceList>,
@@ -249,10 +248,19 @@ impl Turn<'_> {
         for key in gone {
             groups::note_removed(self.db, newer.account(), key)?;
         }
-        for group in groups::joined_with(self.db, newer.account())? {
+        // Also those that the account is in only later: its devices of today will not have been there.
+        for group in groups::joined_with(self.db, self.me.account())? {
             self.want_group(group, None)?;
         }
         Ok(())
+    }
+
+    /// A group that has come, or that somebody has come into, may have members with devices that are known to be gone:
+    /// what those did in it is fetched, so that nothing of theirs counts afterwards.
+    fn settle_removed_devices(&mut self, group: GroupId, stamp: Option<Stamp>) -> Stored<()> {
+        let fetched = self.removed_before_fetch(group);
+        let unsettled = groups::last_unsettled(self.db, group)?;
+        if unsettled > fetched { self.want_group(group, stamp) } else { Ok(()) }
     }
 }
 

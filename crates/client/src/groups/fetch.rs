@@ -35,6 +35,11 @@ impl Turn<'_> {
         self.live.groups.fetching.contains_key(&group)
     }
 
+    /// The last device that was known to be gone when the fetch began that goes on now; 0 if there is none.
+    pub(super) fn removed_before_fetch(&self, group: GroupId) -> u64 {
+        self.live.groups.fetching.get(&group).map_or(0, |fetching| fetching.removed)
+    }
+
     /// Everything about groups that can be done now.
     pub(crate) fn advance_groups(&mut self) -> Stored<()> {
         self.advance_changes()?;

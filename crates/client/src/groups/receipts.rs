@@ -49,7 +49,9 @@ impl Turn<'_> {
         if !members.iter().all(|account| state.members().contains_key(account)) {
             return Ok(false);
         }
-        if !self.could_open(by, group, message)? {
+        let envelopes = sent::envelopes_of(self.db, message.seq)?;
+        let Some(envelope) = envelopes.first().copied() else { return Ok(false) };
+        if !self.could_read(by, &envelopes)? {
             return Ok(false);
         }
         let lane = outbox::Lane { chat: by.account.into(), class: outbox::LaneClass::Silent };
@@ -68,25 +70,11 @@ impl Turn<'_> {
             original_stamp: Some(stamp),
             ..self.content(group.into(), message.id, body)
         };
-        let row = outbox::push(self.db, lane, Some(message.seq), &crate::send::encoded(&content)?)?;
+        // The other devices of its account that could open the message get it, too; those that could not, do not.
+        let (content, readers) = (crate::send::encoded(&content)?, outbox::Audience::ReadersOf(envelope));
+        let row = outbox::push_for(self.db, lane, Some(message.seq), &content, readers)?;
         self.register_parcel(group, by.account, row, None)?;
         self.live.ready.insert(lane);
-        Ok(true)
-    }
-
-    /// Whether every device that a resend would reach now could open one of the envelopes that the message was sent in.
-    fn could_open(&mut self, by: DeviceAddress, group: GroupId, message: &OwnMessage) -> Stored<bool> {
-        let Some(list) = self.list(by.account)? else { return Ok(false) };
-        let envelopes = sent::envelopes_of(self.db, message.seq)?;
-        for peer in crate::sealing::peers_of(&list) {
-            let mut could = peer.address() == self.me.address;
-            for envelope in &envelopes {
-                could |= group_keys::could_open(self.db, group, *envelope, &peer)?;
-            }
-            if !could {
-                return Ok(false);
-            }
-        }
         Ok(true)
     }
 }

@@ -108,8 +108,11 @@ impl Turn<'_> {
 
     /// A list of ours is in force.
     fn take_own_list(&mut self, list: &DeviceList) -> Stored<()> {
+        let me = self.me.account();
+        let known = self.list(me)?;
+        self.note_removed_devices(known.as_deref(), list)?;
         device_lists::put(self.db, list, self.server_now())?;
-        self.live.lists.remove(&self.me.account());
+        self.live.lists.remove(&me);
         Ok(())
     }
 

@@ -171,15 +171,14 @@ pub(crate) fn accept_holders(db: &Connection, parcel: &Parcel, key: u64, row: Ou
 }
 
 /// Whether a device, under this identity, could open a message in this envelope to a group.
-pub(crate) fn could_open(db: &Connection, group: GroupId, envelope: EnvelopeId, peer: &Peer) -> Stored<bool> {
+pub(crate) fn could_open(db: &Connection, envelope: EnvelopeId, peer: &Peer) -> Stored<bool> {
     let mut statement = db.prepare_cached(
-        "SELECT 1 FROM sent_group AS sent JOIN key_holder AS holder
-           ON holder.group_id = ?1 AND holder.number = sent.number AND holder.served <= sent.served
-         WHERE sent.envelope_id = ?2 AND holder.account = ?3 AND holder.device = ?4 AND holder.identity = ?5",
+        "SELECT 1 FROM sent JOIN sent_group AS keyed USING (envelope_id) JOIN key_holder AS holder
+           ON holder.group_id = sent.chat AND holder.number = keyed.number AND holder.served <= keyed.served
+         WHERE envelope_id = ?1 AND holder.account = ?2 AND holder.device = ?3 AND holder.identity = ?4",
     )?;
     let address = peer.address();
     Ok(statement.exists(params![
-        group.as_bytes(),
         envelope.as_bytes(),
         address.account.as_bytes(),
         address.device.get(),

@@ -302,6 +302,18 @@ pub(crate) fn settle(db: &Connection, group: GroupId, removed: u64) -> Stored<()
     Ok(())
 }
 
+/// The number of the last device of a present member that is gone and may have done in this group what is not known
+/// here; 0 if there is none.
+pub(crate) fn last_unsettled(db: &Connection, group: GroupId) -> Stored<u64> {
+    let mut statement = db.prepare_cached(
+        "SELECT coalesce(max(number), 0) FROM device_removed AS gone
+         WHERE number > (SELECT settled FROM group_chain WHERE group_id = ?1)
+           AND EXISTS (SELECT 1 FROM group_member AS member
+                       WHERE member.group_id = ?1 AND member.account = gone.account AND member.until IS NULL)",
+    )?;
+    Ok(statement.query_row([group.as_bytes()], |row| row.number(0))?)
+}
+
 /// Whether a device is gone, and everything that it did in this group before is known.
 pub(crate) fn is_removed(
     db: &Connection,

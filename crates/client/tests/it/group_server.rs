@@ -199,7 +199,7 @@ impl Server {
         self.inject_from(DeviceAddress::new(from, DeviceNumber::PRIMARY), to, send, stamp);
     }
 
-    fn inject_from(&mut self, from: DeviceAddress, to: AccountId, send: &GroupSend, stamp: Stamp) {
+    pub fn inject_from(&mut self, from: DeviceAddress, to: AccountId, send: &GroupSend, stamp: Stamp) {
         if self.accounts.get(&to).is_none_or(|account| account.closed) {
             return;
         }

@@ -11,7 +11,7 @@ use signed::{
     SignedOperation,
     group::{OperationDraft, OperationId},
 };
-use types::{DeviceNumber, GroupId, Millis, RegistrationId};
+use types::{DeviceAddress, DeviceNumber, GroupId, Millis, RegistrationId};
 use wire::{Code, Refusal};
 
 #[test]
@@ -108,11 +108,21 @@ fn signed_by(
     change: GroupChange,
     world: &World,
 ) -> SignedOperation {
+    signed_by_device(DeviceNumber::PRIMARY, secrets, state, change, world)
+}
+
+fn signed_by_device(
+    number: DeviceNumber,
+    secrets: &(AccountSecret, DeviceSecret),
+    state: &GroupState,
+    change: GroupChange,
+    world: &World,
+) -> SignedOperation {
     let draft = OperationDraft {
         follows: Some(state.follows()),
         id: OperationId([99; 16]),
         actor_key: secrets.0.public(),
-        certificate: DeviceCertificate::sign(&secrets.0, DeviceNumber::PRIMARY, secrets.1.public()),
+        certificate: DeviceCertificate::sign(&secrets.0, number, secrets.1.public()),
         at: world.now,
         change,
     };
@@ -175,6 +185,132 @@ fn what_a_device_signed_before_it_was_removed_counts_for_who_hears_of_it_later()
     world.server.inject_operation(behind, &operation, stamp);
     world.pass(Millis::from_secs(5));
     assert_eq!((world.info(1, group).epoch, world.forks(1, group)), (1, 1));
+}
+
+/// The account secret of a primary with the device secret of another device of its account.
+fn secrets_of_linked(world: &mut World, primary: usize, linked: usize) -> (AccountSecret, DeviceSecret) {
+    let (account, _) = secrets(world, primary);
+    let mut seed = None;
+    world.with_database(linked, |database| {
+        seed = Some(database.query_row("SELECT device_secret FROM profile", [], |row| row.get(0)).unwrap());
+    });
+    (account, DeviceSecret::from_bytes(&seed.unwrap()))
+}
+
+/// The number of the first device that is linked.
+fn second() -> DeviceNumber {
+    DeviceNumber::new(2).unwrap()
+}
+
+#[test]
+fn what_a_removed_device_does_counts_on_the_primary_no_more() {
+    let (mut world, group) = World::with_group(3);
+    let linked = world.link_device(0);
+    world.settle();
+    for who in [0, linked, 0] {
+        world.send_group(who, group, "listed");
+        world.settle();
+    }
+    // What it still sends is kept back until it is removed.
+    world.server.groups.swallow = 1;
+    world.send_group(linked, group, "kept back");
+    world.run();
+    let old = secrets_of_linked(&mut world, 0, linked);
+    world.connect(0);
+    world.run();
+    let key = own_key(&mut world, 0);
+    world.connect(0);
+    world.remove_device(0, second());
+    world.pass(Millis::from_secs(5));
+    world.send_group(0, group, "without it");
+    world.pass(Millis::from_secs(5));
+    assert_eq!(own_key(&mut world, 0), key + 1, "it has the key from before");
+
+    world.connect(0);
+    let me = world.account(0);
+    let sent: Vec<_> = world.server.groups.sent.values().cloned().collect();
+    for (send, _) in sent {
+        let stamp = world.server.next_stamp(None);
+        world.server.inject_from(DeviceAddress::new(me, second()), me, &send, stamp);
+    }
+    let state = world.chain(group).state().clone();
+    let ghost = world.register();
+    let ghost = world.account(ghost);
+    let operation = signed_by_device(second(), &old, &state, GroupChange::Add([ghost].into()), &world);
+    let stamp = world.server.next_stamp(None);
+    world.server.inject_operation(me, &operation, stamp);
+    world.pass(Millis::from_mins(2));
+    assert_eq!(world.group_texts(0, group), ["listed", "listed", "listed", "without it"]);
+    assert_eq!((world.info(0, group).members.len(), world.forks(0, group)), (3, 1));
+}
+
+/// The number of a person's present sender key.
+fn own_key(world: &mut World, who: usize) -> i64 {
+    let mut number = None;
+    world.with_database(who, |database| {
+        number = Some(database.query_row("SELECT number FROM own_sender_key", [], |row| row.get(0)).unwrap());
+    });
+    number.unwrap()
+}
+
+/// A group of three, and a fourth person, a device of whom was removed before they are in any group. The second person
+/// knows of it.
+fn with_former_device() -> (World, GroupId, usize, (AccountSecret, DeviceSecret)) {
+    let (mut world, group) = World::with_group(3);
+    let late = world.register();
+    let laptop = world.link_device(late);
+    world.settle();
+    world.send(1, late, "to both");
+    world.settle();
+    let old = secrets_of_linked(&mut world, late, laptop);
+    world.unlink_device(late, second());
+    world.people[laptop].account = world.account(late);
+    for who in 0..=late {
+        world.connect(who);
+    }
+    world.send(1, late, "to the one that is left");
+    world.pass(Millis::from_secs(5));
+    (world, group, late, old)
+}
+
+/// The former device lets its account leave a group, and the server brings it to these people: the members that they
+/// see then.
+fn members_after_former_device_leaves(
+    world: &mut World,
+    group: GroupId,
+    old: &(AccountSecret, DeviceSecret),
+    who: &[usize],
+) -> Vec<usize> {
+    let state = world.chain(group).state().clone();
+    let operation = signed_by_device(second(), old, &state, GroupChange::Leave, world);
+    let stamp = world.server.next_stamp(None);
+    for who in who {
+        let account = world.account(*who);
+        world.server.inject_operation(account, &operation, stamp);
+    }
+    world.pass(Millis::from_secs(5));
+    who.iter().map(|who| world.info(*who, group).members.len()).collect()
+}
+
+#[test]
+fn a_device_that_was_removed_before_its_account_was_added_signs_nothing() {
+    let (mut world, group, late, old) = with_former_device();
+    world.add(0, group, late).unwrap();
+    world.pass(Millis::from_secs(5));
+    assert_eq!(world.info(1, group).members.len(), 4);
+    // The third person has never heard of the device, and nothing tells it that there is less than what is signed.
+    let seen = members_after_former_device_leaves(&mut world, group, &old, &[1, 2]);
+    assert_eq!(seen, [4, 3]);
+    assert_eq!(world.forks(1, group), 1);
+}
+
+#[test]
+fn a_device_that_was_removed_before_a_group_was_made_signs_nothing() {
+    let (mut world, _, late, old) = with_former_device();
+    let group = world.create(0, "Later", &[1, 2, late]).unwrap();
+    world.pass(Millis::from_secs(5));
+    let seen = members_after_former_device_leaves(&mut world, group, &old, &[1, 2]);
+    assert_eq!(seen, [4, 3]);
 }
 
 /// Links a device whose archive was cut at once.

@@ -270,6 +270,22 @@ fn nothing_is_sent_again_to_one_who_could_not_read_it() {
 }
 
 #[test]
+fn what_is_asked_for_again_goes_to_the_devices_that_could_open_it() {
+    let (mut world, group) = World::with_group(3);
+    world.send_group(0, group, "one");
+    world.settle();
+    world.server.groups.swallow = 1;
+    world.send_group(0, group, "two");
+    world.run();
+    let laptop = world.link_device(2);
+    world.settle();
+    world.send_group(0, group, "three");
+    world.settle();
+    assert_eq!(world.group_texts(2, group), ["one", "two", "three"]);
+    assert_eq!(world.group_texts(laptop, group), ["three"], "it has the key only since then");
+}
+
+#[test]
 fn a_clock_that_is_wrong_by_an_hour_changes_nothing() {
     let (mut world, group): (World, GroupId) = World::with_group(2);
     world.server.now = world.server.now + Millis::from_hours(1);

@@ -279,7 +279,9 @@ impl Server {
             }
             Request::PutDeviceList(bytes) => {
                 let list = DeviceList::verify(&bytes).map_err(|_| Code::BadDeviceList)?;
-                self.accounts.get_mut(&me.account).unwrap().list = list;
+                let account = self.accounts.get_mut(&me.account).unwrap();
+                account.devices.retain(|number, _| list.device(*number).is_some());
+                account.list = list;
                 Ok(Response::Done)
             }
             Request::Lookup { numbers, .. } => Ok(Response::LookupResult(

@@ -166,6 +166,15 @@ impl World {
         self.server.accounts.get_mut(&account).unwrap().devices.remove(&device);
     }
 
+    /// The primary's engine takes a device off its account's list.
+    pub fn remove_device(&mut self, primary: usize, device: DeviceNumber) {
+        let now = self.now;
+        let person = &mut self.people[primary];
+        person.engine.as_mut().unwrap().remove_device(device, now, &mut person.rng).unwrap().unwrap();
+        person.poll();
+        self.run();
+    }
+
     /// The primary signs its account's next list, and the server has it.
     fn sign_list(&mut self, primary: usize, devices: Vec<ListedDevice>) {
         let (account, now) = (self.account(primary), self.now);
