@@ -21,8 +21,9 @@ use seal::{Body, ContactState, Content, SyncState};
 use types::{AccountId, ChatId, Millis, PhoneNumber, Stamp, limits::ENVELOPE_LIFE};
 use wire::{Code, Refusal, Request};
 
-/// A lookup that the server refused without a time of its own is made again after this.
-const LOOK_UP_AGAIN_AFTER: Millis = Millis::from_mins(1);
+/// A lookup that the server refused without a time of its own is made again after this: what waits for it must arrive
+/// within the half minute that follows a fault.
+const LOOK_UP_AGAIN_AFTER: Millis = Millis::from_secs(10);
 
 impl Turn<'_> {
     /// Why a row must not be sealed now, if there is a reason.
