@@ -6,10 +6,10 @@
 //! when it speaks again. Connections are independent: one may overtake another.
 //! Must not know: what the frames mean.
 
-use crate::chance::Chance;
+use crate::{chance::Chance, device::Seat};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
-use testkit::event::{Node, Person};
+use testkit::event::Node;
 use types::{Millis, Timestamp};
 
 /// One connection, never used again.
@@ -52,8 +52,8 @@ pub struct Arrival {
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
-    /// Whose device.
-    pub person: Person,
+    /// Which device.
+    pub seat: Seat,
     /// Which node.
     pub node: Node,
 }
@@ -208,7 +208,7 @@ impl Network {
 mod tests {
     use super::*;
 
-    const ENDS: Ends = Ends { person: Person(0), node: Node(0) };
+    const ENDS: Ends = Ends { seat: Seat(0), node: Node(0) };
     const START: Timestamp = Timestamp::from_millis(1_000);
     const END: Timestamp = Timestamp::from_millis(1_000_000);
 

@@ -23,11 +23,11 @@ pub struct Plan {
     pub mode: Mode,
     /// How many nodes.
     pub nodes: usize,
-    /// The node that each person's device prefers.
+    /// The node that each person's devices prefer.
     pub homes: Vec<Node>,
     /// How far each node's clock is off at the start.
     pub node_skews_ms: Vec<i64>,
-    /// How far each device's clock is off.
+    /// How far the clock of each person's first device is off.
     pub device_skews_ms: Vec<i64>,
     /// What breaks in the stores and between nodes.
     pub faults: FaultPlan,
@@ -67,7 +67,7 @@ impl Plan {
             nodes,
             homes: homes(people, nodes, apart, &mut chance),
             node_skews_ms: (0..nodes).map(|_| skew(&mut chance, NODE_SKEW_MS_MAX.into())).collect(),
-            device_skews_ms: (0..people).map(|_| skew(&mut chance, DEVICE_SKEW_MS_MAX)).collect(),
+            device_skews_ms: (0..people).map(|_| device_skew(&mut chance)).collect(),
             faults: if stormy {
                 storm(seed, &mut chance)
             } else {
@@ -89,6 +89,11 @@ impl Plan {
 fn homes(people: usize, nodes: usize, apart: bool, chance: &mut Chance) -> Vec<Node> {
     let first = chance.below(nodes as u64) as usize;
     (0..people).map(|person| Node(if apart { (first + person) % nodes } else { first })).collect()
+}
+
+/// How far the clock of some device is off.
+pub fn device_skew(chance: &mut Chance) -> i64 {
+    skew(chance, DEVICE_SKEW_MS_MAX)
 }
 
 fn skew(chance: &mut Chance, most: u64) -> i64 {

@@ -5,6 +5,7 @@ use crate::{
     bugs::Planted,
     chance::Chance,
     chronicle::digest_of,
+    device::{Device, Outside, Seat},
     guest::{Ask, Guest},
     guild::Guild,
     plan::{self, Plan},
@@ -113,7 +114,7 @@ impl Play {
         self.guests_register()?;
         for person in self.world.plan.people() {
             self.register(person)?;
-            self.world.with_device(person, |device, outside| device.go_online(outside))?;
+            self.with_each_of(person, |device, outside| device.go_online(outside))?;
         }
         self.world.run_for(Millis::from_secs(2))
     }
@@ -122,16 +123,13 @@ impl Play {
     fn pause(&mut self) -> Result<(), Fault> {
         let Some(length) = self.world.plan.pause else { return Ok(()) };
         for person in self.world.plan.people() {
-            self.world.with_device(person, |device, outside| device.go_offline(outside))?;
+            self.with_each_of(person, |device, outside| device.go_offline(outside))?;
         }
         self.world.run_for(Millis::from_secs(1))?;
         self.world.set_duties_every(Some(IDLE_DUTIES));
         self.world.run_for(length)?;
         self.world.set_duties_every(None);
-        for person in self.world.plan.people() {
-            self.world.with_device(person, |device, outside| device.go_online(outside))?;
-        }
-        Ok(())
+        self.everybody_connects()
     }
 
     fn faults_end(&mut self) -> Result<(), Fault> {
@@ -147,10 +145,10 @@ impl Play {
 
     /// What a person does who notices that the network is back.
     fn everybody_connects(&mut self) -> Result<(), Fault> {
-        for person in self.world.plan.people() {
-            self.world.with_device(person, |device, outside| device.go_online(outside))?;
-        }
-        Ok(())
+        let people = self.world.plan.people();
+        people
+            .into_iter()
+            .try_for_each(|person| self.with_each_of(person, |device, outside| device.go_online(outside)))
     }
 
     /// After the storm everybody can talk to everybody.
@@ -170,15 +168,13 @@ impl Play {
         match event {
             Event::Send { from, to, messages } => (0..messages).try_for_each(|_| self.send(from, to)),
             Event::SendAgain(person) => {
-                self.world.with_device(person, |device, outside| device.send_again(outside))
+                self.with_one_of(person, |device, outside| device.send_again(outside))
             }
-            Event::Read(person) => self.world.with_device(person, |device, outside| device.read(outside)),
+            Event::Read(person) => self.with_one_of(person, |device, outside| device.read(outside)),
             Event::GoOffline(person) => {
-                self.world.with_device(person, |device, outside| device.go_offline(outside))
+                self.with_one_of(person, |device, outside| device.go_offline(outside))
             }
-            Event::GoOnline(person) => {
-                self.world.with_device(person, |device, outside| device.go_online(outside))
-            }
+            Event::GoOnline(person) => self.with_each_of(person, |device, outside| device.go_online(outside)),
             Event::Wait(length) => self.world.run_for(length),
             Event::Reregister(person) => self.reregister(person),
             Event::Relink(_) => self.guest_relinks(),
@@ -187,7 +183,7 @@ impl Play {
                 Ok(())
             }
             Event::Restore(person) => {
-                self.world.with_device(person, |device, outside| device.restore(outside));
+                self.with_one_of(person, |device, outside| device.restore(outside));
                 Ok(())
             }
             calm => {
@@ -200,12 +196,20 @@ impl Play {
     fn break_something(&mut self, event: Event) {
         let world = &mut self.world;
         match event {
-            Event::Cut(person) => world.cut(person),
-            Event::Freeze(person) => world.set_silent(person, true),
-            Event::Thaw(person) => world.set_silent(person, false),
+            Event::Cut(person) => {
+                let seat = one_of(world, person);
+                world.cut(seat);
+            }
+            Event::Freeze(person) => {
+                let seat = one_of(world, person);
+                world.set_silent(seat, true);
+            }
+            Event::Thaw(person) => {
+                world.devices_of(person).into_iter().for_each(|seat| world.set_silent(seat, false))
+            }
             Event::CrashDevice(person) => {
-                let turns = world.chance.below(4);
-                world.devices[person.0].die_in(turns);
+                let (seat, turns) = (one_of(world, person), world.chance.below(4));
+                world.devices[seat.0].die_in(turns);
             }
             Event::CrashNode(node) => {
                 let back_after = Millis(500 + world.chance.below(20_000));
@@ -228,12 +232,12 @@ impl Play {
             return self.send_to_guest(from);
         }
         let text = self.text(from);
-        self.world.with_device(from, |device, outside| device.write(&phone(to), text, outside))
+        self.with_one_of(from, |device, outside| device.write(&phone(to), text, outside))
     }
 
     fn send_to_guest(&mut self, from: Person) -> Result<(), Fault> {
         let (text, guest) = (self.text(from), self.guests[0].account());
-        self.world.with_device(from, |device, outside| device.write_to(guest, text, outside))
+        self.with_one_of(from, |device, outside| device.write_to(guest, text, outside))
     }
 
     /// A text that nobody wrote before; sometimes a long one.
@@ -312,14 +316,14 @@ impl Play {
     }
 
     fn reregister(&mut self, person: Person) -> Result<(), Fault> {
-        self.world.with_device(person, |device, outside| device.go_offline(outside))?;
-        let device = self.world.new_device(person)?;
-        let former = std::mem::replace(&mut self.world.devices[person.0], device);
+        let primary = Seat::primary(person);
+        self.world.with_device(primary, |device, outside| device.go_offline(outside))?;
+        let former = self.world.replace_device(primary)?;
         self.register(person)?;
         if let Some(mailbox) = former.mailbox() {
             self.world.chronicle.record(Fact::Closed { mailbox });
         }
-        self.world.with_device(person, |device, outside| device.go_online(outside))
+        self.world.with_device(primary, |device, outside| device.go_online(outside))
     }
 
     fn register(&mut self, person: Person) -> Result<(), Fault> {
@@ -357,6 +361,22 @@ impl Play {
 }
 
 impl Play {
+    /// Something that a person does on whichever device is at hand.
+    fn with_one_of<T>(&mut self, person: Person, act: impl FnOnce(&mut Device, &mut Outside<'_>) -> T) -> T {
+        let seat = one_of(&mut self.world, person);
+        self.world.with_device(seat, act)
+    }
+
+    /// Something that a person does on every device.
+    fn with_each_of(
+        &mut self,
+        person: Person,
+        mut act: impl FnMut(&mut Device, &mut Outside<'_>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        let seats = self.world.devices_of(person);
+        seats.into_iter().try_for_each(|seat| self.world.with_device(seat, &mut act))
+    }
+
     fn with_engine<T>(
         &mut self,
         person: Person,
@@ -385,6 +405,15 @@ impl Play {
             self.world.run_for(Millis::from_secs(1))?;
         }
         Ok(None)
+    }
+}
+
+/// The device that a person has at hand: any that has an account; the primary, if none has.
+fn one_of(world: &mut World, person: Person) -> Seat {
+    match world.devices_of(person).as_slice() {
+        [] => Seat::primary(person),
+        [only] => *only,
+        seats => world.chance.one_of(seats),
     }
 }
 

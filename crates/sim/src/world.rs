@@ -1,26 +1,23 @@
 //! The world: nodes, devices and the network between them, and the order in which they take turns.
 //!
 //! Invariants: time moves only when nobody has anything left to do; who takes a turn first at one
-//! instant is fixed: tasks, nodes by number, the network, devices by number.
+//! instant is fixed: tasks, nodes by number, the network, devices by seat; the first seats are those of the
+//! people's primary devices, by person, and a seat is never given to anybody else.
 
 use crate::{
     bugs::Planted,
     chance::Chance,
     chronicle::Chronicle,
-    device::{Device, Outside, Post},
+    device::{Device, Outside, Owner, Post, Seat},
     executor::Executor,
-    network::{Arrival, Delays, Network, Way},
+    network::{Arrival, Network, Way},
     node::{Node, Site, Turn},
     plan::{self, Plan},
-    watch::{WatchedDirectory, WatchedGroupLog, WatchedMailboxes},
 };
 use client::Fault;
-use server_core::{Config, Core, Ports};
+use server_core::{Config, Core};
 use server_edge::session::SessionLimits;
-use server_ports::fake::{
-    FakeBlobs, FakeClock, FakeDirectory, FakeEntropy, FakeExchange, FakeGroupLog, FakeMailboxes, FakePusher,
-    FakeTexter, FaultPlan, Setup,
-};
+use server_ports::fake::{FakeClock, FakeEntropy, FakeTexter, FaultPlan, Setup};
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
@@ -33,10 +30,14 @@ use testkit::{
 };
 use types::{EnvelopeId, Millis, NodeId, PhoneNumber, Timestamp};
 
+mod faults;
+mod stores;
+
+use faults::CALM_NETWORK;
+use stores::Stores;
+
 /// Turns at one instant after which the run counts as one that never ends.
 const TURNS_AT_ONE_INSTANT_MAX: u32 = 10_000;
-/// A network on which nothing is slow.
-const CALM_NETWORK: Delays = Delays { usual_max: Millis(40), slow_max: Millis(40), slow: 0 };
 /// Tasks of one node that may be under way at the end: its duties, and what the last frames caused.
 const TASKS_MAX: u64 = 32;
 
@@ -48,7 +49,7 @@ pub struct World {
     pub clock: FakeClock,
     /// Where facts are written.
     pub chronicle: Chronicle,
-    /// The devices, by person.
+    /// The devices, by seat.
     pub devices: Vec<Device>,
     /// Decides what the plan left open.
     pub chance: Chance,
@@ -65,16 +66,6 @@ pub struct World {
     /// Nodes that are down, and when they come back.
     restarts: BTreeMap<usize, Timestamp>,
     lives: u64,
-}
-
-/// The fakes behind the ports, whose faults begin and end.
-struct Stores {
-    mailboxes: Arc<FakeMailboxes>,
-    watched: Arc<WatchedMailboxes>,
-    directory: Arc<FakeDirectory>,
-    groups: Arc<FakeGroupLog>,
-    blobs: Arc<FakeBlobs>,
-    exchange: Arc<FakeExchange>,
 }
 
 /// What tasks that belong to no session hand over.
@@ -135,8 +126,7 @@ impl World {
         };
         world.make_nodes();
         for person in world.plan.people() {
-            let device = world.new_device(person)?;
-            world.devices.push(device);
+            world.add_device(person)?;
         }
         Ok(world)
     }
@@ -146,19 +136,40 @@ impl World {
         self.clock.true_now()
     }
 
-    /// A new device for a person, with an empty disk.
-    pub fn new_device(&mut self, person: Person) -> Result<Device, Fault> {
+    /// Takes another device out of its box, with an empty disk and a clock that is as wrong as people's are.
+    pub fn add_device(&mut self, person: Person) -> Result<Seat, Fault> {
+        let seat = Seat(self.devices.len());
+        let device = self.new_device(person, seat)?;
+        self.devices.push(device);
+        Ok(seat)
+    }
+
+    /// Puts a new device with an empty disk in the place of another one; gives that one.
+    pub fn replace_device(&mut self, seat: Seat) -> Result<Device, Fault> {
+        let device = self.new_device(self.devices[seat.0].person(), seat)?;
+        Ok(std::mem::replace(&mut self.devices[seat.0], device))
+    }
+
+    fn new_device(&mut self, person: Person, seat: Seat) -> Result<Device, Fault> {
         self.lives += 1;
-        let clock = self.clock.skewed(self.plan.device_skews_ms[person.0]);
+        let skew_ms = match seat.0 < self.plan.homes.len() {
+            true => self.plan.device_skews_ms[person.0],
+            false => plan::device_skew(&mut self.chance),
+        };
         let seed = self.plan.seed.wrapping_add(self.lives << 32);
-        Device::new(
-            person,
-            self.plan.homes[person.0],
-            clock,
-            self.chronicle.clone(),
-            seed,
-            self.planted.client,
-        )
+        let owner = Owner { person, seat, home: self.plan.homes[person.0] };
+        Device::new(owner, self.clock.skewed(skew_ms), self.chronicle.clone(), seed, self.planted.client)
+    }
+
+    /// The devices of a person that have an account, the primary first.
+    pub fn devices_of(&self, person: Person) -> Vec<Seat> {
+        let is_theirs = |device: &&Device| device.person() == person && device.mailbox().is_some();
+        self.devices.iter().filter(is_theirs).map(Device::seat).collect()
+    }
+
+    /// The device at a seat.
+    pub fn device(&self, seat: Seat) -> &Device {
+        &self.devices[seat.0]
     }
 
     /// Lets everything run for so long.
@@ -186,18 +197,14 @@ impl World {
     }
 
     /// Something that a device does.
-    pub fn with_device<T>(
-        &mut self,
-        person: Person,
-        act: impl FnOnce(&mut Device, &mut Outside<'_>) -> T,
-    ) -> T {
+    pub fn with_device<T>(&mut self, seat: Seat, act: impl FnOnce(&mut Device, &mut Outside<'_>) -> T) -> T {
         let mut outside = Outside {
             network: &mut self.network,
             post: &mut self.post,
             now: self.clock.true_now(),
             nodes: self.nodes.len(),
         };
-        act(&mut self.devices[person.0], &mut outside)
+        act(&mut self.devices[seat.0], &mut outside)
     }
 
     /// Lets a node that serves do something beside its sessions.
@@ -213,89 +220,6 @@ impl World {
         if let Some(core) = self.nodes[at].core() {
             self.executor.spawn(NodeName(at), ask(core));
         }
-    }
-
-    // ---- faults
-
-    /// From now on things break as planned.
-    pub fn begin_faults(&mut self) {
-        self.set_faults(&self.plan.faults.clone());
-        self.network.set_delays(self.plan.delays);
-    }
-
-    /// Nothing breaks from now on, and everything that is down comes up.
-    pub fn end_faults(&mut self) {
-        let seed = self.plan.faults.seed;
-        self.set_faults(&FaultPlan { seed, ..FaultPlan::default() });
-        self.network.set_delays(CALM_NETWORK);
-        let now = self.now();
-        for link in self.network.links_where(|_| true) {
-            self.network.unsilence(link, now);
-        }
-        self.restarts.values_mut().for_each(|at| *at = now);
-        self.devices.iter_mut().for_each(Device::live);
-    }
-
-    fn set_faults(&self, faults: &FaultPlan) {
-        self.stores.mailboxes.faults().set(faults.clone());
-        self.stores.directory.faults().set(faults.clone());
-        self.stores.groups.faults().set(faults.clone());
-        self.stores.exchange.faults().set(faults.clone());
-    }
-
-    /// A node dies, or is told to leave, and comes back after a while.
-    pub fn crash_node(&mut self, node: NodeName, back_after: Millis) {
-        let back_at = self.now() + back_after;
-        self.with_node(node.0, Node::crash);
-        self.restarts.insert(node.0, back_at);
-    }
-
-    /// A node is told to leave; what it has begun, it finishes.
-    pub fn stop_node(&mut self, node: NodeName) {
-        let after = Millis(self.chance.below(5_000));
-        self.with_node(node.0, |node, turn| node.stop(after, turn));
-    }
-
-    /// The machine of the stores loses power, and every node's store with it.
-    pub fn cut_power(&mut self) {
-        for at in 0..self.nodes.len() {
-            let back_after = Millis(500 + self.chance.below(5_000));
-            self.crash_node(NodeName(at), back_after);
-        }
-        self.stores.mailboxes.power_cut();
-    }
-
-    /// The nodes' soft state is lost.
-    pub fn lose_soft_state(&self) {
-        self.stores.exchange.power_cut();
-    }
-
-    /// A node's clock steps.
-    pub fn set_clock(&mut self, node: NodeName, skew_ms: i64) {
-        self.nodes[node.0].clock.set_skew(skew_ms);
-    }
-
-    /// A device's connection is cut.
-    pub fn cut(&mut self, person: Person) {
-        let now = self.now();
-        if let Some(link) = self.devices[person.0].link() {
-            self.network.cut(link, now);
-        }
-    }
-
-    /// A device's connection goes silent, or speaks again.
-    pub fn set_silent(&mut self, person: Person, silent: bool) {
-        let now = self.now();
-        match self.devices[person.0].link() {
-            Some(link) if silent => self.network.silence(link),
-            Some(link) => self.network.unsilence(link, now),
-            None => {}
-        }
-    }
-
-    /// How often nodes do their duties from now on.
-    pub fn set_duties_every(&mut self, every: Option<Millis>) {
-        self.nodes.iter_mut().for_each(|node| node.set_duties_every(every));
     }
 
     // ---- the end
@@ -377,7 +301,7 @@ impl World {
             self.arrived(arrival)?;
         }
         for at in 0..self.devices.len() {
-            if self.with_device(Person(at), |device, outside| device.proceed(outside))? {
+            if self.with_device(Seat(at), |device, outside| device.proceed(outside))? {
                 busy = Some("a device");
             }
         }
@@ -398,10 +322,10 @@ impl World {
         match way {
             Way::Up => self.with_node(ends.node.0, |node, turn| node.arrived(link, parcel, turn)),
             Way::Down => {
-                self.with_device(ends.person, |device, outside| device.arrived(link, parcel, outside))?
+                self.with_device(ends.seat, |device, outside| device.arrived(link, parcel, outside))?
             }
         }
-        let device_listens = self.devices[ends.person.0].link() == Some(link);
+        let device_listens = self.devices[ends.seat.0].link() == Some(link);
         if over && !device_listens && !self.nodes[ends.node.0].has_session(link) {
             self.network.forget(link);
         }
@@ -458,42 +382,6 @@ impl World {
             let seed = self.plan.seed.wrapping_add(2_000 + at as u64);
             self.nodes.push(Node::new(NodeName(at), clock, config, seed));
             self.restarts.insert(at, now);
-        }
-    }
-}
-
-impl Stores {
-    fn new(plan: &Plan, setup: &Setup, chronicle: &Chronicle) -> Self {
-        let mailboxes = Arc::new(FakeMailboxes::new(plan.mode, setup));
-        Self {
-            watched: Arc::new(WatchedMailboxes::new(mailboxes.clone(), chronicle.clone())),
-            mailboxes,
-            directory: Arc::new(FakeDirectory::new(setup)),
-            groups: Arc::new(FakeGroupLog::new(setup)),
-            blobs: Arc::new(FakeBlobs::new(setup)),
-            exchange: Arc::new(FakeExchange::new(setup)),
-        }
-    }
-
-    fn ports(
-        &self,
-        setup: &Setup,
-        texter: &Arc<FakeTexter>,
-        chronicle: &Chronicle,
-        plan: &Plan,
-        planted: &Planted,
-    ) -> Ports {
-        let directory = WatchedDirectory::new(self.directory.clone(), chronicle.clone());
-        Ports {
-            directory: Arc::new(if planted.accounts_cached { directory.with_cache() } else { directory }),
-            groups: Arc::new(WatchedGroupLog::new(self.groups.clone(), chronicle.clone())),
-            blobs: self.blobs.clone(),
-            mailboxes: self.watched.clone(),
-            exchange: self.exchange.clone(),
-            pusher: Arc::new(FakePusher::new()),
-            texter: texter.clone(),
-            clock: Arc::new(setup.clock.clone()),
-            entropy: Arc::new(FakeEntropy::new(plan.seed)),
         }
     }
 }

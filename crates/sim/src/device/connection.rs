@@ -96,7 +96,7 @@ impl Device {
         self.asked.clear();
         self.heard_at = outside.now;
         self.ping_at = outside.now + limits::KEEP_ALIVE_INTERVAL;
-        self.link = Some(outside.network.open(Ends { person: self.person, node }, outside.now));
+        self.link = Some(outside.network.open(Ends { seat: self.seat, node }, outside.now));
         self.turn_done(outside)
     }
 

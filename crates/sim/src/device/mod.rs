@@ -31,6 +31,29 @@ use types::{EnvelopeId, MailboxId, MessageId, Millis, PhoneNumber, Timestamp};
 /// A process that died is started again within this time.
 const RESTART_WITHIN: Millis = Millis::from_secs(15);
 
+/// The place of a device among all devices of a run. What stands there may be lost and replaced; the place
+/// stays its person's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seat(pub usize);
+
+impl Seat {
+    /// Where a person's primary device is.
+    pub const fn primary(person: Person) -> Self {
+        Self(person.0)
+    }
+}
+
+/// Whose a device is.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// The person.
+    pub person: Person,
+    /// Its place.
+    pub seat: Seat,
+    /// The node that it prefers.
+    pub home: Node,
+}
+
 /// What a device has around it.
 pub struct Outside<'a> {
     /// Carries frames.
@@ -53,6 +76,7 @@ pub struct Post {
 /// One device.
 pub struct Device {
     person: Person,
+    seat: Seat,
     home: Node,
     clock: FakeClock,
     chronicle: Chronicle,
@@ -95,19 +119,19 @@ pub struct Device {
 impl Device {
     /// A new device with an empty disk.
     pub fn new(
-        person: Person,
-        home: Node,
+        Owner { person, seat, home }: Owner,
         clock: FakeClock,
         chronicle: Chronicle,
         seed: u64,
         bugs: Bugs,
     ) -> Result<Self, Fault> {
         let now = clock.true_now();
-        let mut chance = Chance::new(seed, 1_000 + person.0 as u64);
+        let mut chance = Chance::new(seed, 1_000 + seat.0 as u64);
         let mut key = [0; 32];
         rand_core::RngCore::fill_bytes(chance.rng(), &mut key);
         let mut device = Self {
             person,
+            seat,
             home,
             clock,
             chronicle,
@@ -152,6 +176,16 @@ impl Device {
         for secret in self.disk.secrets() {
             self.chronicle.add_canary(&format!("a secret key of {:?}", self.person), &secret);
         }
+    }
+
+    /// Whose it is.
+    pub const fn person(&self) -> Person {
+        self.person
+    }
+
+    /// Its place.
+    pub const fn seat(&self) -> Seat {
+        self.seat
     }
 
     /// The device's mailbox, once registered.

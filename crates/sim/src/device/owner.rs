@@ -152,7 +152,7 @@ impl Device {
     /// Writes down what is in use on the device.
     pub fn record_resources(&self) {
         let resource = |name: &'static str, bound| Fact::Resource {
-            owner: format!("device of {:?}", self.person),
+            owner: format!("{:?} of {:?}", self.seat, self.person),
             name: name.to_owned(),
             value: self.disk.rows(name),
             bound,
