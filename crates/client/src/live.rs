@@ -15,10 +15,13 @@ use seal::ListView;
 use seal::guard::FailureLimiter;
 use signed::DeviceList;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
-use types::{AccountId, ChatId, IncarnationId, PhoneNumber, Position, Timestamp};
+use types::{
+    AccountId, ChatId, IncarnationId, PhoneNumber, Position, Timestamp, limits::REQUESTS_UNANSWERED_MAX,
+};
+use wire::Request;
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub(crate) struct Live {
     pub(crate) phase: Phase,
     pub(crate) last_request: u64,
     pub(crate) asked: BTreeMap<u64, Asked>,
+    /// Requests besides sends that are made once others were answered, in order.
+    pub(crate) held_back: VecDeque<(Request, Asked)>,
     /// The server has delivered everything that was in the mailbox.
     pub(crate) drained: bool,
     /// And nothing of it waits for an answer any more: the end of the drain was told.
@@ -132,6 +137,7 @@ impl Live {
             phase: Phase::Offline,
             last_request: 0,
             asked: BTreeMap::new(),
+            held_back: VecDeque::new(),
             drained: false,
             drain_told: false,
             batch,
@@ -174,13 +180,20 @@ impl Live {
 
     /// Whether a request of this kind has no answer yet.
     pub(crate) fn is_asked(&self, matches: impl Fn(&Asked) -> bool) -> bool {
-        self.asked.values().any(matches)
+        self.asked.values().chain(self.held_back.iter().map(|(_, asked)| asked)).any(matches)
+    }
+
+    /// Whether the server takes no other request than a send before it has answered one.
+    pub(crate) fn is_request_window_full(&self) -> bool {
+        let others = self.asked.values().filter(|asked| !matches!(asked, Asked::Send { .. }));
+        others.count() >= REQUESTS_UNANSWERED_MAX
     }
 
     /// Forgets a connection. What was asked on it has an unknown outcome.
     pub(crate) fn disconnect(&mut self) {
         self.phase = Phase::Offline;
-        for asked in std::mem::take(&mut self.asked).into_values() {
+        let held_back = std::mem::take(&mut self.held_back).into_iter().map(|(_, asked)| asked);
+        for asked in std::mem::take(&mut self.asked).into_values().chain(held_back) {
             match asked {
                 Asked::Send { lane, .. } => {
                     self.ready.insert(lane);

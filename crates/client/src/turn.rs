@@ -38,8 +38,27 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Makes a request, to be answered as `asked` says.
+    /// Makes a request, to be answered as `asked` says: at once, or when the server has answered enough of those before
+    /// it. Sends have a window of their own, which the outbox keeps.
     pub(crate) fn request(&mut self, request: Request, asked: Asked) {
+        let is_send = matches!(asked, Asked::Send { .. });
+        if is_send || (self.live.held_back.is_empty() && !self.live.is_request_window_full()) {
+            self.transmit_request(request, asked);
+        } else {
+            self.live.held_back.push_back((request, asked));
+        }
+    }
+
+    /// Makes the requests that were held back, as far as the server takes them now.
+    fn advance_requests(&mut self) {
+        while !self.live.is_request_window_full()
+            && let Some((request, asked)) = self.live.held_back.pop_front()
+        {
+            self.transmit_request(request, asked);
+        }
+    }
+
+    fn transmit_request(&mut self, request: Request, asked: Asked) {
         self.live.last_request += 1;
         let id = self.live.last_request;
         self.live.asked.insert(id, asked);
@@ -54,6 +73,7 @@ impl<'a> Turn<'a> {
     /// Does everything that can be done now. The order matters only where one step makes work for the next.
     pub(crate) fn advance(&mut self) -> Stored<()> {
         if self.live.phase == Phase::Open {
+            self.advance_requests();
             self.advance_keys()?;
             self.advance_device_lists()?;
             self.advance_linking()?;

@@ -21,9 +21,6 @@ use wire::{
     version,
 };
 
-/// Unanswered requests besides sends. A client has an ack, a key request and a sync or two under way.
-const OTHERS_UNANSWERED_MAX: usize = 64;
-
 /// Limits of a session; the same for all sessions of a node.
 #[derive(Clone, Debug)]
 pub struct SessionLimits {
@@ -337,7 +334,7 @@ impl Session {
         let sends = self.unanswered.iter().filter(|(_, kind)| *kind == Kind::Send).count();
         let full = match kind {
             Kind::Send => sends >= context.limits.sends_unanswered_max,
-            Kind::Sync | Kind::Other => self.unanswered.len() - sends >= OTHERS_UNANSWERED_MAX,
+            Kind::Sync | Kind::Other => self.unanswered.len() - sends >= limits::REQUESTS_UNANSWERED_MAX,
         };
         if full {
             return context.answer(id, Err(Code::TooManyInFlight.into()));

@@ -13,6 +13,9 @@ pub const GROUP_MEMBERS_MAX: usize = 1_024;
 pub const SENDS_UNANSWERED_MAX: usize = 64;
 /// Recent sends that the server remembers for each sender device; four times the unanswered ones.
 pub const SENDS_RECORDED_MAX: usize = 256;
+/// Other requests that one device may keep unanswered: an ack, a few syncs, and the lists and keys of a full group in
+/// one round.
+pub const REQUESTS_UNANSWERED_MAX: usize = 64;
 /// Devices that one send may name: both accounts' devices, with room for stale ones.
 pub const SEND_DEVICES_MAX: usize = 16;
 /// Rows of one mailbox.

@@ -11,7 +11,10 @@ use rand_core::SeedableRng;
 use seal::{Arrival, Body, Content, DecryptError, DecryptFailure, Peer, SealKind, memory::MemoryStore};
 use std::collections::{BTreeMap, BTreeSet};
 use testkit::people::{Device, Person, crowd};
-use types::{AccountId, DeviceAddress, GroupId, MailboxId, Timestamp, limits::GROUP_MEMBERS_MAX};
+use types::{
+    AccountId, DeviceAddress, GroupId, MailboxId, Timestamp,
+    limits::{GROUP_MEMBERS_MAX, REQUESTS_UNANSWERED_MAX},
+};
 use wire::{GroupSend, Send};
 
 const DEVICES: usize = 2_500;
@@ -176,6 +179,22 @@ fn a_message_to_1024_people_is_encrypted_once_and_whoever_was_removed_opens_no_o
     newcomer.take_key(&parcels);
     assert_eq!(newcomer.read(&fourth).as_deref(), Ok("fourth"));
     assert!(newcomer.read(&third).is_err(), "what was sent before");
+}
+
+#[test]
+fn no_more_is_asked_at_once_than_a_server_takes() {
+    const STRANGERS: usize = 2 * REQUESTS_UNANSWERED_MAX;
+    let (mut world, strangers) = world_with(STRANGERS, STRANGERS);
+    let now = world.now;
+    for account in ids(&strangers) {
+        world.people[0].with_rng(|engine, rng| engine.fetch_device_list(account, now, rng)).unwrap();
+    }
+    world.poll(0);
+    // The wires count what is unanswered.
+    world.run();
+    for account in ids(&strangers) {
+        assert!(world.people[0].engine().view().safety(account).unwrap().is_some());
+    }
 }
 
 #[test]

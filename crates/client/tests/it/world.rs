@@ -11,8 +11,10 @@ use rand_core::SeedableRng;
 use rusqlite::Connection;
 use signed::{AccountSecret, DeviceList, DeviceListDraft, DeviceSecret, ListedDevice};
 use std::collections::VecDeque;
-use types::{AccountId, DeviceNumber, MessageId, Millis, PhoneNumber, Timestamp};
-use wire::ClientFrame;
+use types::{
+    AccountId, DeviceNumber, MessageId, Millis, PhoneNumber, Timestamp, limits::REQUESTS_UNANSWERED_MAX,
+};
+use wire::{ClientFrame, Request};
 
 pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -257,6 +259,8 @@ impl World {
         let (Some(session), Some(bytes)) = (&mut person.session, person.up.pop_front()) else { return false };
         let frame = ClientFrame::decode(bytes).unwrap();
         let waiting = person.up.iter().filter(|bytes| is_send(bytes)).count();
+        let others = person.up.len() - waiting + usize::from(!is_send_frame(&frame));
+        assert!(others <= REQUESTS_UNANSWERED_MAX, "a server refuses the next request");
         self.server.unanswered_max = self.server.unanswered_max.max(waiting);
         let answer = self.server.ask(session, frame);
         person.down.push_back(answer.encode());
@@ -438,5 +442,9 @@ fn write_list(database: &Connection, list: &DeviceList) {
 }
 
 fn is_send(frame: &Bytes) -> bool {
-    ClientFrame::decode(frame.clone()).is_ok_and(|frame| matches!(frame.request, wire::Request::Send(_)))
+    ClientFrame::decode(frame.clone()).is_ok_and(|frame| is_send_frame(&frame))
+}
+
+fn is_send_frame(frame: &ClientFrame) -> bool {
+    matches!(frame.request, Request::Send(_) | Request::SendGroup(_))
 }
