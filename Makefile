@@ -40,9 +40,9 @@ sim: ## simulate random seeds until stopped, or one (SEED=7)
 	@scripts/setup rust c protoc
 	$(CARGO) run --release --locked -p sim -- $(if $(SEED),--seed $(SEED),--random)
 
-bench: ## the short set of benchmarks, as a table
+bench: ## the short set of benchmarks, as a table (ARGS="--only rotation" for one of them)
 	@scripts/setup rust c protoc
-	$(CARGO) build --release --locked -p server --bins
+	$(CARGO) build --release --locked -p server -p client-cli --bins
 	$(CARGO) run --release --locked -p loadgen -- bench $(ARGS)
 
 wasm: ## build the client's crates for wasm32

@@ -4,14 +4,14 @@
 //! else the machine does is shared among them.
 
 use crate::{
-    durability, group,
+    client, durability, group,
     machine::Machine,
     process::{Protection, ServerProcess, pin_generator},
     report::Report,
     scenario, table,
 };
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use std::{
     fs::OpenOptions,
     io::Write,
@@ -23,6 +23,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// What the bench does.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
+    /// Only this scenario; may be repeated.
+    #[arg(long, value_enum)]
+    only: Vec<Scenario>,
     /// Runs of each scenario.
     #[arg(long, default_value_t = 3)]
     repeat: usize,
@@ -44,6 +47,12 @@ pub(crate) struct Options {
     /// Members of the group, all online.
     #[arg(long, default_value_t = 1_024)]
     members: usize,
+    /// Devices that the members have together, where a client rotates its key.
+    #[arg(long, default_value_t = 2_500)]
+    devices: usize,
+    /// Messages that a linked device is given.
+    #[arg(long, default_value_t = 50_000)]
+    history: u32,
     /// Appends the table to this file.
     #[arg(long, num_args = 0..=1, default_missing_value = "docs/benchmarks.md")]
     write: Option<PathBuf>,
@@ -53,6 +62,23 @@ pub(crate) struct Options {
     /// The server; the one beside this program unless said.
     #[arg(long)]
     waxwing: Option<PathBuf>,
+    /// The client; the one beside this program unless said.
+    #[arg(long)]
+    wax: Option<PathBuf>,
+}
+
+/// The programs that are measured.
+struct Programs {
+    waxwing: PathBuf,
+    wax: PathBuf,
+}
+
+impl Programs {
+    fn of(options: &Options) -> Result<Self> {
+        let own = std::env::current_exe()?;
+        let beside = |said: &Option<PathBuf>, name| said.clone().unwrap_or_else(|| own.with_file_name(name));
+        Ok(Self { waxwing: beside(&options.waxwing, "waxwing"), wax: beside(&options.wax, "wax") })
+    }
 }
 
 const WINDOW: usize = 16;
@@ -71,17 +97,15 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 }
 
 async fn all(options: &Options) -> Result<()> {
-    let program = match &options.waxwing {
-        Some(program) => program.clone(),
-        None => std::env::current_exe()?.with_file_name("waxwing"),
-    };
+    let programs = Programs::of(options)?;
+    let scenarios = if options.only.is_empty() { Scenario::value_variants() } else { &options.only };
     let under = options.data_under.clone().unwrap_or_else(std::env::temp_dir);
     let machine = Machine::here(&under);
     pin_generator()?;
     let mut reports = Vec::new();
     for number in 1..=options.repeat {
-        for scenario in SCENARIOS {
-            let report = one(scenario, options, &program, &under).await;
+        for &scenario in scenarios {
+            let report = one(scenario, options, &programs, &under).await;
             let report = report.with_context(|| format!("{scenario:?}, run {number}"))?;
             for report in report {
                 eprintln!("{}", report.to_json());
@@ -89,7 +113,8 @@ async fn all(options: &Options) -> Result<()> {
             }
         }
     }
-    let section = format!("{}\n{}", machine.to_markdown(&settings(options)), table::markdown(&reports));
+    let section =
+        format!("{}\n{}", machine.to_markdown(&settings(scenarios, options)), table::markdown(&reports));
     println!("{section}");
     if let Some(path) = &options.write {
         append(path, &section)?;
@@ -101,10 +126,7 @@ async fn all(options: &Options) -> Result<()> {
     Ok(())
 }
 
-const SCENARIOS: [Scenario; 5] =
-    [Scenario::Throughput, Scenario::Latency, Scenario::Drain, Scenario::Group, Scenario::Idle];
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Scenario {
     /// And the control of its durability after it.
     Throughput,
@@ -112,21 +134,29 @@ enum Scenario {
     Drain,
     Group,
     Idle,
+    Rotation,
+    History,
 }
 
-async fn one(scenario: Scenario, options: &Options, program: &Path, under: &Path) -> Result<Vec<Report>> {
+async fn one(
+    scenario: Scenario,
+    options: &Options,
+    programs: &Programs,
+    under: &Path,
+) -> Result<Vec<Report>> {
     let folder = TempDir::with_prefix_in("waxwing-bench-", under).context("cannot make a data directory")?;
     let data = folder.path().join("data");
     let protection = match scenario {
         Scenario::Idle => Protection::SelfSigned,
-        Scenario::Throughput | Scenario::Latency | Scenario::Drain | Scenario::Group => Protection::Plaintext,
+        _ => Protection::Plaintext,
     };
-    let server = ServerProcess::start(program, &data, protection).await?;
+    let server = ServerProcess::start(&programs.waxwing, &data, protection).await?;
     let service = server.service(data.clone())?;
+    let (wax, folder) = (&programs.wax, folder.path());
     Ok(match scenario {
         Scenario::Throughput => {
             let first = scenario::throughput(&service, options.pairs, options.seconds, WINDOW).await?;
-            vec![first, durability::control(server, program, &data).await?]
+            vec![first, durability::control(server, &programs.waxwing, &data).await?]
         }
         Scenario::Latency => {
             vec![scenario::latency(&service, LATENCY_PAIRS, options.rate, options.seconds).await?]
@@ -134,22 +164,39 @@ async fn one(scenario: Scenario, options: &Options, program: &Path, under: &Path
         Scenario::Drain => vec![scenario::drain(&service, options.messages).await?],
         Scenario::Group => vec![group::fan_out(&service, options.members, GROUP_MESSAGES).await?],
         Scenario::Idle => vec![scenario::idle(&service, options.connections).await?],
+        Scenario::Rotation => {
+            vec![client::rotation(&service, wax, folder, options.members, options.devices).await?]
+        }
+        Scenario::History => vec![client::history(&service, wax, folder, options.history).await?],
     })
 }
 
-fn settings(options: &Options) -> String {
+fn settings(scenarios: &[Scenario], options: &Options) -> String {
+    let sentence = |scenario: &Scenario| match scenario {
+        Scenario::Throughput => format!(
+            "Throughput: {} devices in pairs, {WINDOW} sends unanswered each, 256-byte ciphertexts, no TLS, {} s.",
+            options.pairs * 2,
+            options.seconds
+        ),
+        Scenario::Latency => format!(
+            "Latency: {} messages a second in {LATENCY_PAIRS} pairs, no TLS, {} s, open loop.",
+            options.rate, options.seconds
+        ),
+        Scenario::Drain => format!("Drain: {} rows, no TLS.", options.messages),
+        Scenario::Group => format!(
+            "Group: {GROUP_MESSAGES} messages to {} members, all online, one device each, no TLS.",
+            options.members
+        ),
+        Scenario::Idle => format!("Idle: {} TLS 1.3 connections.", options.connections),
+        Scenario::Rotation => {
+            format!("Rotation: a group of {} with {} devices, no TLS.", options.members, options.devices)
+        }
+        Scenario::History => format!("History: {} messages, no TLS.", options.history),
+    };
+    let sentences: Vec<String> = scenarios.iter().map(sentence).collect();
     format!(
-        "One server process on core 0, the generator on core 1, every quota off. Throughput: {} devices in pairs, \
-         {WINDOW} sends unanswered each, 256-byte ciphertexts, no TLS, {} s. Latency: {} messages a second in {LATENCY_PAIRS} pairs, no TLS, {} s, \
-         open loop. Idle: {} TLS 1.3 connections. Drain: {} rows, no TLS. \
-         Group: {GROUP_MESSAGES} messages to {} members, all online, one device each, no TLS.",
-        options.pairs * 2,
-        options.seconds,
-        options.rate,
-        options.seconds,
-        options.connections,
-        options.messages,
-        options.members,
+        "One server process on core 0, the generator and clients on core 1, every quota off. {}",
+        sentences.join(" ")
     )
 }
 

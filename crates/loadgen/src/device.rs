@@ -7,7 +7,10 @@ use client::{HttpMethod, HttpRequest};
 use client_net::{CertificatePin, Dialer, ServerUrl, Socket, exchange};
 use rand::{Rng, RngCore, TryRngCore, rngs::OsRng};
 use serde_json::{Value, json};
-use signed::{AccountSecret, DeviceListDraft, DeviceSecret, IdentityKey, ListedDevice, SessionProof};
+use signed::{
+    AccountSecret, DeviceList, DeviceListDraft, DeviceSecret, IdentityKey, LinkOffer, ListedDevice,
+    SessionProof,
+};
 use std::{
     cell::Cell,
     io::{BufRead, BufReader, Write},
@@ -15,8 +18,9 @@ use std::{
     path::PathBuf,
     time::SystemTime,
 };
+use testkit::people::Person;
 use types::{
-    DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MailboxId, PhoneNumber, Redact, RegistrationId,
+    DeviceAddress, DeviceNumber, EnvelopeId, GroupId, LinkId, MailboxId, PhoneNumber, Redact, RegistrationId,
     Timestamp,
 };
 use wire::{
@@ -49,11 +53,6 @@ impl Service {
 
     /// Registers a new account with one device.
     pub(crate) async fn register(&self) -> Result<Device> {
-        let number = self.numbers.replace(self.numbers.get() + 1);
-        let phone: PhoneNumber = format!("+1555{number:07}").parse()?;
-        let begun = self.post("/v1/registrations", &json!({ "phone": phone.e164() })).await?;
-        let session = begun["session"].as_str().context("no session")?;
-        let code = self.code(&phone)?;
         let mut rng = OsRng.unwrap_err();
         let account = AccountSecret::random(&mut rng);
         let secret = DeviceSecret::random(&mut rng);
@@ -67,20 +66,88 @@ impl Service {
             devices: vec![listed],
             sealed_names: Vec::new(),
         };
-        let list = draft.sign(&account)?;
-        let mut token = [0; 32];
-        rng.fill_bytes(&mut token);
-        let new = json!({
-            "code": code,
-            "replace": true,
-            "account_key": BASE64.encode(account.public().as_bytes()),
-            "device_list": BASE64.encode(list.as_bytes()),
-            "token": BASE64.encode(token),
-            "keys": BASE64.encode(keys(&mut rng).encode()),
-        });
-        self.post(&format!("/v1/registrations/{session}/account"), &new).await?;
+        let token = self.create(&draft.sign(&account)?, &keys(&mut rng)).await?;
         let mailbox = DeviceAddress::new(id, DeviceNumber::PRIMARY).mailbox(registration);
         Ok(Device { mailbox, account, secret, token, connections: 0 })
+    }
+
+    /// Creates the account of a list with one device; gives the device's token.
+    async fn create(&self, list: &DeviceList, keys: &KeyUpload) -> Result<[u8; 32]> {
+        let phone = self.next_number()?;
+        let begun = self.post("/v1/registrations", &json!({ "phone": phone.e164() })).await?;
+        let session = begun["session"].as_str().context("no session")?;
+        let token = draw();
+        let new = json!({
+            "code": self.code(&phone)?,
+            "replace": true,
+            "account_key": BASE64.encode(list.account_key().as_bytes()),
+            "device_list": BASE64.encode(list.as_bytes()),
+            "token": BASE64.encode(token),
+            "keys": BASE64.encode(keys.encode()),
+        });
+        self.post(&format!("/v1/registrations/{session}/account"), &new).await?;
+        Ok(token)
+    }
+
+    /// Registers a ready-made person and links all but the first of its devices.
+    pub(crate) async fn admit(&self, person: &Person, devices: usize) -> Result<()> {
+        let now = Timestamp::from_system_time(SystemTime::now());
+        let primary = person.primary();
+        let token = self.create(&person.list(1, 1, now), &primary.upload()).await?;
+        if devices == 1 {
+            return Ok(());
+        }
+        let mut device = Device {
+            mailbox: primary.mailbox(),
+            account: person.account().clone(),
+            secret: primary.key().clone(),
+            token,
+            connections: 0,
+        };
+        let mut session = self.connect(&mut device).await?;
+        for count in 2..=devices {
+            let list = person.list(count as u64, count, now);
+            let linked = person.devices(count)[count - 1];
+            self.link(&mut session, linked, &list).await.context("a device was not linked")?;
+        }
+        Ok(())
+    }
+
+    /// Both sides of a link, whose sealed messages nobody reads.
+    async fn link(
+        &self,
+        primary: &mut Connection,
+        device: &testkit::people::Device,
+        list: &DeviceList,
+    ) -> Result<()> {
+        let (listed, said) = (device.listed(), Bytes::from_static(b"sealed"));
+        let (identity, key) = (*listed.identity_key(), *listed.device_key());
+        let offer = LinkOffer::new(identity, key, listed.registration(), draw());
+        let link = LinkId::from_bytes(draw());
+        let token = BASE64.encode(draw::<32>());
+        let new = json!({
+            "link": link.to_string(),
+            "token": token,
+            "offer": BASE64.encode(offer.as_bytes()),
+            "keys": BASE64.encode(device.upload().encode()),
+        });
+        self.post("/v1/links", &new).await?;
+        primary.done(Request::InviteLink { link, invitation: said.clone() }).await?;
+        let answer = json!({ "token": token, "answer": BASE64.encode(&said) });
+        self.post(&format!("/v1/links/{link}/answer"), &answer).await?;
+        let device_list = Bytes::copy_from_slice(list.as_bytes());
+        primary.done(Request::CompleteLink { link, device_list, completion: said }).await
+    }
+
+    /// A phone number that nobody has.
+    pub(crate) fn next_number(&self) -> Result<PhoneNumber> {
+        let number = self.numbers.replace(self.numbers.get() + 1);
+        Ok(format!("+1555{number:07}").parse()?)
+    }
+
+    /// Host and port.
+    pub(crate) fn authority(&self) -> String {
+        self.dialer.url().authority()
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Value> {
@@ -100,7 +167,7 @@ impl Service {
     }
 
     /// The pending code, by the operator's socket.
-    fn code(&self, phone: &PhoneNumber) -> Result<String> {
+    pub(crate) fn code(&self, phone: &PhoneNumber) -> Result<String> {
         let mut stream =
             UnixStream::connect(self.data.join("admin.sock")).context("the server's admin socket")?;
         let question = json!({ "command": "code", "phone": phone.e164() });
@@ -164,6 +231,21 @@ impl Connection {
         Ok(id)
     }
 
+    /// Makes a request that has nothing to tell but that it was done.
+    async fn done(&mut self, request: Request) -> Result<()> {
+        let asked = self.ask(request).await?;
+        loop {
+            match self.next().await? {
+                ServerFrame::Answer { id, result } if id == asked => match result {
+                    Ok(Response::Done) => return Ok(()),
+                    Ok(_) => bail!("the server answered something else"),
+                    Err(refusal) => bail!("refused: {refusal}"),
+                },
+                _ => {}
+            }
+        }
+    }
+
     pub(crate) async fn next(&mut self) -> Result<ServerFrame> {
         Ok(ServerFrame::decode(self.socket.receive().await?)?)
     }
@@ -217,6 +299,13 @@ pub(crate) fn mark(envelope: &Bytes) -> Result<u64> {
     let bytes =
         envelope.ciphertext.first_chunk::<8>().context("a ciphertext that this program did not send")?;
     Ok(u64::from_be_bytes(*bytes))
+}
+
+/// Random bytes.
+fn draw<const LENGTH: usize>() -> [u8; LENGTH] {
+    let mut bytes = [0; LENGTH];
+    OsRng.unwrap_err().fill_bytes(&mut bytes);
+    bytes
 }
 
 fn curve_point(rng: &mut impl RngCore) -> [u8; 33] {

@@ -1,12 +1,13 @@
 //! `loadgen`: load for a server, and what it cost.
 //!
 //! Owns: devices without ratchets (their ciphertexts are random bytes: a server cannot tell), the
-//! scenarios of docs/benchmarks.md, the bench that runs them all and writes its table, and reading a
+//! scenarios of docs/benchmarks.md (the client's run `wax` itself), the bench that runs them all and writes its table, and reading a
 //! process's CPU and memory from /proc.
 //! Must not know: the server's insides. A run whose generator was busier than 80% of a core measures
 //! the generator, and says so.
 
 mod bench;
+mod client;
 mod cost;
 mod device;
 mod durability;
@@ -17,6 +18,7 @@ mod report;
 mod scenario;
 mod table;
 mod tally;
+mod wax;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};

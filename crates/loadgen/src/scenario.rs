@@ -20,7 +20,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Between looks at whether a run has settled.
 const LOOK: Duration = Duration::from_millis(20);
 /// Registrations and logins under way at once: they share commits of the directory.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 
 /// Registers devices of so many new accounts.
 pub(crate) async fn registered(service: &Service, count: usize) -> Result<Vec<Device>> {

@@ -1,0 +1,128 @@
+//! `wax` itself, as people run it: a profile on disk and a process a command, whose CPU time and bytes are counted.
+
+use crate::cost::finished_children;
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+    process::Stdio,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+    process::{Child, ChildStdout, Command},
+    task::JoinHandle,
+};
+
+/// A profile of `wax`.
+pub(crate) struct Profile {
+    program: PathBuf,
+    pub(crate) folder: PathBuf,
+}
+
+/// What a command printed, and what it used.
+pub(crate) struct Ran {
+    pub(crate) lines: Vec<Value>,
+    pub(crate) cpu: Duration,
+    pub(crate) wall: Duration,
+}
+
+/// A command under way.
+pub(crate) struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Profile {
+    pub(crate) fn new(program: &Path, folder: PathBuf) -> Self {
+        Self { program: program.to_owned(), folder }
+    }
+
+    /// Starts a command.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Result<Running> {
+        let child = Command::new(&self.program)
+            .args(["--json", "--no-input", "--profile"])
+            .arg(&self.folder)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = child.with_context(|| format!("cannot start {}", self.program.display()))?;
+        let stdout = child.stdout.take().context("wax has no standard output")?;
+        Ok(Running { child, lines: BufReader::new(stdout).lines() })
+    }
+
+    /// Runs a command, which has to succeed, with no other one beside it.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Result<Ran> {
+        let (cpu, started) = (finished_children()?, Instant::now());
+        let lines = self.start(arguments)?.finish().await.with_context(|| format!("wax {}", arguments[0]))?;
+        Ok(Ran { lines, cpu: finished_children()?.saturating_sub(cpu), wall: started.elapsed() })
+    }
+}
+
+impl Running {
+    /// The next line.
+    pub(crate) async fn line(&mut self) -> Result<Value> {
+        let line = self.lines.next_line().await?.context("wax ended too early")?;
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    /// The rest of what it prints, once it has succeeded.
+    pub(crate) async fn finish(mut self) -> Result<Vec<Value>> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.lines.next_line().await? {
+            lines.push(serde_json::from_str(&line)?);
+        }
+        let status = self.child.wait().await?;
+        if !status.success() {
+            bail!("wax ended with {status}");
+        }
+        Ok(lines)
+    }
+}
+
+/// A way to the server on which the bytes are counted.
+pub(crate) struct Counted {
+    pub(crate) url: String,
+    up: Rc<Cell<u64>>,
+    task: JoinHandle<()>,
+}
+
+impl Counted {
+    /// To the server at this authority, over plaintext. Its tasks need a `LocalSet`.
+    pub(crate) async fn to(server: String) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let up = Rc::new(Cell::new(0));
+        let count = up.clone();
+        let task = tokio::task::spawn_local(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let Ok(mut server) = TcpStream::connect(&server).await else { continue };
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                let count = count.clone();
+                tokio::task::spawn_local(async move {
+                    if let Ok((bytes, _)) = copy_bidirectional(&mut client, &mut server).await {
+                        count.set(count.get() + bytes);
+                    }
+                });
+            }
+        });
+        Ok(Self { url, up, task })
+    }
+
+    /// Bytes that went to the server on connections that have ended.
+    pub(crate) fn up(&self) -> u64 {
+        self.up.get()
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
