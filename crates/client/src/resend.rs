@@ -3,7 +3,7 @@
 
 use crate::{
     store::{
-        Stored, group_keys, messages,
+        Stored, group_keys, groups, messages,
         messages::OwnMessage,
         outbox,
         outbox::{Audience, Lane, LaneClass},
@@ -12,7 +12,9 @@ use crate::{
     },
     turn::Turn,
 };
-use seal::{Body, Content, InnerContent, Peer, ResendRequest, SentTranscript, Text, Void};
+use seal::{
+    Body, Content, InnerContent, Peer, ResendRequest, SenderKeyDistribution, SentTranscript, Text, Void,
+};
 use types::{
     ChatId, ConversationId, DeviceAddress, EnvelopeId, GroupId, MessageId, Millis, Stamp,
     limits::ENVELOPE_LIFE,
@@ -68,14 +70,25 @@ impl Turn<'_> {
         }
         let Some(stamp) = sent.stamp else { return sent::want(self.db, envelope, by) };
         let content = sent.content.as_deref().and_then(|bytes| Content::decode(bytes).ok());
-        let allowed =
-            sent.resends < RESENDS_MAX && self.is_young(sent.at) && self.could_read(by, &[envelope])?;
+        let group = content.as_ref().and_then(given_in_group);
+        let is_member = match group {
+            Some(group) => groups::is_member(self.db, group, by.account)?,
+            None => true,
+        };
+        let allowed = sent.resends < RESENDS_MAX
+            && self.is_young(sent.at)
+            && is_member
+            && self.could_read(by, &[envelope])?;
         match content {
             Some(content) if allowed && self.may_answer(by)? => {
                 sent::count_resend(self.db, envelope)?;
                 sent::count(self.db, Resend::Answered, by, self.server_now())?;
                 let content = Content { original_stamp: Some(stamp), ..content };
-                self.queue_silently(by.account, None, &content, Audience::ReadersOf(envelope))
+                let row = self.queue_silently(by.account, None, &content, Audience::ReadersOf(envelope))?;
+                match group {
+                    Some(group) => self.register_parcel(group, by.account, row, None),
+                    None => Ok(()),
+                }
             }
             _ => self.void(by, Wanted::Envelope(envelope)),
         }
@@ -111,7 +124,8 @@ impl Turn<'_> {
         }
         messages::count_resend(self.db, message.seq)?;
         sent::count(self.db, Resend::Answered, by, self.server_now())?;
-        self.queue_silently(by.account, Some(message.seq), &content, Audience::ReadersOf(envelope))
+        self.queue_silently(by.account, Some(message.seq), &content, Audience::ReadersOf(envelope))?;
+        Ok(())
     }
 
     /// A message as it was written, with the stamp under which it was accepted.
@@ -211,5 +225,14 @@ impl Turn<'_> {
             }
         }
         Ok(false)
+    }
+}
+
+/// The group of a content that only its members are given.
+fn given_in_group(content: &Content) -> Option<GroupId> {
+    match &content.body {
+        Body::SenderKeyDistribution(SenderKeyDistribution { group, .. })
+        | Body::GroupSecret { group, .. } => Some(*group),
+        _ => None,
     }
 }

@@ -98,6 +98,10 @@ impl Turn<'_> {
         if let Some(missing) = self.missing_session(&peers)? {
             return Ok(missing);
         }
+        // It is sealed in the turn in which it leaves: whoever is removed before that gets nothing of it.
+        if self.is_blocked(row.lane) {
+            return Ok(Sealing::Waits);
+        }
         let contents = match self.contents(row, recipient)? {
             Ok(contents) => contents,
             Err(code) => return Ok(Sealing::Refused(code)),

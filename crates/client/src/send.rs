@@ -6,7 +6,7 @@ use crate::{
         Stored, chats, groups, messages,
         messages::{NewMessage, OwnMessage},
         outbox,
-        outbox::{Audience, Lane, LaneClass},
+        outbox::{Audience, Lane, LaneClass, OutboxId},
     },
     turn::Turn,
 };
@@ -57,7 +57,8 @@ impl Turn<'_> {
         chats::ensure(self.db, self.me.account(), recipient.into())?;
         let id = MessageId::new(self.now, self.rng);
         let content = self.content(recipient.into(), id, body);
-        self.queue_silently(recipient, None, &content, Audience::All)
+        self.queue_silently(recipient, None, &content, Audience::All)?;
+        Ok(())
     }
 
     /// Queues something that history does not show for one device. The others of its account get nothing of it.
@@ -65,7 +66,8 @@ impl Turn<'_> {
         chats::ensure(self.db, self.me.account(), device.account.into())?;
         let id = MessageId::new(self.now, self.rng);
         let content = self.content(device.account.into(), id, body);
-        self.queue_silently(device.account, None, &content, Audience::Device(device.device))
+        self.queue_silently(device.account, None, &content, Audience::Device(device.device))?;
+        Ok(())
     }
 
     pub(crate) fn queue_silently(
@@ -74,11 +76,11 @@ impl Turn<'_> {
         message: Option<messages::MessageSeq>,
         content: &Content,
         audience: Audience,
-    ) -> Stored<()> {
+    ) -> Stored<OutboxId> {
         let lane = Lane { chat: recipient.into(), class: LaneClass::Silent };
-        outbox::push_for(self.db, lane, message, &encoded(content)?, audience)?;
+        let row = outbox::push_for(self.db, lane, message, &encoded(content)?, audience)?;
         self.live.ready.insert(lane);
-        Ok(())
+        Ok(row)
     }
 
     /// A content of this device in a chat, with everything but what is only known when it is sealed.

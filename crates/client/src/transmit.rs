@@ -93,12 +93,13 @@ impl Turn<'_> {
     /// Moves the head of one lane on. Rows that can never be sent end here, and the next one is looked at.
     fn advance_lane(&mut self, lane: Lane) -> Stored<()> {
         while let Some(row) = self.next_row(lane)? {
+            if self.is_parcel_void(&row)? {
+                self.unseal(&row)?;
+                self.parcel_over(row.id)?;
+                outbox::remove(self.db, row.id)?;
+                continue;
+            }
             if row.envelope_id.is_none() {
-                if self.is_parcel_void(&row)? {
-                    self.parcel_over(row.id)?;
-                    outbox::remove(self.db, row.id)?;
-                    continue;
-                }
                 match self.seal(&row)? {
                     Sealing::Done => {}
                     Sealing::Refused(code) => {

@@ -146,7 +146,7 @@ impl Turn<'_> {
     }
 
     /// Marks a row of the outbox as something that only a member may get.
-    pub(super) fn register_parcel(
+    pub(crate) fn register_parcel(
         &self,
         group: GroupId,
         account: AccountId,
@@ -158,11 +158,16 @@ impl Turn<'_> {
         group_keys::add_parcel(self.db, row, &parcel, self.is_stuck(account)?)
     }
 
-    /// Whether a parcel must not be sealed any more: its account left, or it carries a key that was replaced.
+    /// Whether a parcel must not leave any more: its account left; or, before it was sealed, the key that it carries was
+    /// replaced.
     pub(crate) fn is_parcel_void(&self, row: &OutboxRow) -> Stored<bool> {
         let Some(parcel) = group_keys::parcel(self.db, row.id)? else { return Ok(false) };
         if !groups::is_member(self.db, parcel.group, parcel.account)? {
             return Ok(true);
+        }
+        if row.envelope_id.is_some() {
+            // Whoever it was sealed to counts as a holder of its key, whatever becomes of it.
+            return Ok(false);
         }
         let current = group_keys::own(self.db, parcel.group)?.map(|key| key.number);
         Ok(parcel.key.is_some() && parcel.key != current)

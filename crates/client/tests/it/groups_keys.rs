@@ -4,8 +4,8 @@ use crate::{groups_world::secrets, world::World};
 use client::{DeliveryState, testing::Bugs};
 use signed::{DeviceList, DeviceListDraft};
 use std::collections::BTreeSet;
-use types::{EnvelopeId, GroupId, Millis};
-use wire::{Code, Refusal};
+use types::{AccountId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, Millis};
+use wire::{Code, Envelope, Refusal, Urgency};
 
 fn sends_of(world: &World, who: usize) -> BTreeSet<EnvelopeId> {
     let account = world.account(who);
@@ -20,6 +20,11 @@ fn sends_of(world: &World, who: usize) -> BTreeSet<EnvelopeId> {
 
 fn given_keys(world: &World, who: usize, known: &BTreeSet<EnvelopeId>) -> usize {
     sends_of(world, who).difference(known).count()
+}
+
+fn recipient_of(world: &World, who: usize, envelope: EnvelopeId) -> AccountId {
+    let from = DeviceAddress::new(world.account(who), DeviceNumber::PRIMARY);
+    world.server.record[&(from, envelope)].send.recipient
 }
 
 /// Whether somebody who was removed opens what is sent after that, if the server gives it to them.
@@ -49,6 +54,73 @@ fn who_was_removed_opens_nothing_that_is_sent_after() {
     assert!(!opens_after_removal(Bugs::default()));
     let kept = Bugs { keep_sender_key: true, ..Bugs::default() };
     assert!(opens_after_removal(kept), "a key that serves on would be found");
+}
+
+/// A key that the server has not confirmed is on its way when its reader is removed: it is not sent once more.
+#[test]
+fn a_key_that_was_sealed_before_a_removal_does_not_leave_after_it() {
+    let (mut world, group) = World::with_group(3);
+    world.server.refusals.extend(std::iter::repeat_n(("send", Refusal::new(Code::Unavailable)), 2));
+    world.send_group(0, group, "for those who stay");
+    world.run();
+    assert!(world.server.refusals.is_empty(), "both keys were sealed, and refused for now");
+    let known = sends_of(&world, 0);
+    world.remove(0, group, 2).unwrap();
+    world.settle();
+    world.pass(Millis::from_mins(5));
+    let removed = world.account(2);
+    assert!(
+        sends_of(&world, 0).difference(&known).all(|envelope| recipient_of(&world, 0, *envelope) != removed)
+    );
+    assert_eq!(world.group_texts(1, group), ["for those who stay"]);
+}
+
+/// What carried a key may be asked for again, but not by one who has left since.
+#[test]
+fn a_key_is_not_sealed_again_for_one_who_was_removed() {
+    let (mut world, group) = World::with_group(3);
+    let known = sends_of(&world, 0);
+    world.server.swallow = 2;
+    world.send_group(0, group, "before");
+    world.run();
+    world.remove(0, group, 2).unwrap();
+    world.settle();
+    // The server damages the key that it had kept back, so that it is asked for.
+    let (sender, removed) = (world.account(0), world.account(2));
+    let lost: Vec<_> = world
+        .server
+        .record
+        .iter()
+        .filter(|((from, envelope), recorded)| {
+            from.account == sender && recorded.send.recipient == removed && !known.contains(envelope)
+        })
+        .map(|((from, envelope), recorded)| (*from, *envelope, recorded.clone()))
+        .collect();
+    assert_eq!(lost.len(), 1);
+    for (from, envelope_id, recorded) in lost {
+        let sealed = &recorded.send.sealed[0];
+        let mut ciphertext = sealed.ciphertext.to_vec();
+        // Within the message: what opens a session stands behind it, and is not looked at again.
+        ciphertext[200] ^= 1;
+        let damaged = Envelope {
+            envelope_id,
+            from,
+            to: sealed.to,
+            kind: sealed.kind,
+            urgency: Urgency::Silent,
+            stamp: recorded.stamp,
+            ciphertext: ciphertext.into(),
+            group: None,
+        };
+        world.server.inject(removed, &damaged);
+    }
+    world.settle();
+    let mut keys = None;
+    world.with_database(2, |database| {
+        let sql = "SELECT count(*) FROM sender_key WHERE account = ?1";
+        keys = database.query_row(sql, [sender.as_bytes()], |row| row.get::<_, u32>(0)).ok();
+    });
+    assert_eq!(keys, Some(0));
 }
 
 #[test]
