@@ -5,7 +5,7 @@ use crate::hostile::{device::Device, forger};
 use seal::{Arrival, SealKind};
 use signed::{GroupState, SignedOperation};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{EnvelopeId, GroupId, MailboxId, MessageId};
+use types::{GroupId, MailboxId, MessageId};
 use wire::{GroupSend, Send};
 
 type Hash = [u8; 32];
@@ -20,8 +20,6 @@ pub(super) struct GroupFacts {
     chains: BTreeMap<MailboxId, Vec<Hash>>,
     /// On which heads each message was encrypted: several if it was refused and encrypted again.
     sent: BTreeMap<MessageId, BTreeSet<(u64, Hash)>>,
-    /// Envelopes with keys, of which a retry is nothing new.
-    parcels: BTreeSet<EnvelopeId>,
     pub(super) splits: BTreeSet<MailboxId>,
 }
 
@@ -85,18 +83,13 @@ impl Witness {
             return;
         }
         let Some(member) = device.disk.parcel_for(send.envelope_id) else { return };
-        if !self.groups.parcels.insert(send.envelope_id) {
-            return;
-        }
         self.follow(device);
-        // A key that was sealed before a removal may leave after it; what it opens is judged with each message.
-        let chain = self.groups.chains.get(&device.mailbox).into_iter().flatten();
-        let states: Vec<_> = chain.filter_map(|head| self.groups.states.get(head)).collect();
-        let is_member = |account| states.iter().any(|state| state.members().contains_key(account));
-        let holds = is_member(&member)
-            && send.sealed.iter().all(|sealed| sealed.to.account == member && is_member(&sealed.to.account));
+        let state = self.state(device.mailbox);
+        let is_member = |account| state.is_some_and(|state| state.members().contains_key(&account));
+        let holds = is_member(member)
+            && send.sealed.iter().all(|sealed| sealed.to.account == member && is_member(sealed.to.account));
         self.judge(Property::NothingForOutsiders, holds, || {
-            format!("{:?} sealed a key of the group for {member}, who never was in it", device.mailbox)
+            format!("{:?} gives a key of the group to {member}, who is not in it", device.mailbox)
         });
     }
 
