@@ -4,13 +4,14 @@ use crate::{
     Effect, EventView, SenderView,
     resend::RESENDS_AN_HOUR_MAX,
     store::{
-        Stored, chats, contacts, events, gaps, gaps::Gap, inbox, inbox::Heard, profile, sent, sent::Resend,
+        Stored, chats, contacts, events, gaps, gaps::Gap, groups, inbox, inbox::Heard, profile, sent,
+        sent::Resend,
     },
     turn::Turn,
 };
 use seal::{Body, ResendRequest, Void};
 use std::collections::BTreeMap;
-use types::{ChatId, DeviceAddress, Millis, Stamp, limits::ENVELOPE_LIFE};
+use types::{ChatId, DeviceAddress, GroupId, Millis, Stamp, limits::ENVELOPE_LIFE};
 
 /// How often one gap is asked for.
 pub(crate) const ASKS_MAX: u32 = 3;
@@ -142,6 +143,11 @@ impl Turn<'_> {
         if now.since(gap.noticed_at) >= ENVELOPE_LIFE {
             return self.give_up(gap, "expired");
         }
+        if let (Some(_), ChatId::Group(group)) = (gap.envelope, gap.chat)
+            && !groups::was_member(self.db, group, gap.sender.account)?
+        {
+            return self.doubt(gap, group);
+        }
         if !gap.shown && !gap.silent {
             self.log_gap(&gap)?;
             gap.shown = true;
@@ -156,6 +162,15 @@ impl Turn<'_> {
             gap.ask_at = now + NO_ROOM_PAUSE;
         }
         gaps::update(self.db, &gap)
+    }
+
+    /// Somebody who may never have been a member is said to have written in a group: once its chain is known, that is
+    /// either so, or there is nothing missing.
+    fn doubt(&mut self, gap: Gap, group: GroupId) -> Stored<()> {
+        if groups::is_wanted(self.db, group)? {
+            return gaps::update(self.db, &Gap { ask_at: self.server_now() + NO_ROOM_PAUSE, ..gap });
+        }
+        gaps::remove(self.db, gap.id)
     }
 
     /// Asks for a gap; false if there is no room for it now.

@@ -50,6 +50,7 @@ mod receive;
 mod registration;
 mod resend;
 mod restore;
+mod room;
 mod sealing;
 mod search;
 mod send;

@@ -4,7 +4,10 @@
 use crate::{
     device_lists::Claim,
     sealing::store_failed,
-    store::{Stored, contacts, encryption, gaps, gaps::Gap, inbox, inbox::ReceiptDue, messages, profile},
+    store::{
+        Stored, contacts, encryption, gaps, gaps::Gap, inbox, inbox::ReceiptDue, messages, profile,
+        room::Waiting,
+    },
     turn::Turn,
 };
 use bytes::Bytes;
@@ -12,9 +15,6 @@ use seal::{Arrival, DecryptError, DecryptFailure, Opened, Peer, Remedy, SealKind
 use types::{AccountId, ChatId, Millis, limits::ACK_POSITIONS_MAX};
 use wire::{Delivery, Envelope, EnvelopeKind, Request, Urgency};
 
-/// Envelopes held of one account, and of all: what a hostile server can make us store.
-const HELD_OF_ACCOUNT_MAX: u64 = 500;
-const HELD_MAX: u64 = 5_000;
 /// Envelopes kept for a later version, of one account and of all: nobody fills the place of the others.
 const QUARANTINED_OF_ACCOUNT_MAX: u64 = 100;
 const QUARANTINED_MAX: u64 = 1_000;
@@ -23,13 +23,12 @@ const GAPS_OF_DEVICE_MAX: u64 = 1_000;
 /// A device whose messages do not open gets one new session in this time.
 const RENEW_INTERVAL: Millis = Millis::from_mins(1);
 
-/// What became of a delivered row.
+/// What becomes of every delivered row. There is no other way: a row that were left with the server would stand in the
+/// window of each session, and whoever filled the window with such rows would end the mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intake {
     /// It has its place here, or none anywhere: to be acknowledged.
     Done,
-    /// There is no room for it now: the server keeps it for another connection.
-    Later,
 }
 
 /// Whether something may still be held for a list.
@@ -47,9 +46,8 @@ impl Turn<'_> {
             return Ok(());
         }
         for row in rows {
-            if self.take_in(&row.envelope)? == Intake::Done {
-                self.live.acks.push(row.position);
-            }
+            let Intake::Done = self.take_in(&row.envelope)?;
+            self.live.acks.push(row.position);
         }
         Ok(())
     }
@@ -169,10 +167,9 @@ impl Turn<'_> {
     }
 
     fn hold(&mut self, envelope: &Envelope, opened: Option<&Opened>) -> Stored<Intake> {
-        let (of_account, all) = inbox::held_counts(self.db, envelope.from.account)?;
         // What was opened cannot be opened a second time, so there is always room for it.
-        if opened.is_none() && (of_account >= HELD_OF_ACCOUNT_MAX || all >= HELD_MAX) {
-            return Ok(Intake::Later);
+        if opened.is_none() && !self.make_room(Waiting::ForList, envelope.from.account)? {
+            return self.pass_over(envelope);
         }
         inbox::hold(self.db, envelope, opened, self.server_now())?;
         Ok(Intake::Done)
@@ -204,21 +201,12 @@ impl Turn<'_> {
     fn look_again(&mut self, account: AccountId, chance: Chance) -> Stored<()> {
         for held in inbox::take_held(self.db, account)? {
             let Ok(envelope) = Envelope::decode(held.envelope) else { continue };
-            let intake = match held.opened {
+            let Intake::Done = match held.opened {
                 Some(opened) => self.judge(&envelope, &opened, chance)?,
                 None => self.open(&envelope, chance)?,
             };
-            self.keep(&envelope, intake)?;
         }
         Ok(())
-    }
-
-    /// What was acknowledged before is nowhere but here, so there is always room for it.
-    pub(crate) fn keep(&mut self, envelope: &Envelope, intake: Intake) -> Stored<()> {
-        match intake {
-            Intake::Done => Ok(()),
-            Intake::Later => inbox::hold(self.db, envelope, None, self.server_now()),
-        }
     }
 
     /// Looks again at what waited for a sender's failures to be forgotten.
@@ -237,11 +225,10 @@ impl Turn<'_> {
     pub(crate) fn retry_quarantined(&mut self) -> Stored<()> {
         for kept in inbox::take_quarantined_by_others(self.db)? {
             let Ok(envelope) = Envelope::decode(kept.envelope.clone()) else { continue };
-            let intake = match kept.opened {
+            let Intake::Done = match kept.opened {
                 Some(opened) => self.judge(&envelope, &opened, Chance::First)?,
                 None => self.take_in(&kept.envelope)?,
             };
-            self.keep(&envelope, intake)?;
         }
         Ok(())
     }
@@ -318,6 +305,11 @@ impl Turn<'_> {
         failure: DecryptFailure,
         asked: u32,
     ) -> Stored<()> {
+        self.miss(envelope, failure.code(), asked)
+    }
+
+    /// The same for any reason, in a word.
+    pub(crate) fn miss(&mut self, envelope: &Envelope, reason: &str, asked: u32) -> Stored<()> {
         if gaps::count(self.db, envelope.from)? >= GAPS_OF_DEVICE_MAX {
             return Ok(());
         }
@@ -330,7 +322,7 @@ impl Turn<'_> {
             last: 0,
             envelope: Some(envelope.envelope_id),
             stamp: envelope.stamp,
-            reason: failure.code().to_owned(),
+            reason: reason.to_owned(),
             silent: envelope.urgency > Urgency::Normal,
             shown: false,
             asked,

@@ -2,16 +2,14 @@
 
 use crate::{
     receive::{Chance, Intake},
-    store::{Stored, chats, group_held, group_held::HeldForGroup, group_held::Wait},
+    room::{HELD_MAX, HELD_OF_ACCOUNT_MAX},
+    store::{Stored, chats, group_held, group_held::HeldForGroup, group_held::Wait, room::Waiting},
     turn::Turn,
 };
 use seal::{DecryptFailure, Opened};
 use types::{DeviceAddress, GroupId, Millis, limits::ENVELOPE_LIFE};
 use wire::Envelope;
 
-/// Envelopes held of one account, and of all: what a hostile server or member can make us store.
-const HELD_OF_ACCOUNT_MAX: u64 = 500;
-const HELD_MAX: u64 = 5_000;
 /// A message under an unknown key waits this long after the drain; its key may be on its way.
 const KEY_GRACE: Millis = Millis::from_secs(30);
 /// What has waited this long is not on its way any more.
@@ -25,11 +23,11 @@ impl Turn<'_> {
         opened: Option<&Opened>,
         wait: Wait,
     ) -> Stored<Intake> {
-        // What was opened cannot be opened a second time, so there is always room for it.
-        if opened.is_none() && !self.has_room_to_hold(envelope)? {
-            return Ok(Intake::Later);
-        }
         chats::ensure(self.db, self.me.account(), group.into())?;
+        // What was opened cannot be opened a second time, so there is always room for it.
+        if opened.is_none() && !self.make_room(Waiting::ForKey, envelope.from.account)? {
+            return self.pass_over(envelope);
+        }
         group_held::hold(self.db, group, envelope, opened, wait, self.server_now())?;
         if wait == Wait::Key && !self.live.is_draining() {
             self.set_key_asks()?;
@@ -37,9 +35,9 @@ impl Turn<'_> {
         Ok(Intake::Done)
     }
 
-    /// Whether more may be held of whoever sent an envelope.
-    pub(super) fn has_room_to_hold(&self, envelope: &Envelope) -> Stored<bool> {
-        let (of_account, all) = group_held::counts(self.db, envelope.from.account)?;
+    /// Whether more may be held of whoever sent an envelope that was opened.
+    pub(super) fn has_room_for_opened(&self, envelope: &Envelope) -> Stored<bool> {
+        let (of_account, all) = group_held::opened_counts(self.db, envelope.from.account)?;
         Ok(of_account < HELD_OF_ACCOUNT_MAX && all < HELD_MAX)
     }
 
@@ -77,11 +75,10 @@ impl Turn<'_> {
     fn look_again_at(&mut self, held: Vec<HeldForGroup>) -> Stored<()> {
         for held in held {
             let Ok(envelope) = Envelope::decode(held.envelope) else { continue };
-            let intake = match held.opened {
+            let Intake::Done = match held.opened {
                 Some(opened) => self.judge(&envelope, &opened, Chance::First)?,
                 None => self.open(&envelope, Chance::First)?,
             };
-            self.keep(&envelope, intake)?;
         }
         Ok(())
     }

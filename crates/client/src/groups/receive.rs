@@ -99,7 +99,7 @@ impl Turn<'_> {
             }
             self.report_fork(group, sender, view.epoch)?;
             // Nobody can be told from a member who claims an epoch that never comes.
-            if !self.has_room_to_hold(envelope)? {
+            if !self.has_room_for_opened(envelope)? {
                 return self.put_aside(envelope, Some(opened), "ahead");
             }
         } else {

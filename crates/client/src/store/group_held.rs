@@ -87,10 +87,11 @@ pub(crate) fn restamp(db: &Connection, envelope: &Envelope) -> Stored<()> {
     Ok(())
 }
 
-/// How many envelopes are held, of one account and of all.
-pub(crate) fn counts(db: &Connection, account: AccountId) -> Stored<(u64, u64)> {
-    let mut statement =
-        db.prepare_cached("SELECT count(*) FILTER (WHERE account = ?1), count(*) FROM group_held")?;
+/// How many envelopes are held that were opened, of one account and of all.
+pub(crate) fn opened_counts(db: &Connection, account: AccountId) -> Stored<(u64, u64)> {
+    let mut statement = db.prepare_cached(
+        "SELECT count(*) FILTER (WHERE account = ?1), count(*) FROM group_held WHERE opened IS NOT NULL",
+    )?;
     Ok(statement.query_row([account.as_bytes()], |row| Ok((row.number(0)?, row.number(1)?)))?)
 }
 

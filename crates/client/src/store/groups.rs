@@ -257,6 +257,12 @@ pub(crate) fn wanted_since(db: &Connection, group: GroupId) -> Stored<Option<Sta
     Ok(statement.query_row([group.as_bytes()], |row| row.stamp(0)).optional()?.flatten())
 }
 
+/// Whether more of a chain is to be fetched.
+pub(crate) fn is_wanted(db: &Connection, group: GroupId) -> Stored<bool> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM group_wanted WHERE group_id = ?1")?;
+    Ok(statement.exists([group.as_bytes()])?)
+}
+
 pub(crate) fn unwant(db: &Connection, group: GroupId) -> Stored<()> {
     db.prepare_cached("DELETE FROM group_wanted WHERE group_id = ?1")?.execute([group.as_bytes()])?;
     Ok(())

@@ -82,13 +82,6 @@ pub(crate) struct Held {
     pub(crate) opened: Option<Opened>,
 }
 
-/// How many envelopes are held, of one account and of all.
-pub(crate) fn held_counts(db: &Connection, account: AccountId) -> Stored<(u64, u64)> {
-    let mut statement =
-        db.prepare_cached("SELECT count(*) FILTER (WHERE account = ?1), count(*) FROM held")?;
-    Ok(statement.query_row([account.as_bytes()], |row| Ok((row.number(0)?, row.number(1)?)))?)
-}
-
 /// Holds an envelope; once, however often it is delivered.
 pub(crate) fn hold(
     db: &Connection,

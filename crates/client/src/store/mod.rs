@@ -59,6 +59,7 @@ pub(crate) mod messages;
 pub(crate) mod outbox;
 pub(crate) mod prekeys;
 pub(crate) mod profile;
+pub(crate) mod room;
 pub(crate) mod sent;
 
 use crate::Fault;

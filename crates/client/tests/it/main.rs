@@ -26,6 +26,7 @@ mod outbox;
 mod profile;
 mod quarantine;
 mod queries;
+mod room;
 mod server;
 mod several_devices;
 mod world;

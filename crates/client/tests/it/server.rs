@@ -23,6 +23,8 @@ use wire::{
 pub const ORIGIN: &str = "http://127.0.0.1:4000";
 /// The only code there is.
 pub const CODE: &str = "123456";
+/// Rows that a session may leave unacknowledged.
+pub const WINDOW: usize = 1_000;
 
 /// An account with its devices. What is said of the account is said of its primary device.
 #[derive(Clone)]
@@ -212,18 +214,21 @@ impl Server {
             return Vec::new();
         };
         let mut frames = Vec::new();
+        let unacknowledged = mailbox.range(..=session.delivered).count();
         let rows: Vec<Delivery> = mailbox
             .range(session.delivered + 1..)
+            .take(WINDOW.saturating_sub(unacknowledged))
             .map(|(position, envelope)| Delivery {
                 position: Position::from_u128((*position).into()),
                 envelope: envelope.clone(),
             })
             .collect();
-        session.delivered = mailbox.keys().last().copied().unwrap_or(0).max(session.delivered);
+        let is_last = mailbox.range(session.delivered + 1..).count() == rows.len();
+        session.delivered = rows.last().map_or(session.delivered, |row| row.position.as_u128() as u64);
         for rows in rows.chunks(3) {
             frames.push(ServerFrame::Push(Push::Deliver(rows.to_vec())));
         }
-        if !session.drained {
+        if is_last && !session.drained {
             session.drained = true;
             frames.push(ServerFrame::Push(Push::Drained));
         }
