@@ -178,6 +178,9 @@ impl Turn<'_> {
         if !young || !self.resend_in_group(by, group, message, stamp)? {
             return self.void(by, wanted);
         }
+        if let Wanted::Envelope(_) = wanted {
+            self.doubt_key(group, by)?;
+        }
         sent::count(self.db, Resend::Answered, by, self.server_now())
     }
 

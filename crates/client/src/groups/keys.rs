@@ -16,7 +16,7 @@ use crate::{
     turn::Turn,
 };
 use seal::{Body, Peer, SealError, SenderKeyDistribution};
-use types::{AccountId, GroupId, MessageId, Millis, limits::FETCH_KEYS_ACCOUNTS_MAX};
+use types::{AccountId, DeviceAddress, GroupId, MessageId, Millis, limits::FETCH_KEYS_ACCOUNTS_MAX};
 use wire::{Code, FetchKeys, Request};
 
 /// Messages under one key.
@@ -88,6 +88,15 @@ impl Turn<'_> {
         group_keys::set_own(self.db, group, key)?;
         self.live.groups.audiences.remove(&group);
         Ok(key)
+    }
+
+    /// A device that has our key, as far as we know, could not open what was encrypted with it: it gets the key, and the
+    /// group's secret with it, once more before the next message.
+    pub(crate) fn doubt_key(&mut self, group: GroupId, device: DeviceAddress) -> Stored<()> {
+        let Some(key) = group_keys::own(self.db, group)? else { return Ok(()) };
+        group_keys::doubt_holder(self.db, group, key.number, device)?;
+        self.live.groups.audiences.remove(&group);
+        Ok(())
     }
 
     fn distribution(&mut self, group: GroupId) -> Stored<Vec<u8>> {

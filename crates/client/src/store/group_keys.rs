@@ -4,7 +4,7 @@ use super::{Columns, Stored, messages::MessageSeq, millis, number, outbox::Outbo
 use rusqlite::{Connection, OptionalExtension, params};
 use seal::Peer;
 use signed::DeviceList;
-use types::{AccountId, EnvelopeId, GroupId, Timestamp};
+use types::{AccountId, DeviceAddress, EnvelopeId, GroupId, Timestamp};
 
 // ---- whom a message goes to
 
@@ -121,7 +121,7 @@ pub(crate) fn without_key(
     db: &Connection,
     group: GroupId,
     key: u64,
-    me: types::DeviceAddress,
+    me: DeviceAddress,
 ) -> Stored<Vec<AccountId>> {
     let mut statement = db.prepare_cached(&format!(
         "SELECT DISTINCT member.account FROM {AUDIENCE}
@@ -156,6 +156,17 @@ pub(crate) fn add_holders(db: &Connection, parcel: &Parcel, key: u64, peers: &[&
             number(parcel.served)
         ])?;
     }
+    Ok(())
+}
+
+/// What a device was given of a key is lost, as far as it says.
+pub(crate) fn doubt_holder(db: &Connection, group: GroupId, key: u64, device: DeviceAddress) -> Stored<()> {
+    let holder = params![group.as_bytes(), number(key), device.account.as_bytes(), device.device.get()];
+    db.prepare_cached(
+        "UPDATE key_holder SET accepted = 0
+         WHERE group_id = ?1 AND number = ?2 AND account = ?3 AND device = ?4",
+    )?
+    .execute(holder)?;
     Ok(())
 }
 

@@ -321,6 +321,31 @@ fn a_message_under_an_unknown_key_is_asked_for_after_a_while() {
     assert_eq!(world.group_status(0, message).0, DeliveryState::Delivered);
 }
 
+/// Whoever lost everything that the server was to bring is given key and secret again, and can write then.
+#[test]
+fn a_lost_key_comes_again_with_the_next_message() {
+    let mut world = World::new(3);
+    world.settle();
+    world.server.swallow = 2;
+    let group = world.create(0, "Friends", &[1, 2]).unwrap();
+    world.settle();
+    world.server.swallow = 2;
+    world.send_group(0, group, "who can read this?");
+    world.run();
+    assert_eq!(world.server.swallow, 0, "secrets and keys are lost");
+    world.send_group(1, group, "not before I know its secret");
+    world.pass(Millis::from_mins(2));
+    let before = sends_of(&world, 0);
+    world.send_group(0, group, "and this?");
+    world.run();
+    assert_eq!(given_keys(&world, 0, &before), 2, "both have asked");
+    world.settle();
+    for who in [0, 1, 2] {
+        let texts = world.group_texts(who, group);
+        assert_eq!(texts, ["who can read this?", "and this?", "not before I know its secret"]);
+    }
+}
+
 #[test]
 fn nothing_is_sent_again_to_one_who_could_not_read_it() {
     let (mut world, group) = World::with_group(3);
