@@ -4,7 +4,7 @@ use super::secrets::open_name;
 use crate::{
     Effect, EventView,
     receive::Intake,
-    store::{Stored, chats, events, groups, inbox},
+    store::{Stored, chats, events, groups, groups::Removal, inbox},
     turn::Turn,
 };
 use rusqlite::Connection;
@@ -23,6 +23,15 @@ pub(super) enum Extent {
     Missing,
     /// One of them cannot stand on this chain: a fork.
     Broken,
+}
+
+/// Who gives operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A row of the mailbox, for which the server answers to nobody.
+    Row,
+    /// The chain as the server gives it when it is asked.
+    Fetch,
 }
 
 /// What somebody's view of a group is, compared with the known chain.
@@ -60,7 +69,7 @@ impl Turn<'_> {
         if is_first && !names(&operation, self.me.account()) {
             return Ok(Intake::Done);
         }
-        if self.extend(group, vec![operation], Some(envelope.stamp))? == Extent::Missing {
+        if self.extend(group, vec![operation], Some(envelope.stamp), Source::Row)? == Extent::Missing {
             self.want_group(group, Some(envelope.stamp))?;
         }
         groups::set_stamp(self.db, group, epoch, envelope.stamp)?;
@@ -76,6 +85,7 @@ impl Turn<'_> {
         group: GroupId,
         operations: Vec<SignedOperation>,
         stamp: Option<Stamp>,
+        source: Source,
     ) -> Stored<Extent> {
         let before = self.group(group)?;
         let mut state = before.clone();
@@ -92,7 +102,7 @@ impl Turn<'_> {
                 extent = Extent::Broken;
                 break;
             }
-            match self.successor(state.as_deref(), &operation)? {
+            match self.successor(state.as_deref(), &operation, source)? {
                 Ok(next) => {
                     let next = Arc::new(next);
                     taken.push((operation, next.clone()));
@@ -116,11 +126,15 @@ impl Turn<'_> {
         &self,
         state: Option<&GroupState>,
         operation: &SignedOperation,
+        source: Source,
     ) -> Stored<Result<GroupState, Extent>> {
         let (actor, device_key) = (operation.actor(), operation.certificate().device_key());
-        // In the part of a chain that is new here, removed devices may have signed what was right at the time.
-        if groups::is_removed(self.db, operation.group(), actor, device_key)? {
-            return Ok(Err(Extent::Broken));
+        match (groups::removal(self.db, operation.group(), actor, device_key)?, source) {
+            (Removal::None, _) => {}
+            (Removal::Settled, _) => return Ok(Err(Extent::Broken)),
+            // Only the chain itself says what it signed while it was listed. Until then nothing leaves for the group.
+            (Removal::Unsettled, Source::Row) => return Ok(Err(Extent::Missing)),
+            (Removal::Unsettled, Source::Fetch) => {}
         }
         let next = match state {
             None if operation.epoch() > 0 => return Ok(Err(Extent::Missing)),
@@ -233,7 +247,8 @@ impl Turn<'_> {
     }
 
     /// Remembers devices that a newer list does not have any more: what they sign from now on does not count. What
-    /// they signed before may be unknown here, so chains are fetched to tell one from the other.
+    /// they signed before may be unknown here, and nothing in an operation tells one from the other: whatever is on a
+    /// chain when it is fetched next counts as signed before, for everybody who fetches an honest chain in the same way.
     pub(crate) fn note_removed_devices(
         &mut self,
         known: Option<&DeviceList>,
@@ -248,8 +263,8 @@ impl Turn<'_> {
         for key in gone {
             groups::note_removed(self.db, newer.account(), key)?;
         }
-        // Also those that the account is in only later: its devices of today will not have been there.
-        for group in groups::joined_with(self.db, self.me.account())? {
+        // Those that the account is added to later are settled then.
+        for group in groups::joined_with(self.db, newer.account())? {
             self.want_group(group, None)?;
         }
         Ok(())

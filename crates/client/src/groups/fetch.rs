@@ -1,6 +1,10 @@
 //! What is missing of a chain is fetched, a page at a time, from the first epoch that is not known.
 
-use super::{Asking, HeadClaim, chain::Extent, live::Fetching};
+use super::{
+    Asking, HeadClaim,
+    chain::{Extent, Source},
+    live::Fetching,
+};
 use crate::{
     keys::FETCH_AGAIN_AFTER,
     live::Asked,
@@ -83,7 +87,7 @@ impl Turn<'_> {
             return self.chain_fetched(group, Ok(()));
         };
         let stamp = groups::wanted_since(self.db, group)?;
-        let extent = self.extend(group, operations, stamp)?;
+        let extent = self.extend(group, operations, stamp, Source::Fetch)?;
         // Rows that came meanwhile count as well. A server that says there is more and gives nothing new is not asked
         // without end.
         let fetching = self.live.groups.fetching.get(&group).copied();
@@ -92,10 +96,21 @@ impl Turn<'_> {
         if more && grew && extent != Extent::Broken {
             return self.fetch(group);
         }
-        if let (false, Extent::Whole, Some(fetching)) = (more, extent, fetching) {
-            groups::settle(self.db, group, fetching.removed)?;
+        if !more && extent == Extent::Whole {
+            self.settle(group)?;
         }
         self.chain_fetched(group, Ok(()))
+    }
+
+    /// Devices that were known to be gone when the last page was asked for sign nothing any more that is not on the
+    /// chain now. Who is no member is given no more than its end for them: what was signed after that, by devices
+    /// that were still listed, counts when they come back.
+    fn settle(&mut self, group: GroupId) -> Stored<()> {
+        let removed = self.removed_before_fetch(group);
+        if removed > 0 && groups::is_member(self.db, group, self.me.account())? {
+            groups::settle(self.db, group, removed)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn chain_refused(&mut self, group: GroupId, refusal: &Refusal) -> Stored<()> {
@@ -115,11 +130,13 @@ impl Turn<'_> {
 
     /// The server has given all that it gives of a chain.
     fn chain_fetched(&mut self, group: GroupId, result: Result<(), Code>) -> Stored<()> {
-        let fetching = self.live.groups.fetching.remove(&group);
-        if fetching.is_some_and(|fetching| fetching.again) {
+        if self.live.groups.fetching.get(&group).is_some_and(|fetching| fetching.again) {
             // Nothing is concluded about what came after the server had read the chain.
             return self.fetch(group);
         }
+        // Whatever the answer was: a server that gives no chain, or never the end of it, keeps no former device alive.
+        self.settle(group)?;
+        self.live.groups.fetching.remove(&group);
         groups::unwant(self.db, group)?;
         self.live.groups.wanted.remove(&group);
         self.look_again_after_fetch(group)?;

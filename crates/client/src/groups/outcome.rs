@@ -2,7 +2,7 @@
 
 use super::{
     ChangeId, GroupError,
-    chain::Extent,
+    chain::{Extent, Source},
     change::{Running, Step, What},
 };
 use crate::{
@@ -37,7 +37,7 @@ impl Turn<'_> {
         if let Some(operation) = operation.filter(|_| only_try) {
             let epoch = operation.epoch();
             if self.fits_head(&operation)?
-                && self.extend(row.group, vec![operation], Some(stamp))? == Extent::Whole
+                && self.extend(row.group, vec![operation], Some(stamp), Source::Row)? == Extent::Whole
             {
                 return groups::set_stamp(self.db, row.group, epoch, stamp);
             }

@@ -320,16 +320,31 @@ pub(crate) fn last_unsettled(db: &Connection, group: GroupId) -> Stored<u64> {
     Ok(statement.query_row([group.as_bytes()], |row| row.number(0))?)
 }
 
-/// Whether a device is gone, and everything that it did in this group before is known.
-pub(crate) fn is_removed(
+/// What is known of a device's end, as far as a group is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// Nothing.
+    None,
+    /// It is gone, and may have done what is not known here.
+    Unsettled,
+    /// It is gone, and everything that it did before is known.
+    Settled,
+}
+
+pub(crate) fn removal(
     db: &Connection,
     group: GroupId,
     account: AccountId,
     device_key: &DeviceKey,
-) -> Stored<bool> {
+) -> Stored<Removal> {
     let mut statement = db.prepare_cached(
-        "SELECT 1 FROM device_removed WHERE account = ?2 AND device_key = ?3
-           AND number <= (SELECT settled FROM group_chain WHERE group_id = ?1)",
+        "SELECT number <= coalesce((SELECT settled FROM group_chain WHERE group_id = ?1), 0)
+         FROM device_removed WHERE account = ?2 AND device_key = ?3",
     )?;
-    Ok(statement.exists(params![group.as_bytes(), account.as_bytes(), device_key.as_bytes()])?)
+    let key = params![group.as_bytes(), account.as_bytes(), device_key.as_bytes()];
+    Ok(match statement.query_row(key, |row| row.get(0)).optional()? {
+        None => Removal::None,
+        Some(false) => Removal::Unsettled,
+        Some(true) => Removal::Settled,
+    })
 }

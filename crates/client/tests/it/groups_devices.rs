@@ -11,7 +11,7 @@ use signed::{
     SignedOperation,
     group::{OperationDraft, OperationId},
 };
-use types::{DeviceAddress, DeviceNumber, GroupId, Millis, RegistrationId};
+use types::{AccountId, DeviceAddress, DeviceNumber, GroupId, Millis, RegistrationId};
 use wire::{Code, Refusal};
 
 #[test]
@@ -311,6 +311,127 @@ fn a_device_that_was_removed_before_a_group_was_made_signs_nothing() {
     world.pass(Millis::from_secs(5));
     let seen = members_after_former_device_leaves(&mut world, group, &old, &[1, 2]);
     assert_eq!(seen, [4, 3]);
+}
+
+/// A group whose first member's laptop was removed while the second one was away, and the laptop's `Add` of a ghost,
+/// signed after that.
+fn with_forged_add() -> (World, GroupId, AccountId, SignedOperation) {
+    let (mut world, group) = World::with_group(3);
+    let ghost = world.register();
+    let laptop = world.link_device(0);
+    world.settle();
+    world.send_group(1, group, "to all of them");
+    world.settle();
+    let old = secrets_of_linked(&mut world, 0, laptop);
+    world.disconnect(1);
+    world.connect(0);
+    world.run();
+    world.remove_device(0, second());
+    assert_eq!(world.server.accounts[&world.account(0)].list.devices().len(), 1);
+    let (state, ghost) = (world.chain(group).state().clone(), world.account(ghost));
+    let add = signed_by_device(second(), &old, &state, GroupChange::Add([ghost].into()), &world);
+    (world, group, ghost, add)
+}
+
+/// The second person hears of the list without the laptop, and then the server brings the operation as a row.
+fn hear_and_bring(world: &mut World, add: &SignedOperation) {
+    let (one, list) = (world.account(1), world.server.accounts[&world.account(0)].list.clone());
+    let stamp = world.server.next_stamp(None);
+    let row = wire::Envelope {
+        envelope_id: types::EnvelopeId::from_bytes([55; 16]),
+        from: DeviceAddress::new(list.account(), DeviceNumber::PRIMARY),
+        to: world.server.mailbox_of(one),
+        kind: wire::EnvelopeKind::DeviceList,
+        urgency: wire::Urgency::Silent,
+        stamp,
+        ciphertext: list.as_bytes().to_vec().into(),
+        group: None,
+    };
+    world.server.inject(one, &row);
+    let stamp = world.server.next_stamp(None);
+    world.server.inject_operation(one, add, stamp);
+    world.connect(1);
+    world.pass(Millis::from_secs(5));
+}
+
+#[test]
+fn a_former_device_counts_in_no_row_even_before_the_chain_was_fetched() {
+    let (mut world, group, ghost, add) = with_forged_add();
+    // An answer that never comes in time: the group waits, and nothing is believed meanwhile.
+    let later = || Refusal::retry_after(Millis::from_mins(2));
+    world.server.refusals.extend(std::iter::repeat_with(|| ("get_group", later())).take(3));
+    hear_and_bring(&mut world, &add);
+    assert_eq!(world.info(1, group).members.len(), 3);
+    world.send_group(1, group, "not before it is known who reads it");
+    world.pass(Millis::from_secs(30));
+    assert!(world.group_texts(0, group).iter().all(|text| text != "not before it is known who reads it"));
+    world.pass(Millis::from_mins(10));
+    assert!(world.group_texts(0, group).contains(&"not before it is known who reads it".to_owned()));
+    assert!(!encrypted_to(&world, 1).contains(&ghost));
+    assert_eq!((world.info(1, group).members.len(), world.forks(1, group)), (3, 0));
+}
+
+#[test]
+fn a_server_that_gives_no_chain_keeps_no_former_device_alive() {
+    for lie in [Lie::NoSuchGroup, Lie::AlwaysMore] {
+        let (mut world, group, ghost, add) = with_forged_add();
+        match lie {
+            Lie::NoSuchGroup => {
+                world.server.refusals.push_back(("get_group", Refusal::new(Code::NoSuchGroup)));
+            }
+            Lie::AlwaysMore => world.server.groups.always_more = true,
+        }
+        hear_and_bring(&mut world, &add);
+        // Now the server gives the very operation wherever it is asked.
+        let (state, stamp) = (world.chain(group).state().clone(), world.server.next_stamp(None));
+        world.server.append_operation(add.clone(), Some(&state), state.apply(&add).unwrap(), stamp);
+        world.pass(Millis::from_secs(5));
+        world.send_group(1, group, "to whom?");
+        world.pass(Millis::from_mins(2));
+        assert_eq!(world.info(1, group).members.len(), 3, "{lie:?}");
+        assert!(!encrypted_to(&world, 1).contains(&ghost), "{lie:?}");
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    NoSuchGroup,
+    AlwaysMore,
+}
+
+#[test]
+fn who_comes_back_believes_what_was_signed_while_they_were_away() {
+    let (mut world, group) = World::with_group(4);
+    let laptop = world.link_device(0);
+    world.settle();
+    world.send_group(1, group, "to all of them");
+    world.send(3, 0, "hello");
+    world.settle();
+    world.remove(0, group, 3).unwrap();
+    world.settle();
+    // While the fourth is away the laptop changes something, and then it is removed.
+    let old = secrets_of_linked(&mut world, 0, laptop);
+    let state = world.chain(group).state().clone();
+    let promote = GroupChange::Promote([world.account(1)].into());
+    let promote = signed_by_device(second(), &old, &state, promote, &world);
+    let (after, stamp) = (state.apply(&promote).unwrap(), world.server.next_stamp(None));
+    world.server.append_operation(promote.clone(), Some(&state), after, stamp);
+    world.connect(0);
+    world.pass(Millis::from_secs(5));
+    world.remove_device(0, second());
+    world.pass(Millis::from_secs(5));
+    world.send(3, 0, "so I know of the list");
+    world.pass(Millis::from_secs(5));
+    // A row that is none of theirs lets them ask for the chain, of which they are given their end.
+    let (away, stamp) = (world.account(3), world.server.next_stamp(None));
+    world.server.inject_operation(away, &promote, stamp);
+    world.pass(Millis::from_secs(5));
+    world.add(0, group, 3).unwrap();
+    world.pass(Millis::from_secs(5));
+    world.send_group(3, group, "here again");
+    world.pass(Millis::from_secs(10));
+    assert_eq!((world.info(3, group).epoch, world.forks(3, group)), (3, 0));
+    assert!(world.group_texts(1, group).contains(&"here again".to_owned()));
 }
 
 /// Links a device whose archive was cut at once.
