@@ -214,6 +214,10 @@ impl Turn<'_> {
         let now = self.now;
         let due: Vec<AccountId> =
             self.live.retry_at.iter().filter(|(_, at)| **at <= now).map(|(account, _)| *account).collect();
+        if !due.is_empty() {
+            // A message to a group that waited for a refused list may ask for it again.
+            self.live.groups.look_again_at_lists();
+        }
         for account in due {
             self.live.retry_at.remove(&account);
             self.look_again(account, Chance::First)?;

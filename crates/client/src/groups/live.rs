@@ -80,6 +80,11 @@ impl LiveGroups {
         self.lists_came = true;
     }
 
+    /// What waits for lists is looked at once more, though none has come.
+    pub(crate) fn look_again_at_lists(&mut self) {
+        self.lists_came = true;
+    }
+
     /// Whether a group that waits can be looked at again.
     pub(crate) fn has_due(&self) -> bool {
         !self.due.is_empty()

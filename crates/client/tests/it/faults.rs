@@ -210,3 +210,20 @@ proptest! {
         check(&mut world, &written);
     }
 }
+
+#[test]
+fn a_message_to_a_group_leaves_after_a_refused_list() {
+    for refusal in [Refusal::new(Code::Unavailable), Refusal::retry_after(Millis::from_secs(3))] {
+        let (mut world, group) = World::with_group(3);
+        world.send_group(0, group, "before");
+        world.settle();
+        world.link_device(1);
+        world.connect(1);
+        world.server.refusals.push_back(("get_device_lists", refusal));
+        let message = world.send_group(0, group, "after");
+        world.run();
+        assert!(world.server.refusals.is_empty(), "the list was refused");
+        world.pass(Millis::from_secs(30));
+        assert_ne!(world.group_status(0, message).0, DeliveryState::Queued);
+    }
+}
