@@ -324,6 +324,19 @@ impl Engine {
         })
     }
 
+    /// Asks for the newest device lists of these accounts, so that [`View::is_closed`] is up to date.
+    pub fn fetch_device_lists(
+        &mut self,
+        accounts: &[AccountId],
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(), Fault> {
+        self.turn(now, rng, |turn| {
+            accounts.iter().for_each(|account| turn.want_list(*account));
+            turn.advance()
+        })
+    }
+
     /// Remembers that the safety number with this account was compared. False if the account is not known.
     pub fn mark_verified(&mut self, account: AccountId) -> Result<bool, Fault> {
         self.write(|db| contacts::set_verified(db, account))

@@ -29,7 +29,9 @@ impl Turn<'_> {
     /// Why a row must not be sealed now, if there is a reason.
     pub(crate) fn hindrance(&mut self, row: &OutboxRow, recipient: AccountId) -> Stored<Option<Sealing>> {
         let is_written = row.lane.class == LaneClass::Messages;
-        if is_written && key_changes::of_old_account(self.db, recipient)?.is_some() {
+        if let (true, Some(change)) = (is_written, key_changes::of_old_account(self.db, recipient)?) {
+            // It may have moved once more since: whoever accepts it accepts where it leads now.
+            self.ask_for_successor(recipient, change.phone);
             return Ok(Some(Sealing::Waits));
         }
         if !contacts::is_closed(self.db, recipient)? {
@@ -44,7 +46,7 @@ impl Turn<'_> {
         }))
     }
 
-    /// The account is closed, so its number leads elsewhere now, or nowhere.
+    /// The account is closed, or was left by its number, which leads elsewhere now, or nowhere.
     fn ask_for_successor(&mut self, account: AccountId, phone: PhoneNumber) {
         let asked = Asked::Successor { account, phone: phone.clone() };
         if self.live.is_open() && !self.live.is_asked(|other| *other == asked) {
@@ -60,8 +62,25 @@ impl Turn<'_> {
     ) -> Stored<()> {
         match found.filter(|found| *found != account && *found != self.me.account()) {
             Some(new) => self.notice_key_change(phone, account, new),
-            None => self.fail_recipient(account, Code::AccountClosed),
+            None => {
+                key_changes::remove(self.db, phone)?;
+                self.fail_recipient(account, Code::AccountClosed)
+            }
         }
+    }
+
+    /// Those of some accounts that are closed, or that their numbers have left: a group with one of them would have a
+    /// member whom nobody reaches, in place of the person who was meant.
+    pub(crate) fn unreachable(&self, accounts: &[AccountId]) -> Stored<Vec<AccountId>> {
+        let mut unreachable = Vec::new();
+        for account in accounts {
+            if contacts::is_closed(self.db, *account)?
+                || key_changes::of_old_account(self.db, *account)?.is_some()
+            {
+                unreachable.push(*account);
+            }
+        }
+        Ok(unreachable)
     }
 
     pub(crate) fn successor_refused(&mut self, account: AccountId, refusal: &Refusal) {

@@ -103,13 +103,16 @@ pub async fn perform(
     let mut work = Work { session, waiting, people: People::default() };
     let batch = match job {
         Job::Create { name, members } => {
-            let members = work.accounts(&members).await?;
+            let members = work.newcomers(&members).await?;
             let group = work.change(Order::Create { name, members }).await?;
             info(group, session).await?
         }
         Job::Members { group, change, members } => {
             let group = find(&group, session).await?;
-            let members = work.accounts(&members).await?;
+            let members = match change {
+                MemberChange::Add => work.newcomers(&members).await?,
+                _ => work.accounts(&members).await?,
+            };
             let command = match change {
                 MemberChange::Add => GroupCommand::Add(members),
                 MemberChange::Remove => GroupCommand::Remove(members),
@@ -154,6 +157,11 @@ impl Work<'_> {
     async fn accounts(&mut self, typed: &[String]) -> Result<Vec<AccountId>, Failure> {
         let deadline = self.waiting.began() + PATIENCE;
         self.people.find(typed, self.session, &mut self.waiting, deadline).await
+    }
+
+    async fn newcomers(&mut self, typed: &[String]) -> Result<Vec<AccountId>, Failure> {
+        let deadline = self.waiting.began() + PATIENCE;
+        self.people.find_reachable(typed, self.session, &mut self.waiting, deadline).await
     }
 
     async fn change_known(&mut self, group: GroupId, command: GroupCommand) -> Result<Batch, Failure> {
@@ -251,6 +259,11 @@ impl Work<'_> {
             GroupError::NotAdmins(who) => {
                 (Reason::BadMember, format!("not an admin: {}", named(who)), "leave them out")
             }
+            GroupError::Unreachable(who) => (
+                Reason::BadMember,
+                format!("closed, or left by their numbers: {}", named(who)),
+                "'wax verify NUMBER --accept' accepts a number's new account, once safety numbers were compared",
+            ),
             GroupError::Oneself => {
                 (Reason::BadMember, "this is your own account".into(), "leave with 'wax group leave'")
             }

@@ -2,10 +2,10 @@
 
 use super::{chat_name, look_up, unknown_names};
 use crate::{
-    failure::Failure,
+    failure::{Failure, Reason},
     session::{Session, Waiting, Woken},
 };
-use client::{ChatName, Resolved};
+use client::{ChatName, HeldReason, Resolved};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 use types::{AccountId, ChatId};
@@ -67,11 +67,77 @@ impl People {
         }
     }
 
+    /// The same for people who are to come into a group: refused if one of them is not reached any more by the account
+    /// that this profile knows, because it was closed, or because the number belongs to another one now.
+    pub async fn find_reachable(
+        &mut self,
+        typed: &[String],
+        session: &Session,
+        waiting: &mut Waiting,
+        deadline: Instant,
+    ) -> Result<Vec<AccountId>, Failure> {
+        let accounts = self.find(typed, session, waiting, deadline).await?;
+        refresh(accounts.clone(), session, waiting, deadline).await?;
+        let mut closed = Vec::new();
+        for account in &accounts {
+            let account = *account;
+            if !session.ask(move |engine, _| engine.view().is_closed(account)).await?
+                && moved(account, session).await?.is_none()
+            {
+                continue;
+            }
+            // Where the number leads now is for the person to accept first.
+            if let Some(Ok(ChatName::Phone(phone))) = self.typed.get(&account).map(|typed| chat_name(typed)) {
+                look_up(phone, session, waiting, deadline).await?;
+            }
+            match moved(account, session).await? {
+                Some(phone) => return Err(moved_away(&phone)),
+                None => closed.push(account),
+            }
+        }
+        if closed.is_empty() { Ok(accounts) } else { Err(unknown_names(&[self.named(&closed)])) }
+    }
+
     /// The accounts as they were typed.
     pub fn named(&self, accounts: &[AccountId]) -> String {
         let name = |account: &AccountId| self.typed.get(account).cloned().unwrap_or(account.to_string());
         accounts.iter().map(name).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Lets this profile know which of these accounts were closed, as far as the server says so in time.
+async fn refresh(
+    accounts: Vec<AccountId>,
+    session: &Session,
+    waiting: &mut Waiting,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let driver = session.driver();
+    let asked = driver.call(move |engine, now, rng| engine.fetch_device_lists(&accounts, now, rng)).await;
+    asked.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| crate::trouble::fault(&fault))?;
+    session.connect().await?;
+    loop {
+        let progress = waiting.progress();
+        let is_settled = session.ask(|engine, _| Ok(engine.is_settled())).await?;
+        if is_settled || progress.ended.is_some() || waiting.until(Some(deadline)).await != Woken::Changed {
+            return Ok(());
+        }
+    }
+}
+
+/// The number that has left an account, until the person accepts that.
+async fn moved(account: AccountId, session: &Session) -> Result<Option<String>, Failure> {
+    let held = session.ask(move |engine, _| engine.view().held_reason(account.into())).await?;
+    Ok(held.map(|HeldReason::KeyChanged { phone, .. }| phone.e164().to_owned()))
+}
+
+/// Whoever has this number now was not accepted yet.
+fn moved_away(phone: &str) -> Failure {
+    Failure::new(
+        Reason::BadMember,
+        format!("{phone} belongs to a new account now; nothing was changed"),
+        format!("compare safety numbers, then accept it with 'wax verify {phone} --accept'"),
+    )
 }
 
 /// Accounts among these of which the server knows nothing either. Without its word they are taken as they

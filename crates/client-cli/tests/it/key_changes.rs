@@ -76,3 +76,23 @@ fn a_closed_member_stays_in_the_group_until_removed_and_sends_go_on() {
     c.one(ALICE, &["send", "Trio", "welcome back"]);
     assert_eq!(texts(&c.all(NEW_BOB, &["receive"])), ["welcome back"]);
 }
+
+#[test]
+fn nobody_comes_into_a_group_by_a_number_that_moved() {
+    let server = Waxwing::start(&[]);
+    let c = server.conversation_of(&[ALICE, BOB, "+15552000102"]);
+    c.one(ALICE, &["send", BOB, "so I know you"]);
+    c.one(ALICE, &["group", "create", "Duo", "+15552000102"]);
+    register_again(&c, &server);
+    // Nothing was sent to the number since, so nothing was noticed yet.
+    for command in [&["group", "create", "Trio", BOB, "+15552000102"][..], &["group", "add", "Duo", BOB]] {
+        let ran = c.run(ALICE, command);
+        assert_eq!((ran.exit, ran.error_code().as_str()), (65, "bad_member"), "{ran:?}");
+        assert!(ran.stderr.contains(BOB) && ran.stderr.contains("--accept"), "{ran:?}");
+    }
+    assert_eq!(c.all(ALICE, &["groups"]).len(), 1);
+    c.one(ALICE, &["verify", BOB, "--accept"]);
+    assert_eq!(c.one(ALICE, &["group", "add", "Duo", BOB])["members"].as_array().unwrap().len(), 3);
+    c.one(ALICE, &["send", "Duo", "welcome"]);
+    assert_eq!(texts(&c.all(NEW_BOB, &["receive"])), ["welcome"]);
+}

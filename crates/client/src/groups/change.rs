@@ -96,6 +96,10 @@ impl Turn<'_> {
         if let Some(row) = group_changes::with_command(self.db, command)? {
             return self.resume(&row, What::Create).map(Ok);
         }
+        let unreachable = self.unreachable(&Vec::from_iter(members.iter().copied()))?;
+        if !unreachable.is_empty() {
+            return Ok(Err(GroupError::Unreachable(unreachable)));
+        }
         let secret = GroupSecret::random(self.rng);
         let sealed_info = self.seal_name(&secret, name)?;
         let change = GroupChange::Create { members, sealed_info, permissions: Permissions::default() };
@@ -137,6 +141,12 @@ impl Turn<'_> {
             (None, Err(error)) => return Ok(Err(error)),
             (Some(row), Ok(())) => group_changes::remove(self.db, row.id)?,
             (None, Ok(())) => {}
+        }
+        if let GroupCommand::Add(accounts) = &command {
+            let unreachable = self.unreachable(accounts)?;
+            if !unreachable.is_empty() {
+                return Ok(Err(GroupError::Unreachable(unreachable)));
+            }
         }
         let link = match self.link_wanted(&state, &command)? {
             Ok(link) => link,

@@ -72,6 +72,9 @@ pub enum GroupError {
     /// These members are not admins.
     #[error("not an admin")]
     NotAdmins(Vec<AccountId>),
+    /// These accounts are closed, or their numbers belong to other accounts now.
+    #[error("nobody is reached by these accounts any more")]
+    Unreachable(Vec<AccountId>),
     /// To remove oneself is to leave.
     #[error("to remove yourself, leave the group")]
     Oneself,

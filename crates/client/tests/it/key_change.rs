@@ -1,7 +1,7 @@
 //! Numbers that move to a new account: nothing that was meant for one person reaches another one by itself.
 
 use crate::world::World;
-use client::{DeliveryState, EventView, HeldReason, Resolved};
+use client::{DeliveryState, EventView, GroupError, HeldReason, Resolved};
 use types::{AccountId, Millis, PhoneNumber};
 
 const NUMBER: &str = "+15550000001";
@@ -119,6 +119,49 @@ fn a_second_change_before_the_first_was_accepted() {
     assert_eq!(world.state(0, held), DeliveryState::Delivered);
     assert_eq!(world.texts(third, 0), ["who is there?"]);
     assert!(world.texts(second, 0).is_empty());
+}
+
+#[test]
+fn a_number_that_moved_twice_is_told_with_the_next_message_to_it() {
+    let mut world = known();
+    let old = world.account(1);
+    let second = world.register_phone(NUMBER);
+    let first = world.send(0, 1, "who is there?");
+    world.run();
+    let two = world.account(second);
+    assert_eq!(changes(&mut world, 0), [(two, old)]);
+    world.server.accounts.get_mut(&two).unwrap().closed = true;
+    let third = world.register_phone(NUMBER);
+    let three = world.account(third);
+    // Nobody looks anything up; a message alone says it, and one that is written without a connection, later.
+    world.disconnect(0);
+    let second_held = world.send(0, 1, "and now?");
+    world.connect(0);
+    world.connect(third);
+    world.run();
+    assert_eq!(changes(&mut world, 0), [(three, old)]);
+    let accepted = world.accept(0, NUMBER).unwrap();
+    assert_eq!((accepted.account, accepted.released), (three, 2));
+    world.settle();
+    assert_eq!(world.texts(third, 0), ["who is there?", "and now?"]);
+    for message in [first, second_held] {
+        assert_eq!(world.state(0, message), DeliveryState::Delivered);
+    }
+}
+
+#[test]
+fn nobody_whose_number_moved_comes_into_a_group() {
+    let mut world = known();
+    let third = world.register();
+    let group = world.create(0, "Before", &[third]).unwrap();
+    let old = world.account(1);
+    world.register_phone(NUMBER);
+    world.look_up(0, NUMBER);
+    world.run();
+    let refused = |result| matches!(result, Err(GroupError::Unreachable(who)) if who == [old]);
+    assert!(refused(world.create(0, "After", &[1, third])));
+    assert!(refused(world.add(0, group, 1)));
+    assert_eq!(world.info(0, group).epoch, 0);
 }
 
 #[test]
