@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_devices_and_chats.sql"),
     include_str!("../migrations/0003_groups.sql"),
     include_str!("../migrations/0004_linking.sql"),
+    include_str!("../migrations/0005_named_accounts.sql"),
 ];
 
 /// Databases up to this size are checked page by page when they are opened, which takes some milliseconds;

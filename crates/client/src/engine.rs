@@ -228,8 +228,29 @@ impl Engine {
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<Sent, SendError> {
+        self.store_text(&text, false, now, rng)
+    }
+
+    /// The same for a chat that the person named by the account's id, and not by a number: where a number leads
+    /// changes nothing, and if the account is closed, the message fails.
+    pub fn send_to_account(
+        &mut self,
+        text: SendText,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Sent, SendError> {
+        self.store_text(&text, true, now, rng)
+    }
+
+    fn store_text(
+        &mut self,
+        text: &SendText,
+        to_account: bool,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Sent, SendError> {
         self.turn(now, rng, |turn| {
-            let sent = turn.send_text(&text)?;
+            let sent = turn.send_text(text, to_account)?;
             turn.advance()?;
             Ok(sent)
         })?

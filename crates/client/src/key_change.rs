@@ -1,6 +1,7 @@
 //! Numbers that move to another account: noticed, told, and believed only when the person has accepted it.
 //!
 //! Invariants: what was written to a number never reaches an account that the person has not accepted behind it;
+//! what was written to an account, by its id, never reaches another one;
 //! what waited for that reaches it once, in the order of writing; what the old account had taken in and nobody
 //! got is shown as failed, and is not sent again by itself.
 
@@ -28,7 +29,8 @@ const LOOK_UP_AGAIN_AFTER: Millis = Millis::from_secs(10);
 impl Turn<'_> {
     /// Why a row must not be sealed now, if there is a reason.
     pub(crate) fn hindrance(&mut self, row: &OutboxRow, recipient: AccountId) -> Stored<Option<Sealing>> {
-        let is_written = row.lane.class == LaneClass::Messages;
+        // What was written to an account, and not to a number, goes there or fails.
+        let is_written = row.lane.class == LaneClass::Messages && !row.to_account;
         if let (true, Some(change)) = (is_written, key_changes::of_old_account(self.db, recipient)?) {
             // It may have moved once more since: whoever accepts it accepts where it leads now.
             self.ask_for_successor(recipient, change.phone);
@@ -44,6 +46,19 @@ impl Turn<'_> {
             }
             None => Sealing::Refused(Code::AccountClosed),
         }))
+    }
+
+    /// Whether the head of a lane waits for the person to accept where a number leads.
+    pub(crate) fn is_held_for_person(&self, head: Option<&OutboxRow>) -> Stored<bool> {
+        let Some(head) = head.filter(|head| head.envelope_id.is_none() && !head.to_account) else {
+            return Ok(false);
+        };
+        match (head.lane.chat, head.lane.class) {
+            (ChatId::Direct(account), LaneClass::Messages) => {
+                Ok(key_changes::of_old_account(self.db, account)?.is_some())
+            }
+            _ => Ok(false),
+        }
     }
 
     /// The account is closed, or was left by its number, which leads elsewhere now, or nowhere.
@@ -161,7 +176,7 @@ impl Turn<'_> {
         chats::ensure(self.db, self.me.account(), account.into())?;
         let held = Lane { chat: old_account.into(), class: LaneClass::Messages };
         let mut released = 0;
-        for row in outbox::unsealed(self.db, held)? {
+        for row in outbox::unsealed(self.db, held)?.into_iter().filter(|row| !row.to_account) {
             self.release(&row, account)?;
             released += 1;
         }

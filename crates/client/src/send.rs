@@ -14,8 +14,9 @@ use seal::{Body, Content, Text};
 use types::{AccountId, ChatId, DeviceAddress, MessageId, limits::TEXT_BYTES_MAX};
 
 impl Turn<'_> {
-    /// Stores a text with its place in the order of its chat. It leaves in this turn, if it can.
-    pub(crate) fn send_text(&mut self, text: &SendText) -> Stored<Result<Sent, SendError>> {
+    /// Stores a text with its place in the order of its chat. It leaves in this turn, if it can. `to_account`: it goes
+    /// to this account or nowhere, whatever becomes of its number.
+    pub(crate) fn send_text(&mut self, text: &SendText, to_account: bool) -> Stored<Result<Sent, SendError>> {
         if text.text.len() > TEXT_BYTES_MAX {
             return Ok(Err(SendError::TextTooLong { bytes: text.text.len() }));
         }
@@ -47,7 +48,10 @@ impl Turn<'_> {
         let body = Body::Text(Text::from(text.text.as_str()));
         let content = Content { counter, ..self.content(text.chat, text.message_id, body) };
         let lane = Lane { chat: text.chat, class: LaneClass::Messages };
-        outbox::push(self.db, lane, Some(seq), &encoded(&content)?)?;
+        let row = outbox::push(self.db, lane, Some(seq), &encoded(&content)?)?;
+        if to_account {
+            outbox::set_to_account(self.db, row)?;
+        }
         self.live.ready.insert(lane);
         Ok(Ok(sent(&messages::own_by_seq(self.db, seq)?)))
     }

@@ -133,7 +133,12 @@ impl Turn<'_> {
         if self.live.planted.bugs.overtake_outbox {
             return outbox::tail(self.db, lane);
         }
-        outbox::head(self.db, lane)
+        let head = outbox::head(self.db, lane)?;
+        if self.is_held_for_person(head.as_ref())? {
+            // What does not concern the number waits for nobody.
+            return Ok(outbox::head_to_account(self.db, lane)?.or(head));
+        }
+        Ok(head)
     }
 
     fn transmit(&mut self, lane: Lane, id: OutboxId) -> Stored<()> {

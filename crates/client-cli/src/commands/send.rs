@@ -8,7 +8,7 @@ use crate::{
     session::{Session, Waiting, Woken},
     trouble,
 };
-use client::{DeliveryState, HeldReason, SendError, SendText, StatusView};
+use client::{ChatName, DeliveryState, HeldReason, SendError, SendText, StatusView};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use types::{ChatId, MessageId, limits};
@@ -72,15 +72,18 @@ pub async fn perform(
 ) -> Result<(), Stop> {
     let deadline = waiting.began() + job.timeout;
     let message_id = message_id(&job.message_id)?;
-    let chat = resolve(chat_name(&job.chat)?, session, &mut waiting, deadline).await?;
+    let name = chat_name(&job.chat)?;
+    // Whoever names an account means it, wherever a number leads that it had.
+    let to_account = matches!(name, ChatName::Id(_));
+    let chat = resolve(name, session, &mut waiting, deadline).await?;
     if let Some(ended) = waiting.progress().ended {
         return Err(trouble::ended(&ended).into());
     }
-    store(SendText { chat, message_id, text: job.text }, session).await?;
+    store(SendText { chat, message_id, text: job.text }, to_account, session).await?;
     let mut hurried = false;
     loop {
         let progress = waiting.progress();
-        match outcome(message_id, chat, session).await {
+        match outcome(message_id, chat, to_account, session).await {
             Ok(Outcome::Decided(status)) => return finish(&status, chat, output).await,
             Ok(Outcome::Held(reason)) => {
                 output.print(Line::Sent(sent(message_id, chat, None, State::Queued)).into()).await?;
@@ -105,8 +108,13 @@ pub async fn perform(
     still_queued(job.require_accepted, &mut waiting, output).await
 }
 
-async fn store(text: SendText, session: &Session) -> Result<(), Failure> {
-    let stored = session.driver().call(move |engine, now, rng| engine.send_text(text, now, rng)).await;
+async fn store(text: SendText, to_account: bool, session: &Session) -> Result<(), Failure> {
+    let driver = session.driver();
+    let stored = driver.call(move |engine, now, rng| match to_account {
+        true => engine.send_to_account(text, now, rng),
+        false => engine.send_text(text, now, rng),
+    });
+    let stored = stored.await;
     match stored.map_err(|stopped| session.stopped(stopped))? {
         Ok(_) => Ok(()),
         Err(SendError::TextTooLong { bytes }) => Err(Failure::new(
@@ -138,11 +146,17 @@ enum Outcome {
     Open,
 }
 
-async fn outcome(message: MessageId, chat: ChatId, session: &Session) -> Result<Outcome, Failure> {
+async fn outcome(
+    message: MessageId,
+    chat: ChatId,
+    to_account: bool,
+    session: &Session,
+) -> Result<Outcome, Failure> {
     let (status, held) = session
         .ask(move |engine, now| {
             let view = engine.view();
-            Ok((view.status(message, now)?, view.held_reason(chat)?))
+            let held = if to_account { None } else { view.held_reason(chat)? };
+            Ok((view.status(message, now)?, held))
         })
         .await?;
     let status = status.ok_or_else(|| Failure::bug("a message that was stored is gone"))?;

@@ -96,3 +96,22 @@ fn nobody_comes_into_a_group_by_a_number_that_moved() {
     c.one(ALICE, &["send", "Duo", "welcome"]);
     assert_eq!(texts(&c.all(NEW_BOB, &["receive"])), ["welcome"]);
 }
+
+#[test]
+fn a_message_to_the_old_account_by_its_id_reaches_nobody_else() {
+    let server = Waxwing::start(&[]);
+    let c = server.conversation();
+    let old = c.one(ALICE, &["send", BOB, "to the old account"])["chat"].clone();
+    c.all(BOB, &["receive"]);
+    register_again(&c, &server);
+    let ran = c.run(ALICE, &["send", BOB, "to the number"]);
+    assert_eq!(ran.exit, 0, "{ran:?}");
+    let ran = c.run(ALICE, &["send", old.as_str().unwrap(), "to this very account"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (65, "unknown_recipient"), "{ran:?}");
+    assert_eq!(c.one(ALICE, &["verify", BOB, "--accept"])["released"], 1);
+    assert_eq!(texts(&c.all(NEW_BOB, &["receive"])), ["to the number"]);
+    assert_eq!(
+        texts(&c.all(ALICE, &["history", old.as_str().unwrap()])),
+        ["to the old account", "to this very account"]
+    );
+}

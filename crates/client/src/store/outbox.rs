@@ -53,6 +53,8 @@ pub(crate) struct OutboxRow {
     pub(crate) envelope_id: Option<EnvelopeId>,
     pub(crate) tries: u32,
     pub(crate) audience: Audience,
+    /// It goes to this account or nowhere: the person named it, and not its number.
+    pub(crate) to_account: bool,
 }
 
 impl OutboxRow {
@@ -69,12 +71,13 @@ impl OutboxRow {
                 (None, Some(envelope)) => Audience::ReadersOf(EnvelopeId::from_bytes(envelope)),
                 (None, None) => Audience::All,
             },
+            to_account: row.get(10)?,
         })
     }
 }
 
 const ROW: &str = "SELECT id, chat, (SELECT kind FROM chat WHERE chat.id = outbox.chat), lane, message, content, \
-     envelope_id, tries, only_device, readers_of FROM outbox WHERE";
+     envelope_id, tries, only_device, readers_of, to_account FROM outbox WHERE";
 
 /// Adds a content at the end of its lane.
 pub(crate) fn push(
@@ -112,6 +115,21 @@ pub(crate) fn push_for(
         readers_of
     ])?;
     Ok(OutboxId(id))
+}
+
+/// From now on a row goes to its account or nowhere.
+pub(crate) fn set_to_account(db: &Connection, row: OutboxId) -> Stored<()> {
+    db.execute("UPDATE outbox SET to_account = 1 WHERE id = ?1", [row.0])?;
+    Ok(())
+}
+
+/// The first row of a lane that goes to its account or nowhere.
+pub(crate) fn head_to_account(db: &Connection, lane: Lane) -> Stored<Option<OutboxRow>> {
+    let mut statement = db.prepare_cached(&format!(
+        "{ROW} outbox.chat = ?1 AND lane = ?2 AND to_account ORDER BY id LIMIT 1"
+    ))?;
+    let key = params![lane.chat.as_bytes(), lane.class as i64];
+    Ok(statement.query_row(key, OutboxRow::read).optional()?)
 }
 
 /// The row that leaves next in a lane.

@@ -150,6 +150,56 @@ fn a_number_that_moved_twice_is_told_with_the_next_message_to_it() {
 }
 
 #[test]
+fn what_is_written_to_an_account_by_its_id_reaches_no_other() {
+    for noticed_before in [false, true] {
+        let mut world = known();
+        let old = world.account(1);
+        world.server.accounts.get_mut(&old).unwrap().closed = true;
+        let again = world.register_phone(NUMBER);
+        world.connect(again);
+        let mut to_number = Vec::new();
+        if noticed_before {
+            to_number.push(world.send(0, 1, "to the number"));
+            world.run();
+            assert_eq!(changes(&mut world, 0).len(), 1);
+        }
+        let to_account = world.send_to_account(0, 1, "to this very account");
+        world.run();
+        to_number.push(world.send(0, 1, "to the number again"));
+        world.settle();
+        assert_eq!(
+            world.state(0, to_account),
+            DeliveryState::Failed,
+            "it is closed, whatever the number does"
+        );
+        world.accept(0, NUMBER).unwrap();
+        world.settle();
+        for message in to_number {
+            assert_eq!(world.state(0, message), DeliveryState::Delivered);
+        }
+        assert!(!world.texts(again, 0).contains(&"to this very account".to_owned()));
+        assert!(world.texts(0, 1).contains(&"to this very account".to_owned()), "it stays in its chat");
+    }
+}
+
+#[test]
+fn a_message_to_an_account_that_waited_for_a_connection_is_not_released_with_the_number() {
+    let mut world = known();
+    let old = world.account(1);
+    world.disconnect(0);
+    let first = world.send_to_account(0, 1, "to this very account");
+    world.send(0, 1, "to the number");
+    world.server.accounts.get_mut(&old).unwrap().closed = true;
+    let again = world.register_phone(NUMBER);
+    world.connect(again);
+    world.settle();
+    world.accept(0, NUMBER).unwrap();
+    world.settle();
+    assert_eq!(world.state(0, first), DeliveryState::Failed);
+    assert_eq!(world.texts(again, 0), ["to the number"]);
+}
+
+#[test]
 fn nobody_whose_number_moved_comes_into_a_group() {
     let mut world = known();
     let third = world.register();

@@ -388,7 +388,7 @@ CREATE TABLE outbox (
   content BLOB NOT NULL,                 -- without views of lists, which are added when it is sealed
   envelope_id BLOB UNIQUE,               -- set when it is sealed
   tries INTEGER NOT NULL DEFAULT 0       -- those that did not succeed: the pause grows with them
-, only_device INTEGER, readers_of BLOB) STRICT;
+, only_device INTEGER, readers_of BLOB, to_account INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE outbox_group (
   outbox INTEGER PRIMARY KEY REFERENCES outbox (id) ON DELETE CASCADE,

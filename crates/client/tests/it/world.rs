@@ -378,6 +378,17 @@ impl World {
         self.try_send(who, text).unwrap().message_id
     }
 
+    /// The same to the account, as somebody who types its id.
+    pub fn send_to_account(&mut self, who: usize, to: usize, text: &str) -> MessageId {
+        let (now, chat) = (self.now, self.account(to).into());
+        let person = &mut self.people[who];
+        let message_id = MessageId::new(now, &mut person.rng);
+        let text = SendText { chat, message_id, text: text.to_owned() };
+        person.engine.as_mut().unwrap().send_to_account(text, now, &mut person.rng).unwrap();
+        person.poll();
+        message_id
+    }
+
     pub fn mark_read(&mut self, who: usize, chat: usize) -> client::MarkedRead {
         let (now, chat) = (self.now, self.account(chat).into());
         let person = &mut self.people[who];
