@@ -288,10 +288,14 @@ impl Shard {
     }
 
     fn flush_all(&mut self) {
-        // A flush can end a session, whose end is to be flushed too.
-        while let Some(key) = self.writable.pop() {
+        // In the order in which they got something to say: the answer to a send leaves before the rows that its hints
+        // brought to a thousand others. A flush can end a session, whose end is to be flushed too.
+        let mut flushed = 0;
+        while let Some(key) = self.writable.get(flushed).copied() {
             self.flush(key);
+            flushed += 1;
         }
+        self.writable.clear();
     }
 
     fn entry(&mut self, key: Key) -> Option<&mut Entry> {
