@@ -48,6 +48,11 @@ pub static ALL: &[Target] = &[
     client::ANSWER,
     client::CONNECTION,
     server::REGISTRATION,
+    server::LINK_OFFER,
+    server::LINK_POLL,
+    server::LINK_ANSWER,
+    server::RESTORATION,
+    server::BLOB_ADDRESS,
     server::CONFIG,
     text::IDS,
 ];

@@ -64,6 +64,11 @@ short_runs! {
     client_answer
     client_connection
     server_registration
+    server_link_offer
+    server_link_poll
+    server_link_answer
+    server_restoration
+    server_blob_address
     server_config
     text_ids
 }

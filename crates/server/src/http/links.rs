@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use server_core::{LinkError, NewDevice};
 use server_ports::directory::LinkState;
 use std::net::SocketAddr;
-use types::LinkId;
+use types::{LinkId, Redact};
 use utoipa::ToSchema;
 
 /// A new device offers itself.
@@ -78,14 +78,7 @@ pub(crate) async fn begin(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Offered>), Problem> {
-    let asked: NewLink = parse(&body?)?;
-    let device = NewDevice {
-        link: asked.link.parse().map_err(|_| malformed("link"))?,
-        token: token(&asked.token)?,
-        offer: binary(&asked.offer, "offer")?.into(),
-        keys: keys(&asked.keys)?,
-    };
-    let expires_in = service.core.link_begin(device, peer.ip()).await?;
+    let expires_in = service.core.link_begin(read_offer(&body?)?, peer.ip()).await?;
     Ok((StatusCode::CREATED, Json(Offered { expires_in: expires_in.0.div_ceil(1_000) })))
 }
 
@@ -98,8 +91,8 @@ pub(crate) async fn poll(
     Path(link): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Standing>, Problem> {
-    let asked: Poll = parse(&body?)?;
-    let view = service.core.link_poll(read_link(&link)?, &token(&asked.token)?).await?;
+    let (link, token) = read_poll(&link, &body?)?;
+    let view = service.core.link_poll(link, &token).await?;
     Ok(Json(Standing {
         state: name(view.state),
         invitation: view.invitation.map(|bytes| BASE64.encode(bytes)),
@@ -117,10 +110,33 @@ pub(crate) async fn answer(
     Path(link): Path<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<Taken>, Problem> {
-    let asked: Answer = parse(&body?)?;
-    let answer = binary(&asked.answer, "answer")?;
-    service.core.link_answer(read_link(&link)?, &token(&asked.token)?, answer.into()).await?;
+    let (link, token, answer) = read_answer(&link, &body?)?;
+    service.core.link_answer(link, &token, answer).await?;
     Ok(Json(Taken {}))
+}
+
+/// Reads the body of a request that begins a link. Any bytes may be given.
+pub fn read_offer(body: &[u8]) -> Result<NewDevice, Problem> {
+    let asked: NewLink = parse(body)?;
+    Ok(NewDevice {
+        link: asked.link.parse().map_err(|_| malformed("link"))?,
+        token: token(&asked.token)?,
+        offer: binary(&asked.offer, "offer")?.into(),
+        keys: keys(&asked.keys)?,
+    })
+}
+
+/// Reads path and body of a question how a link stands: which link, and the token. Any bytes may be given.
+pub fn read_poll(link: &str, body: &[u8]) -> Result<(LinkId, Redact<[u8; 32]>), Problem> {
+    let asked: Poll = parse(body)?;
+    Ok((read_link(link)?, token(&asked.token)?))
+}
+
+/// Reads path and body of an answer to an invitation: which link, the token, and the answer. Any bytes may be given.
+pub fn read_answer(link: &str, body: &[u8]) -> Result<(LinkId, Redact<[u8; 32]>, Bytes), Problem> {
+    let asked: Answer = parse(body)?;
+    let answer = binary(&asked.answer, "answer")?;
+    Ok((read_link(link)?, token(&asked.token)?, answer.into()))
 }
 
 fn read_link(text: &str) -> Result<LinkId, Problem> {

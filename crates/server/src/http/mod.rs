@@ -8,6 +8,8 @@ mod links;
 mod restorations;
 
 pub(crate) use blobs::Transfers;
+pub use links::{read_answer, read_offer, read_poll};
+pub use restorations::read_restoration;
 
 use axum::{
     Json, Router,

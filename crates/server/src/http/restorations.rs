@@ -32,19 +32,23 @@ pub(crate) async fn restore(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Made>), Problem> {
-    let asked: NewPrimary = parse(&body?)?;
-    let restoration = Restoration {
-        device_list: binary(&asked.device_list, "device_list")?.into(),
-        token: token(&asked.token)?,
-        keys: keys(&asked.keys)?,
-    };
-    let primary = service.core.restore(restoration, peer.ip()).await?;
+    let primary = service.core.restore(read_restoration(&body?)?, peer.ip()).await?;
     let made = Made {
         account: primary.account.to_string(),
         device: primary.device.get(),
         registration: primary.registration.get(),
     };
     Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Reads the body of a restoration. Any bytes may be given.
+pub fn read_restoration(body: &[u8]) -> Result<Restoration, Problem> {
+    let asked: NewPrimary = parse(body)?;
+    Ok(Restoration {
+        device_list: binary(&asked.device_list, "device_list")?.into(),
+        token: token(&asked.token)?,
+        keys: keys(&asked.keys)?,
+    })
 }
 
 /// The table from refusals to status and code.
