@@ -11,7 +11,10 @@ use crate::{
 use seal::ListView;
 use signed::{DeviceList, ListedDevice, Succession, SuccessionError};
 use std::sync::Arc;
-use types::{AccountId, ChatId, DeviceAddress, DeviceNumber, limits::FETCH_KEYS_ACCOUNTS_MAX};
+use types::{
+    AccountId, ChatId, DeviceAddress, DeviceNumber,
+    limits::{FETCH_KEYS_ACCOUNTS_MAX, GROUP_MEMBERS_MAX},
+};
 use wire::{AccountList, Refusal, Request};
 
 /// What came of a list that the server gave.
@@ -37,8 +40,9 @@ pub(crate) enum Claim {
     Contradicts,
 }
 
-/// Verified lists that are kept in memory; a person writes with few people at a time.
-const LISTS_IN_MEMORY_MAX: usize = 256;
+/// Verified lists that are kept in memory, some 3 MB of them: whoever gives a key to the largest group needs each list
+/// several times, and verifying one costs as much as encrypting to its devices.
+const LISTS_IN_MEMORY_MAX: usize = 2 * GROUP_MEMBERS_MAX;
 
 impl Turn<'_> {
     /// The newest verified list of an account.
@@ -46,12 +50,17 @@ impl Turn<'_> {
         if let Some(list) = self.live.lists.get(&account) {
             return Ok(Some(list.clone()));
         }
-        let Some(list) = device_lists::get(self.db, account)?.map(Arc::new) else { return Ok(None) };
+        Ok(device_lists::get(self.db, account)?.map(|list| self.keep_list(list)))
+    }
+
+    /// Keeps a verified list in memory.
+    fn keep_list(&mut self, list: DeviceList) -> Arc<DeviceList> {
         if self.live.lists.len() >= LISTS_IN_MEMORY_MAX {
             self.live.lists.clear();
         }
-        self.live.lists.insert(account, list.clone());
-        Ok(Some(list))
+        let list = Arc::new(list);
+        self.live.lists.insert(list.account(), list.clone());
+        list
     }
 
     /// Asks for the lists that are wanted.
@@ -119,7 +128,7 @@ impl Turn<'_> {
                 contacts::ensure(self.db, account)?;
                 self.note_removed_devices(known.as_deref(), &list)?;
                 device_lists::put(self.db, &list, now)?;
-                self.live.lists.remove(&account);
+                let list = self.keep_list(list);
                 if let Some(known) = &known {
                     self.devices_changed(known, &list)?;
                 }

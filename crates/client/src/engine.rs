@@ -330,22 +330,8 @@ impl Engine {
         })
     }
 
-    /// Asks for an account's device list if it is not known yet, so that [`View::safety`] can answer.
-    pub fn fetch_device_list(
-        &mut self,
-        account: AccountId,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<(), Fault> {
-        self.turn(now, rng, |turn| {
-            if turn.list(account)?.is_none() {
-                turn.want_list(account);
-            }
-            turn.advance()
-        })
-    }
-
-    /// Asks for the newest device lists of these accounts, so that [`View::is_closed`] is up to date.
+    /// Asks for the newest device lists of these accounts, so that [`View::safety`] can answer and [`View::is_closed`] is
+    /// up to date.
     pub fn fetch_device_lists(
         &mut self,
         accounts: &[AccountId],

@@ -139,6 +139,11 @@ impl View<'_> {
         Ok(Some(Safety { safety_number: number.digits().to_owned(), verified }))
     }
 
+    /// Whether the device list of an account is known.
+    pub fn is_list_known(&self, account: AccountId) -> Result<bool, Fault> {
+        device_lists::is_known(self.connection, account)
+    }
+
     /// The first `limit` events that were not printed yet, messages in stamp order within what one drain
     /// brought. What a drain brings is given once the drain is over.
     pub fn unprinted_events(&self, limit: u32) -> Result<Vec<LoggedEvent>, Fault> {

@@ -148,11 +148,10 @@ async fn find_strangers(
     waiting: &mut Waiting,
     deadline: Instant,
 ) -> Result<BTreeSet<AccountId>, Failure> {
-    for account in strangers.clone() {
-        let driver = session.driver();
-        let asked = driver.call(move |engine, now, rng| engine.fetch_device_list(account, now, rng)).await;
-        asked.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| crate::trouble::fault(&fault))?;
-    }
+    let wanted: Vec<AccountId> = strangers.iter().copied().collect();
+    let asked =
+        session.driver().call(move |engine, now, rng| engine.fetch_device_lists(&wanted, now, rng)).await;
+    asked.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| crate::trouble::fault(&fault))?;
     while !strangers.is_empty() {
         let progress = waiting.progress();
         let asked = strangers.clone();
@@ -160,7 +159,7 @@ async fn find_strangers(
             .ask(move |engine, _| {
                 let mut found = Vec::new();
                 for account in asked {
-                    if engine.view().safety(account)?.is_some() {
+                    if engine.view().is_list_known(account)? {
                         found.push(account);
                     }
                 }

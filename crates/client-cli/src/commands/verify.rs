@@ -35,7 +35,7 @@ pub async fn perform(
     }
     if safety(chat, job.mark, session).await?.is_none() {
         let asked =
-            session.driver().call(move |engine, now, rng| engine.fetch_device_list(chat, now, rng)).await;
+            session.driver().call(move |engine, now, rng| engine.fetch_device_lists(&[chat], now, rng)).await;
         asked.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| trouble::fault(&fault))?;
         session.connect().await?;
     }

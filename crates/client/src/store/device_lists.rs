@@ -13,19 +13,22 @@ pub(crate) fn get(db: &Connection, account: AccountId) -> Stored<Option<DeviceLi
     bytes.map(|bytes| DeviceList::verify(&bytes).map_err(|_| Fault::Damaged)).transpose()
 }
 
+pub(crate) fn is_known(db: &Connection, account: AccountId) -> Stored<bool> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM device_list WHERE account = ?1")?;
+    Ok(statement.exists([account.as_bytes()])?)
+}
+
 /// Puts a verified list in the place of the known one, and remembers its hash.
 pub(crate) fn put(db: &Connection, list: &DeviceList, now: Timestamp) -> Stored<()> {
     let account = list.account();
-    db.execute(
+    db.prepare_cached(
         "INSERT INTO device_list (account, version, list, fetched_at, stale) VALUES (?1, ?2, ?3, ?4, 0)
          ON CONFLICT (account) DO UPDATE
          SET version = excluded.version, list = excluded.list, fetched_at = excluded.fetched_at, stale = 0",
-        params![account.as_bytes(), number(list.version()), list.as_bytes(), millis(now)],
-    )?;
-    db.execute(
-        "INSERT OR IGNORE INTO list_seen (account, version, hash) VALUES (?1, ?2, ?3)",
-        params![account.as_bytes(), number(list.version()), list.hash()],
-    )?;
+    )?
+    .execute(params![account.as_bytes(), number(list.version()), list.as_bytes(), millis(now)])?;
+    db.prepare_cached("INSERT OR IGNORE INTO list_seen (account, version, hash) VALUES (?1, ?2, ?3)")?
+        .execute(params![account.as_bytes(), number(list.version()), list.hash()])?;
     super::group_keys::index_list(db, list)
 }
 

@@ -215,7 +215,7 @@ fn a_rolled_back_or_forked_list_is_refused_and_told() {
         // Person 0 learns version 2; then the server shows an older list, or another one of the same version.
         let now = world.now;
         let mut rng = ChaCha20Rng::seed_from_u64(1);
-        world.people[0].engine().fetch_device_list(account, now, &mut rng).unwrap();
+        world.people[0].engine().fetch_device_lists(&[account], now, &mut rng).unwrap();
         world.poll(0);
         world.run();
         let shown = if version == 1 {
@@ -243,7 +243,7 @@ fn a_list_that_was_asked_for_comes_with_the_next_connection() {
     world.disconnect(0);
     let now = world.now;
     let mut rng = ChaCha20Rng::seed_from_u64(1);
-    world.people[0].engine().fetch_device_list(account, now, &mut rng).unwrap();
+    world.people[0].engine().fetch_device_lists(&[account], now, &mut rng).unwrap();
     world.connect(0);
     // Twice up: the proof, and the question. Its answer is lost with the connection.
     while world.step_up(0) {}

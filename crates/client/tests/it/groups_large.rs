@@ -187,7 +187,7 @@ fn no_more_is_asked_at_once_than_a_server_takes() {
     let (mut world, strangers) = world_with(STRANGERS, STRANGERS);
     let now = world.now;
     for account in ids(&strangers) {
-        world.people[0].with_rng(|engine, rng| engine.fetch_device_list(account, now, rng)).unwrap();
+        world.people[0].with_rng(|engine, rng| engine.fetch_device_lists(&[account], now, rng)).unwrap();
     }
     world.poll(0);
     // The wires count what is unanswered.
