@@ -38,9 +38,10 @@ pub(crate) async fn rotation(
             let created = profile.run(&everybody("create")).await?;
             let first = profile.run(&send("first")).await?;
             let second = profile.run(&send("second")).await?;
-            let before = way.up();
+            let before = way.up().await;
             let removed = profile.run(&["group", "remove", "Everybody", &names[0]]).await?;
             let third = profile.run(&send("third")).await?;
+            let sent = way.up().await - before;
             let (cpu, wall) = (removed.cpu + third.cpu, removed.wall + third.wall);
             Ok(Report::new("rotation")
                 .figure("members", members as u64)
@@ -50,7 +51,7 @@ pub(crate) async fn rotation(
                 .figure("send_cpu_s", round(second.cpu.as_secs_f64()))
                 .figure("cpu_s", round(cpu.as_secs_f64()))
                 .figure("seconds", round(wall.as_secs_f64()))
-                .figure("megabytes", round((way.up() - before) as f64 / 1e6)))
+                .figure("megabytes", round(sent as f64 / 1e6)))
         })
         .await
 }

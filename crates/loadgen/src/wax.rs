@@ -15,6 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     process::{Child, ChildStdout, Command},
     task::JoinHandle,
+    time::sleep,
 };
 
 /// A profile of `wax`.
@@ -89,8 +90,14 @@ impl Running {
 /// A way to the server on which the bytes are counted.
 pub(crate) struct Counted {
     pub(crate) url: String,
-    up: Rc<Cell<u64>>,
+    traffic: Rc<Traffic>,
     task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Traffic {
+    up: Cell<u64>,
+    open: Cell<usize>,
 }
 
 impl Counted {
@@ -98,26 +105,31 @@ impl Counted {
     pub(crate) async fn to(server: String) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let up = Rc::new(Cell::new(0));
-        let count = up.clone();
+        let traffic = Rc::<Traffic>::default();
+        let count = traffic.clone();
         let task = tokio::task::spawn_local(async move {
             while let Ok((mut client, _)) = listener.accept().await {
                 let Ok(mut server) = TcpStream::connect(&server).await else { continue };
                 let _ = (client.set_nodelay(true), server.set_nodelay(true));
                 let count = count.clone();
+                count.open.set(count.open.get() + 1);
                 tokio::task::spawn_local(async move {
                     if let Ok((bytes, _)) = copy_bidirectional(&mut client, &mut server).await {
-                        count.set(count.get() + bytes);
+                        count.up.set(count.up.get() + bytes);
                     }
+                    count.open.set(count.open.get() - 1);
                 });
             }
         });
-        Ok(Self { url, up, task })
+        Ok(Self { url, traffic, task })
     }
 
-    /// Bytes that went to the server on connections that have ended.
-    pub(crate) fn up(&self) -> u64 {
-        self.up.get()
+    /// Bytes that went to the server, once every connection has ended.
+    pub(crate) async fn up(&self) -> u64 {
+        while self.traffic.open.get() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        self.traffic.up.get()
     }
 }
 
