@@ -10,8 +10,9 @@ use std::{
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use types::{AccountId, GroupId};
 
-/// Returns once every send to or from the account that was admitted before has ended, direct ones and those to
-/// its groups. Where other nodes admit sends too, waits as long as the operator says.
+/// Returns once everything to or from the account that was admitted before has ended: direct sends, its changes of
+/// groups, also of one that it is only joining, and sends to its groups. Where other nodes admit too, waits as long
+/// as the operator says.
 pub(crate) async fn settle(core: &Core, account: AccountId) -> Result<(), StoreError> {
     core.admissions.settle(Subject::Account(account)).await;
     for group in core.ports.groups.groups_of(account).await? {
@@ -24,9 +25,9 @@ pub(crate) async fn settle(core: &Core, account: AccountId) -> Result<(), StoreE
 /// What a send belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
-    /// Its sender or its recipient.
+    /// Its sender or its recipient; the actor of a group operation.
     Account(AccountId),
-    /// The group that it goes to.
+    /// The group that it goes to, or that is read.
     Group(GroupId),
 }
 
@@ -60,8 +61,13 @@ impl Admissions {
         self.admit_to([Subject::Account(low), Subject::Account(high)]).await
     }
 
-    /// Admits a send to a group. Chain and lists loaded after this are at least as new as any change that was
-    /// answered before.
+    /// Admits what one account does alone: a change of its list that comes meanwhile waits for the end of it.
+    pub(crate) async fn admit_actor(&self, account: AccountId) -> Admission<'_> {
+        self.admit_to([Subject::Account(account); 2]).await
+    }
+
+    /// Admits a send to a group, or a look at its chain. Chain and lists loaded after this are at least as new as any
+    /// change that was answered before, and no operation that was checked against older lists is still to come.
     pub(crate) async fn admit_to_group(&self, group: GroupId) -> Admission<'_> {
         self.admit_to([Subject::Group(group); 2]).await
     }

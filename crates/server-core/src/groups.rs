@@ -7,7 +7,9 @@
 //!
 //! Invariants: an operation is appended only to a head whose rows are in the mailboxes, so that members get
 //! operations in the order of the chain; the answer comes after the rows; who is no member learns nothing of a
-//! group, not even its head.
+//! group, not even its head. Its actor is checked by whoever is alone with the group, and the chain is read by nobody
+//! meanwhile: who has learned a device list finds every operation that an older one allowed, and none comes later.
+//! Members hold a removed device to what the chain had when they first fetched it, so otherwise they would disagree.
 
 use crate::{
     Core,
@@ -64,12 +66,19 @@ pub(crate) async fn apply(
     highest_stamp: Option<Stamp>,
 ) -> Result<Response, Rejection> {
     let operation = SignedOperation::verify(&carried).map_err(GroupError::Operation)?;
-    check_actor(core, caller, &operation).await?;
+    if (operation.actor(), operation.actor_device()) != (caller.mailbox.account, caller.mailbox.device) {
+        return Err(GroupError::OtherActor.into());
+    }
     let applied = {
         let _alone = match core.config.bugs.skip_settling {
             true => None,
-            false => Some(core.admissions.change(operation.group()).await),
+            // Always the group first, so that no two operations wait for each other.
+            false => Some((
+                core.admissions.change(operation.group()).await,
+                core.admissions.admit_actor(operation.actor()).await,
+            )),
         };
+        check_actor(core, caller, &operation).await?;
         apply_alone(core, caller, &operation, carried, highest_stamp).await?
     };
     for committed in &applied.committed {
@@ -88,6 +97,7 @@ pub(crate) async fn get(
     from_epoch: u64,
     link_signature: Option<[u8; 64]>,
 ) -> Result<Response, Rejection> {
+    let _admission = core.admissions.admit_to_group(group).await;
     let found = group_state::current(core, group).await?.ok_or(GroupError::NoSuchGroup)?;
     let account = caller.mailbox.account;
     let link = link_signature.and_then(|bytes| Signature::from_slice(&bytes).ok());
@@ -215,11 +225,8 @@ async fn apply_alone(
     Ok(Applied { stamp, committed })
 }
 
-/// The operation is the caller's own, signed by its device as it is listed now.
+/// The caller's device signed the operation, as it is listed now.
 async fn check_actor(core: &Core, caller: &Caller, operation: &SignedOperation) -> Result<(), Rejection> {
-    if (operation.actor(), operation.actor_device()) != (caller.mailbox.account, caller.mailbox.device) {
-        return Err(GroupError::OtherActor.into());
-    }
     let record = core.ports.directory.device(caller.address()).await?;
     let record = record.filter(|record| record.mailbox == caller.mailbox).ok_or(SendError::SenderRevoked)?;
     if record.device_key == *operation.certificate().device_key().as_bytes() {

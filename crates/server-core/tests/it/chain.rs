@@ -16,15 +16,27 @@ pub fn ids(people: &[&Person]) -> BTreeSet<AccountId> {
 
 /// An operation by a person's primary device. `state` is what it follows.
 pub fn operation(by: &Person, state: Option<&GroupState>, id: u8, change: GroupChange) -> SignedOperation {
+    operation_of(by, by.mailbox(), state, id, change)
+}
+
+/// The same by any device of the person.
+pub fn operation_of(
+    by: &Person,
+    device: MailboxId,
+    state: Option<&GroupState>,
+    id: u8,
+    change: GroupChange,
+) -> SignedOperation {
+    let secret = by.secret_of(device);
     let draft = OperationDraft {
         follows: state.map(GroupState::follows),
         id: OperationId([id; 16]),
         actor_key: by.account.public(),
-        certificate: DeviceCertificate::sign(&by.account, by.mailbox().device, by.device.public()),
+        certificate: DeviceCertificate::sign(&by.account, device.device, secret.public()),
         at: Timestamp::from_millis(1_767_225_600_000),
         change,
     };
-    draft.sign(&by.device).unwrap()
+    draft.sign(&secret).unwrap()
 }
 
 pub fn create(members: BTreeSet<AccountId>) -> GroupChange {

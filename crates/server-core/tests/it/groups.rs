@@ -4,10 +4,10 @@ use crate::{
     chain::{Chain, apply, apply_request, create, fetched, ids, operation, rows, send},
     world::{Person, World, refused},
 };
-use futures_util::{FutureExt, future::join_all};
+use futures_util::future::join_all;
 use server_ports::{Caller, GroupLog, Signal, fake::FaultPlan};
 use signed::{GroupChange, group::join_signature, keys::LinkSecret};
-use std::{collections::BTreeSet, pin::pin};
+use std::collections::BTreeSet;
 use types::{AccountId, EnvelopeId, GroupId, Millis};
 use wire::{Code, EnvelopeKind, Request, Response, Send, Urgency};
 
@@ -301,45 +301,6 @@ fn an_actor_who_used_the_envelope_id_before_stops_nothing() {
     apply(&world, &alice, &draft).unwrap();
     assert_eq!(rows(&world, bob.mailbox(), OPERATION).len(), 2);
     assert!(world.run(world.groups.undelivered(10)).unwrap().is_empty());
-}
-
-#[test]
-fn a_removal_waits_for_the_messages_before_it() {
-    let (world, [alice, bob, carol, _], mut chain) = group();
-    let (sender, admin) = (bob.caller(), alice.caller());
-    let mut message = pin!(world.core.handle(&sender, Request::SendGroup(chain.message(1, &[]))));
-    let removal = chain.draft(&alice, GroupChange::Remove(ids(&[&carol])));
-    let mut removal = pin!(world.core.handle(&admin, apply_request(&removal)));
-    world.mailboxes.faults().set(FaultPlan {
-        seed: 3,
-        store_delay_max: Millis(5_000),
-        ..FaultPlan::default()
-    });
-    assert!(message.as_mut().now_or_never().is_none());
-    world.mailboxes.faults().heal();
-    assert!(removal.as_mut().now_or_never().is_none(), "answered before the message had ended");
-    world.run(&mut message).unwrap();
-    assert!(world.run(&mut removal).is_ok());
-    assert_eq!(rows(&world, carol.mailbox(), EnvelopeKind::SenderKey).len(), 1, "it was a member then");
-}
-
-#[test]
-fn a_device_list_change_waits_for_the_messages_to_its_groups() {
-    let (world, [alice, bob, carol, _], chain) = group();
-    let (sender, owner) = (bob.caller(), carol.caller());
-    let mut message = pin!(world.core.handle(&sender, Request::SendGroup(chain.message(1, &[]))));
-    world.mailboxes.faults().set(FaultPlan {
-        seed: 3,
-        store_delay_max: Millis(5_000),
-        ..FaultPlan::default()
-    });
-    assert!(message.as_mut().now_or_never().is_none());
-    world.mailboxes.faults().heal();
-    let mut change = pin!(world.core.handle(&owner, carol.put_list(2, &[1])));
-    assert!(change.as_mut().now_or_never().is_none());
-    world.run(&mut message).unwrap();
-    assert_eq!(world.run(&mut change), Ok(Response::Done));
-    assert_eq!(refused(send(&world, &alice, chain.message(2, &[]))), Code::StaleDevices);
 }
 
 #[test]

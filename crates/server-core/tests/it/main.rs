@@ -7,6 +7,7 @@ mod chain;
 mod connect;
 mod duties;
 mod ephemeral;
+mod group_removal;
 mod group_send;
 mod groups;
 mod keys;

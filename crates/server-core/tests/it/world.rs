@@ -1,6 +1,5 @@
 //! A world of fakes, with as many nodes as a test starts, and people who register in it.
 
-use futures_util::task::noop_waker_ref;
 use server_core::{
     Config, Core, Finish, NewDevice, Ports, Registered, RegistrationError, Restoration, RestoreError,
 };
@@ -18,8 +17,11 @@ use signed::{
 use std::{
     net::{IpAddr, Ipv4Addr},
     pin::pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake},
 };
 use types::{
     AccountId, DeviceAddress, DeviceNumber, EnvelopeId, LinkId, MailboxId, Millis, NodeId, PhoneNumber,
@@ -204,12 +206,27 @@ impl World {
 
 pub fn run_on<T>(clock: &FakeClock, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
-    let mut context = Context::from_waker(noop_waker_ref());
+    let woken = Arc::new(Woken::default());
+    let waker = woken.clone().into();
+    let mut context = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
             return output;
         }
+        // One part of it may have made way for another.
+        if woken.0.swap(false, Ordering::Relaxed) {
+            continue;
+        }
         clock.advance_to(clock.next_timer().expect("a future that waits, waits for time"));
+    }
+}
+
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
