@@ -8,7 +8,7 @@
 
 use crate::{
     Core, acquaintance,
-    quota::{self, Count},
+    quota::{self, Allowance, Count, Quotas},
     refusal::Rejection,
     staleness::Expected,
     wake,
@@ -25,6 +25,13 @@ use wire::{DeviceRef, Envelope, EnvelopeKind, Response, SealedFor, Send, Stale, 
 
 /// How soon a sender tries again when the recipient has yet to upload its list after a restore.
 pub(crate) const RETRY_NOT_READY: Millis = Millis::from_mins(1);
+
+/// A quota that counts sends: its name, and where its allowance stands.
+pub(crate) type SendQuota = (&'static str, fn(&Quotas) -> Allowance);
+/// What a person writes.
+pub(crate) const MESSAGES: SendQuota = ("messages", |quotas| quotas.messages);
+/// What devices tell each other.
+const SILENT: SendQuota = ("silent", |quotas| quotas.silent);
 
 /// Why a send was refused. Nothing of it was stored.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +73,8 @@ pub(crate) async fn send(core: &Core, caller: &Caller, send: Send) -> Result<Res
 
 async fn accept(core: &Core, caller: &Caller, send: &Send, digest: [u8; 32]) -> Result<Stamp, Rejection> {
     check_form(send)?;
-    spend(core, caller, send.urgency).await?;
+    let quota = if wakes(send.urgency) { MESSAGES } else { SILENT };
+    spend(core, caller, quota, send.sealed.iter().map(|sealed| sealed.ciphertext.len()).sum()).await?;
 
     let admission = core.admissions.admit(caller.mailbox.account, send.recipient).await;
     let view = View::load(core, caller, send).await?;
@@ -140,13 +148,18 @@ fn check_form(send: &Send) -> Result<(), SendError> {
     Ok(())
 }
 
-pub(crate) async fn spend(core: &Core, caller: &Caller, urgency: Urgency) -> Result<(), Rejection> {
-    let (quota, allowance) = match urgency {
-        Urgency::Urgent | Urgency::Normal => ("messages", core.config.quotas.messages),
-        Urgency::Silent | Urgency::OnlineOnly => ("silent", core.config.quotas.silent),
-    };
-    let subject: &[&[u8]] = &[caller.mailbox.account.as_bytes()];
-    quota::spend(core, Count { quota, subject, allowance }, 1).await
+/// Spends one send of a quota, and the bytes that it carries.
+pub(crate) async fn spend(
+    core: &Core,
+    caller: &Caller,
+    (quota, allowance): SendQuota,
+    bytes: usize,
+) -> Result<(), Rejection> {
+    let (quotas, subject): (_, &[&[u8]]) = (&core.config.quotas, &[caller.mailbox.account.as_bytes()]);
+    quota::spend(core, Count { quota, subject, allowance: allowance(quotas) }, 1).await?;
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    quota::spend(core, Count { quota: "message_bytes", subject, allowance: quotas.message_bytes }, bytes)
+        .await
 }
 
 /// What the decision is made from.

@@ -17,7 +17,7 @@ const REMEMBERED: Millis = Millis::from_days(30);
 /// `account` is about to open a session with `other`: free for acquaintances, counted for strangers.
 pub(crate) async fn meet(core: &Core, account: AccountId, other: AccountId) -> Result<(), Rejection> {
     let quotas = &core.config.quotas;
-    if account == other || !quotas.enabled || is_known(core, account, other).await? {
+    if account == other || !quotas.enabled || are_acquainted(core, account, other).await? {
         return Ok(());
     }
     let subject: &[&[u8]] = &[account.as_bytes()];
@@ -36,7 +36,12 @@ pub(crate) async fn meet(core: &Core, account: AccountId, other: AccountId) -> R
     Ok(())
 }
 
-async fn is_known(core: &Core, account: AccountId, other: AccountId) -> Result<bool, Rejection> {
+/// Whether `account` may write to `other` as to an acquaintance.
+pub(crate) async fn are_acquainted(
+    core: &Core,
+    account: AccountId,
+    other: AccountId,
+) -> Result<bool, Rejection> {
     let known = quota::exhausted(core, pair(&[account.as_bytes(), other.as_bytes()])).await?;
     Ok(known.is_some())
 }

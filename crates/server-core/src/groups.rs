@@ -14,6 +14,7 @@
 use crate::{
     Core,
     accept::{Committed, SendError},
+    acquaintance,
     fan_out::{self, Members},
     group_state::{self, Group},
     quota::{self, Count},
@@ -186,6 +187,7 @@ async fn apply_alone(
     let (joined, left) = difference(before.as_ref().map(|found| &*found.state), &after);
     check_exist(core, &joined).await?;
     spend(core, caller, operation).await?;
+    spend_on_strangers(core, operation).await?;
 
     let above = highest_stamp.max(before.as_ref().map(|found| found.head.stamp));
     let stamp = core.stamps.give(&*core.ports.mailboxes, core.now(), above).await?;
@@ -304,6 +306,22 @@ async fn spend(core: &Core, caller: &Caller, operation: &SignedOperation) -> Res
         _ => ("group_changes", quotas.group_changes),
     };
     quota::spend(core, Count { quota, subject: &[caller.mailbox.account.as_bytes()], allowance }, 1).await
+}
+
+/// Whoever is named as a member can be written to without a first message: the actor names only so many whom it does
+/// not know.
+async fn spend_on_strangers(core: &Core, operation: &SignedOperation) -> Result<(), Rejection> {
+    let (GroupChange::Create { members: named, .. } | GroupChange::Add(named)) = operation.change() else {
+        return Ok(());
+    };
+    let (quotas, actor) = (&core.config.quotas, operation.actor());
+    let mut strangers = 0;
+    for member in named {
+        strangers += u32::from(!acquaintance::are_acquainted(core, actor, *member).await?);
+    }
+    let subject: &[&[u8]] = &[actor.as_bytes()];
+    quota::spend(core, Count { quota: "new_members", subject, allowance: quotas.new_members }, strangers)
+        .await
 }
 
 /// Delivers the head, if nobody has. Whoever calls this is alone with the group.

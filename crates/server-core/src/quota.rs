@@ -34,8 +34,12 @@ pub struct Quotas {
     pub enabled: bool,
     /// Urgent and normal sends of one account: a person who types, with a wide margin.
     pub messages: Allowance,
-    /// Silent sends of one account: every message received may cause a receipt.
+    /// Silent sends of one account: every message received may cause a receipt. A message to a group is never one,
+    /// whatever it says of itself: it takes room in the mailboxes of a thousand people.
     pub silent: Allowance,
+    /// Bytes of ciphertext that one account sends, to people and to groups. A mailbox holds eight times as much, so
+    /// that nobody fills a friend's in an hour; the keys of a sender to a full group take an eighth of it.
+    pub message_bytes: Allowance,
     /// Numbers that one account looks up for the first time: a large address book in one day.
     pub new_numbers: Allowance,
     /// Lookups of one account with so many new numbers at once that they are an address book.
@@ -71,6 +75,9 @@ pub struct Quotas {
     pub link_invitations: Allowance,
     /// Groups that one account makes.
     pub new_groups: Allowance,
+    /// Strangers that one account names as members of its groups: two full groups. Whoever is in a group can be
+    /// written to, so without it naming would be a way around `first_messages`.
+    pub new_members: Allowance,
     /// Changes that one account makes to groups. Each is written to every device of every member.
     pub group_changes: Allowance,
     /// Bundles of fellow members that one device takes: every device of a full group, once.
@@ -88,6 +95,7 @@ impl Default for Quotas {
             enabled: true,
             messages: Allowance::new(100, minute),
             silent: Allowance::new(3_000, minute),
+            message_bytes: Allowance::new(64 * 1024 * 1024, hour),
             new_numbers: Allowance::new(1_000, day),
             contact_syncs: Allowance::new(1, hour),
             verified_senders: Allowance::new(500, day),
@@ -105,6 +113,7 @@ impl Default for Quotas {
             links_per_address: Allowance::new(30, hour),
             link_invitations: Allowance::new(20, hour),
             new_groups: Allowance::new(10, hour),
+            new_members: Allowance::new(2_048, day),
             group_changes: Allowance::new(60, minute),
             bundles_of_fellows: Allowance::new(6_000, hour),
             ephemeral: Allowance::new(600, minute),

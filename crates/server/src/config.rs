@@ -102,7 +102,11 @@ pub struct Quotas {
     #[allow(missing_docs)]
     pub restorations_per_hour_per_address: u32,
     #[allow(missing_docs)]
+    pub message_megabytes_per_hour: u32,
+    #[allow(missing_docs)]
     pub new_groups_per_hour: u32,
+    #[allow(missing_docs)]
+    pub new_members_per_day: u32,
     #[allow(missing_docs)]
     pub group_changes_per_minute: u32,
     #[allow(missing_docs)]
@@ -170,7 +174,9 @@ impl Default for Quotas {
             first_messages_per_day: 50,
             links_per_hour_per_address: 30,
             restorations_per_hour_per_address: 10,
+            message_megabytes_per_hour: 64,
             new_groups_per_hour: 10,
+            new_members_per_day: 2_048,
             group_changes_per_minute: 60,
             blob_megabytes_per_hour: 512,
             connections_per_address: 100,
@@ -217,7 +223,7 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "Refuse numbers that the numbering plan does not have. Set it where real text messages are sent.",
     ),
     ("quotas", "enabled", "false switches every quota off. Limits that protect codes and parsers stay."),
-    ("quotas", "messages_per_minute", "Messages of one account."),
+    ("quotas", "messages_per_minute", "Messages of one account, and whatever it sends to groups."),
     ("quotas", "silent_per_minute", "Receipts, transcripts and key distributions of one account."),
     ("quotas", "codes_per_hour_per_number", "One-time codes for one number."),
     ("quotas", "registrations_per_day_per_address", "Registrations from one network address."),
@@ -225,7 +231,13 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("quotas", "first_messages_per_day", "Accounts that one account may write to for the first time."),
     ("quotas", "links_per_hour_per_address", "Link codes that devices at one network address show."),
     ("quotas", "restorations_per_hour_per_address", "Accounts restored from one network address."),
+    (
+        "quotas",
+        "message_megabytes_per_hour",
+        "Megabytes of ciphertext that one account sends; at most 4095. A mailbox holds 512.",
+    ),
     ("quotas", "new_groups_per_hour", "Groups that one account makes."),
+    ("quotas", "new_members_per_day", "Strangers that one account names as members of its groups."),
     ("quotas", "group_changes_per_minute", "Changes that one account makes to groups."),
     (
         "quotas",

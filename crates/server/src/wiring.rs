@@ -81,11 +81,17 @@ fn quotas(configured: &Quotas) -> server_core::Quotas {
         first_messages: of(configured.first_messages_per_day, Millis::from_days(1)),
         links_per_address: of(configured.links_per_hour_per_address, Millis::from_hours(1)),
         restorations_per_address: of(configured.restorations_per_hour_per_address, Millis::from_hours(1)),
+        message_bytes: of(megabytes(configured.message_megabytes_per_hour), Millis::from_hours(1)),
+        new_members: of(configured.new_members_per_day, Millis::from_days(1)),
         new_groups: of(configured.new_groups_per_hour, Millis::from_hours(1)),
         group_changes: of(configured.group_changes_per_minute, Millis::from_mins(1)),
-        blob_bytes: of(configured.blob_megabytes_per_hour.saturating_mul(1024 * 1024), Millis::from_hours(1)),
+        blob_bytes: of(megabytes(configured.blob_megabytes_per_hour), Millis::from_hours(1)),
         ..server_core::Quotas::default()
     }
+}
+
+fn megabytes(count: u32) -> u32 {
+    count.saturating_mul(1024 * 1024)
 }
 
 fn cannot_open(error: &OpenError) -> Failure {

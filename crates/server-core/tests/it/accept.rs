@@ -3,8 +3,7 @@
 use crate::world::{Person, World, accepted, refused, send_to, stale};
 use futures_util::future::join_all;
 use proptest::prelude::*;
-use server_core::Quotas;
-use server_ports::{Signal, StoreError, fake::FaultPlan};
+use server_ports::{Signal, fake::FaultPlan};
 use std::collections::BTreeSet;
 use types::{EnvelopeId, Millis, Stamp, limits};
 use wire::{Code, EnvelopeKind, Request, Response, Send, Urgency};
@@ -342,89 +341,6 @@ fn an_ack_deletes_exactly_its_rows() {
     assert_eq!(left, [rows[0].0, rows[2].0]);
     world.ask(&alice.caller(), Request::Ack(vec![rows[0].0])).unwrap();
     assert_eq!(world.mailbox(bob.mailbox()).len(), 2, "another device's ack touches nothing");
-}
-
-#[test]
-fn quotas_count_accounts_and_a_switch_turns_them_off() {
-    let (world, alice, bob) = pair();
-    let silent = |id| Send { urgency: Urgency::Silent, ..alice.message(&bob, id) };
-    for id in 0..100 {
-        world.send(&alice, alice.message(&bob, id)).unwrap();
-    }
-    let refusal = world.send(&alice, alice.message(&bob, 100)).unwrap_err();
-    assert_eq!(refusal.code, Code::RetryAfter);
-    assert!(world.send(&alice, silent(101)).is_ok(), "receipts have a quota of their own");
-    assert!(world.send(&bob, bob.message(&alice, 1)).is_ok(), "another account is not touched");
-    assert!(world.send(&alice, alice.message(&bob, 5)).is_ok(), "a retry is not counted");
-    world.clock.advance(refusal.retry_after.unwrap());
-    assert!(world.send(&alice, alice.message(&bob, 100)).is_ok());
-
-    let world = World::with(|config| config.quotas.enabled = false);
-    let (alice, bob) = (world.register(1), world.register(2));
-    for id in 0..=120 {
-        world.send(&alice, alice.message(&bob, id)).unwrap();
-    }
-}
-
-#[test]
-fn losing_the_exchange_opens_no_quota() {
-    let defaults = Quotas::default();
-    assert!(defaults.enabled);
-    let (world, alice, bob) = pair();
-    let dead = DeadExchange;
-    let ports = server_core::Ports {
-        groups: world.groups.clone(),
-        blobs: world.blobs.clone(),
-        directory: world.directory.clone(),
-        mailboxes: world.mailboxes.clone(),
-        exchange: std::sync::Arc::new(dead),
-        pusher: world.pusher.clone(),
-        texter: world.texter.clone(),
-        clock: std::sync::Arc::new(world.clock.clone()),
-        entropy: std::sync::Arc::new(server_ports::fake::FakeEntropy::new(3)),
-    };
-    let core =
-        world.run(server_core::Core::start(ports, server_core::Config::new(types::NodeId(5)))).unwrap();
-    let fetch = wire::FetchKeys { accounts: vec![bob.id()], reset: false, device: None };
-    for request in [
-        Request::Send(alice.message(&bob, 1)),
-        Request::FetchKeys(fetch),
-        Request::Lookup { numbers: vec![bob.phone.clone()], verify_sender: false },
-        Request::Lookup { numbers: vec![bob.phone.clone()], verify_sender: true },
-    ] {
-        assert_eq!(refused(world.run(core.handle(&alice.caller(), request))), Code::RetryAfter);
-    }
-    let begin = world.run(core.registration_begin("+15552000100", crate::world::HOME));
-    assert!(matches!(begin, Err(server_core::RegistrationError::RetryAfter(_))));
-    // What is no quota goes on.
-    assert!(world.run(core.authenticate(&bob.proof(1, [7; 32]), [7; 32])).is_ok());
-    assert!(world.run(core.opened(&bob.caller())).is_ok());
-}
-
-struct DeadExchange;
-
-#[async_trait::async_trait]
-impl server_ports::Exchange for DeadExchange {
-    fn subscribe(&self, _: types::NodeId, _: std::sync::Arc<dyn server_ports::NodeInbox>) {}
-
-    async fn claim(&self, _: server_ports::exchange::Route) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable("away".to_owned()))
-    }
-
-    async fn release(&self, _: server_ports::exchange::Route) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable("away".to_owned()))
-    }
-
-    async fn signal(&self, _: types::MailboxId, _: Signal) -> Result<bool, StoreError> {
-        Err(StoreError::Unavailable("away".to_owned()))
-    }
-
-    async fn spend(
-        &self,
-        _: server_ports::exchange::Spend,
-    ) -> Result<server_ports::exchange::SpendOutcome, StoreError> {
-        Err(StoreError::Unavailable("away".to_owned()))
-    }
 }
 
 #[test]

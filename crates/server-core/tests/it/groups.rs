@@ -342,16 +342,6 @@ fn on_a_fleet_an_operation_waits_for_the_messages_of_other_nodes() {
 }
 
 #[test]
-fn new_groups_have_a_quota_and_a_repeat_is_free() {
-    let world = World::with(|config| config.quotas.new_groups.limit = 2);
-    let alice = world.register(1);
-    let found = |id: u8| apply(&world, &alice, &operation(&alice, None, id, create(BTreeSet::new())));
-    (0..4).for_each(|_| assert!(found(1).is_ok()));
-    found(2).unwrap();
-    assert_eq!(refused(found(3)), Code::RetryAfter);
-}
-
-#[test]
 fn fellow_members_are_no_strangers_and_their_keys_are_there_for_all() {
     let world = World::with(|config| {
         config.quotas.first_messages.limit = 1;

@@ -16,6 +16,7 @@ mod lists;
 mod lookup;
 mod own_devices;
 mod planted;
+mod quotas;
 mod registration;
 mod restore;
 mod world;
