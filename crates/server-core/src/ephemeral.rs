@@ -6,10 +6,11 @@ use crate::{
     refusal::Rejection,
 };
 use server_ports::{Caller, Signal};
-use types::{AccountId, EnvelopeId};
+use types::{AccountId, EnvelopeId, limits};
 use wire::{Code, Envelope, EnvelopeKind, Response, SealedFor, Urgency};
 
-/// Hands each ciphertext to its device, if that has a session. The answer says nothing about who was there.
+/// Hands each ciphertext to its device, if that has a session. The answer says nothing about who was there. They are
+/// small, because a session holds what it is handed until its socket takes it.
 pub(crate) async fn forward(
     core: &Core,
     caller: &Caller,
@@ -21,6 +22,9 @@ pub(crate) async fn forward(
     };
     if !sealed.iter().all(fits) {
         return Err(Rejection::Code(Code::Malformed));
+    }
+    if sealed.iter().any(|sealed| sealed.ciphertext.len() > limits::EPHEMERAL_BYTES_MAX) {
+        return Err(Rejection::Code(Code::TooLarge));
     }
     let subject: &[&[u8]] = &[caller.mailbox.account.as_bytes()];
     let count = Count { quota: "ephemeral", subject, allowance: core.config.quotas.ephemeral };

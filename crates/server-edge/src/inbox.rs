@@ -21,7 +21,8 @@ use types::Millis;
 
 /// Signals that may wait for one shard; at a million hints a second, 65 ms of them.
 const SIGNALS_MAX: usize = 65_536;
-/// Bytes of envelopes that may wait with them; beyond, a hint says only "read the store".
+/// Bytes of envelopes that may wait with them; beyond, a hint says only "read the store", and what is never stored is
+/// lost.
 const SIGNAL_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Accepted sockets that may wait; the listener's backlog holds as many again.
 const ACCEPTED_MAX: usize = 1_024;
@@ -91,18 +92,22 @@ impl Inbox {
     }
 
     pub(crate) fn signal(&self, key: Key, mut signal: Signal) {
+        let bytes = match &signal {
+            Signal::Hint { envelope, .. } | Signal::Ephemeral(envelope) => envelope.len(),
+            _ => 0,
+        };
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.signals >= SIGNALS_MAX && !matches!(signal, Signal::Ended(_)) {
+        let too_large = queue.signal_bytes + bytes > SIGNAL_BYTES_MAX;
+        let too_many = queue.signals >= SIGNALS_MAX && !matches!(signal, Signal::Ended(_));
+        if too_many || too_large && matches!(signal, Signal::Ephemeral(_)) {
             drop(queue);
             metrics::counter!("waxwing_edge_signals_lost_total").increment(1);
             return;
         }
-        if let Signal::Hint { envelope, .. } = &signal {
-            if queue.signal_bytes + envelope.len() > SIGNAL_BYTES_MAX {
-                signal = Signal::Read;
-            } else {
-                queue.signal_bytes += envelope.len();
-            }
+        if too_large {
+            signal = Signal::Read;
+        } else {
+            queue.signal_bytes += bytes;
         }
         queue.signals += 1;
         queue.letters.push(Letter::Signal(key, signal));
@@ -221,6 +226,18 @@ mod tests {
         }
         let kept = taken(&inbox).iter().map(|signal| *signal == Signal::Read).collect::<Vec<_>>();
         assert_eq!(kept, [false, false, false, true]);
+    }
+
+    #[test]
+    fn what_is_never_stored_is_lost_beyond_the_byte_bound() {
+        let (inbox, _poll) = inbox();
+        let signal = || Signal::Ephemeral(Bytes::from(vec![0; SIGNAL_BYTES_MAX / 3]));
+        for _ in 0..4 {
+            inbox.signal(KEY, signal());
+        }
+        inbox.signal(KEY, Signal::Read);
+        let kept = taken(&inbox);
+        assert_eq!((kept.len(), kept.last()), (4, Some(&Signal::Read)), "what has no bytes has room");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub const ENVELOPE_LIFE: Millis = Millis::from_days(30);
 pub const DEVICE_DORMANT_AFTER: Millis = Millis::from_days(45);
 /// One ciphertext: the largest text with its padding and ratchet fields, with a wide margin.
 pub const CIPHERTEXT_BYTES_MAX: usize = 256 * 1024;
+/// One ciphertext of a signal that is never stored: what a typing notice or a call's candidates take, with a margin.
+pub const EPHEMERAL_BYTES_MAX: usize = 4 * 1024;
 /// One socket message before the session is authenticated.
 pub const SOCKET_MESSAGE_BYTES_MAX_UNAUTHENTICATED: usize = 16 * 1024;
 /// One socket message afterwards.

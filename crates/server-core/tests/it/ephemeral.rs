@@ -2,6 +2,7 @@
 
 use crate::world::{World, refused};
 use server_ports::Signal;
+use types::limits;
 use wire::{Code, EnvelopeKind, Request, Response, Urgency};
 
 #[test]
@@ -24,6 +25,18 @@ fn a_signal_reaches_who_is_there_and_is_never_stored() {
     assert_eq!((*device, envelope.from), (bob.mailbox(), alice.caller().address()));
     assert_eq!((envelope.urgency, &envelope.ciphertext[..]), (Urgency::OnlineOnly, &[3; 20][..]));
     assert!(world.mailboxes.rows().is_empty());
+    let sized = |length: usize| Request::Ephemeral {
+        recipient: bob.id(),
+        sealed: vec![wire::SealedFor {
+            to: bob.mailbox(),
+            kind: EnvelopeKind::Ratchet,
+            ciphertext: vec![3; length].into(),
+        }],
+    };
+    let largest = limits::EPHEMERAL_BYTES_MAX;
+    assert_eq!(world.ask(&alice.caller(), sized(largest)), Ok(Response::Done));
+    assert_eq!(refused(world.ask(&alice.caller(), sized(largest + 1))), Code::TooLarge);
+    assert_eq!(inbox.take().len(), 1);
     for wrong in
         [signal(alice.mailbox(), EnvelopeKind::Ratchet), signal(bob.mailbox(), EnvelopeKind::SenderKey)]
     {
