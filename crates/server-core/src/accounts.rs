@@ -1,8 +1,7 @@
 //! Closing an account.
 
-use crate::{Core, admission::settle, lists, refusal::Rejection, retire::retire_doubtful};
+use crate::{Core, admission::settle, lists, refusal::Rejection, retire::retire};
 use server_ports::Caller;
-use std::collections::BTreeSet;
 use wire::Response;
 
 /// Why an account was not closed.
@@ -21,14 +20,12 @@ pub(crate) async fn close(core: &Core, caller: &Caller) -> Result<Response, Reje
     if !lists::mailboxes(&account).any(|mailbox| mailbox == caller.mailbox) {
         // An earlier try may have closed it without knowing.
         if account.closed {
-            retire_doubtful(core, id, &BTreeSet::new()).await?;
+            retire(core, Some(id)).await?;
         }
         return Err(AccountError::Closed.into());
     }
-    let closed = core.ports.directory.close(id).await;
-    let closed = closed.inspect_err(|_| core.doubtful.add(id, lists::mailboxes(&account)))?;
-    core.doubtful.add(id, closed.ok_or(AccountError::Closed)?.mailboxes);
-    retire_doubtful(core, id, &BTreeSet::new()).await?;
+    core.ports.directory.close(id).await?.ok_or(AccountError::Closed)?;
+    retire(core, Some(id)).await?;
     settle(core, id).await?;
     metrics::counter!("waxwing_accounts_closed_total").increment(1);
     Ok(Response::Done)

@@ -1,10 +1,10 @@
 //! Admitting a session: the token opens nothing by itself, the device key must have signed what this
 //! one connection is, and its number must be greater than every one before.
 
-use crate::{Core, refusal::Rejection};
+use crate::{Core, lists, refusal::Rejection};
 use server_ports::{
     Caller,
-    directory::{ConnectOutcome, DeviceRecord},
+    directory::{Account, ConnectOutcome, DeviceRecord},
     exchange::Route,
 };
 use sha2::{Digest, Sha256};
@@ -71,7 +71,12 @@ pub(crate) async fn authenticate(
     // A listed device without a mailbox would lose what is sent to it: after a restore, say.
     core.ports.mailboxes.open(record.mailbox).await?;
     let account = core.ports.directory.account(proof.address.account).await?;
-    let account = account.filter(|account| !account.closed).ok_or(ConnectError::Revoked)?;
+    let listed = |account: &Account| lists::mailboxes(account).any(|mailbox| mailbox == record.mailbox);
+    let Some(account) = account.filter(|account| !account.closed && listed(account)) else {
+        // It was removed meanwhile, and nobody will close again what was opened after that.
+        core.ports.mailboxes.close(record.mailbox).await?;
+        return Err(ConnectError::Revoked.into());
+    };
     metrics::counter!("waxwing_sessions_admitted_total").increment(1);
     let caller = Caller { mailbox: record.mailbox, connection: proof.connection_number };
     Ok(Admitted { caller, device_list_version: account.list_version })

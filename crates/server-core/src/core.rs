@@ -2,8 +2,8 @@
 
 use crate::{
     Config, Ports, accept, accounts, admission::Admissions, blobs, connect, duties::Duties, ephemeral,
-    group_send, group_state::GroupStates, groups, keys, links, lists, lookup, refusal::Rejection,
-    retire::Doubtful, stamp::Stamps,
+    group_send, group_state::GroupStates, groups, keys, links, lists, lookup, refusal::Rejection, retire,
+    stamp::Stamps,
 };
 use server_ports::{
     Caller, StoreError,
@@ -25,7 +25,6 @@ pub struct Core {
     pub(crate) stamps: Stamps,
     pub(crate) admissions: Admissions,
     pub(crate) group_states: GroupStates,
-    pub(crate) doubtful: Doubtful,
     pub(crate) duties: Duties,
     /// Only the planted fault [`crate::testing::Bugs::hand_out_keys_twice`] uses it.
     pub(crate) last_bundle: Mutex<Option<Bundle>>,
@@ -43,8 +42,8 @@ pub struct Health {
 }
 
 impl Core {
-    /// Starts a node: learns what the service is, reserves stamps above all that it gave before, and delivers
-    /// the group operations that a node left behind when it died.
+    /// Starts a node: learns what the service is, reserves stamps above all that it gave before, and finishes what a
+    /// node left behind when it died: devices that are gone lose their mailboxes, group operations are delivered.
     pub async fn start(ports: Ports, config: Config) -> Result<Self, StoreError> {
         let identity = ports.directory.service().await?;
         let stamps = Stamps::start(&*ports.mailboxes, config.node, ports.clock.now(), config.bugs).await?;
@@ -55,11 +54,11 @@ impl Core {
             stamps,
             admissions: Admissions::default(),
             group_states: GroupStates::default(),
-            doubtful: Doubtful::default(),
             duties: Duties::default(),
             last_bundle: Mutex::default(),
             poisoned: AtomicBool::new(false),
         };
+        retire::retire(&core, None).await?;
         groups::deliver_late(&core).await?;
         Ok(core)
     }

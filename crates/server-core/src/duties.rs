@@ -1,9 +1,9 @@
-//! What a node does again and again: keep stamps reserved, let expired rows, blobs, codes and links go, deliver what
+//! What a node does again and again: keep stamps reserved, let expired rows, blobs, codes and links go, finish what
 //! was left behind.
 //!
 //! The shell calls [`Core::tick`] about once a second; what is due is decided here.
 
-use crate::{Core, groups, links};
+use crate::{Core, groups, links, retire};
 use server_ports::StoreError;
 use std::sync::{Mutex, PoisonError};
 use types::{Millis, Timestamp};
@@ -12,9 +12,9 @@ use types::{Millis, Timestamp};
 const EXPIRE_ROWS_EVERY: Millis = Millis::from_mins(10);
 /// The same for codes.
 const EXPIRE_CODES_EVERY: Millis = Millis::from_mins(1);
-/// A group operation is left behind when a store failed between the chain and the mailboxes; who touches the group
-/// delivers it too.
-const DELIVER_LATE_EVERY: Millis = Millis::from_secs(10);
+/// A group operation is left behind when a store failed between the chain and the mailboxes, a mailbox when one failed
+/// between a device list and it; who touches the group, or repeats the list, finishes it too.
+const FINISH_LATE_EVERY: Millis = Millis::from_secs(10);
 /// Blobs that are deleted in one go.
 const BLOBS_AT_A_TIME: usize = 256;
 
@@ -41,7 +41,9 @@ impl Core {
                 forget(&self.duties.codes);
             }
         }
-        if due(&self.duties.late, now, DELIVER_LATE_EVERY) {
+        if due(&self.duties.late, now, FINISH_LATE_EVERY) {
+            let retired = retire::retire(self, None).await;
+            self.noted(retired);
             let delivered = groups::deliver_late(self).await;
             self.noted(delivered);
         }

@@ -1,7 +1,7 @@
 //! Signed device lists: given to whoever asks, taken only from their own account, verified, and never
 //! backwards.
 
-use crate::{Core, admission::settle, refusal::Rejection, retire::retire_doubtful};
+use crate::{Core, admission::settle, refusal::Rejection, retire::retire};
 use bytes::Bytes;
 use server_ports::{
     Caller, Signal, StoreError,
@@ -85,9 +85,8 @@ pub(crate) async fn replace(
     let account = core.ports.directory.account(list.account()).await?;
     let account = account.filter(|account| !account.closed).ok_or(ListRefused::NoAccount)?;
     if decide(core, caller, &account, &list, link.as_ref())? == Succession::Same {
-        if core.doubtful.has(account.id) {
-            changed(core, &list).await?;
-        }
+        // An earlier try may have been cut off, and its answer says what this one says.
+        changed(core, list.account()).await?;
         return Ok(Response::Done);
     }
     // Open before listed: whoever sees the new list must find a mailbox behind every device on it.
@@ -102,24 +101,22 @@ pub(crate) async fn replace(
         devices: records(&list, core.now()),
         link,
     };
-    let outcome = core.ports.directory.put_list(new).await;
-    match outcome.inspect_err(|_| core.doubtful.add(account.id, mailboxes(&account)))? {
-        PutListOutcome::Stored { removed, .. } => core.doubtful.add(account.id, removed),
+    match core.ports.directory.put_list(new).await? {
+        PutListOutcome::Stored { .. } => {}
         PutListOutcome::Conflict { .. } => return Err(ListRefused::Overtaken.into()),
         PutListOutcome::NoAccount => return Err(ListRefused::NoAccount.into()),
         PutListOutcome::LinkUnavailable => return Err(Rejection::Code(Code::LinkUnavailable)),
     }
-    changed(core, &list).await?;
+    changed(core, list.account()).await?;
     tell_devices(core, &list, Some(caller.mailbox)).await;
     Ok(Response::Done)
 }
 
 /// A list took the place of another: what the removed devices had goes, and the sends that were admitted with
 /// the list before have ended when this returns.
-pub(crate) async fn changed(core: &Core, list: &DeviceList) -> Result<(), StoreError> {
-    let listed: BTreeSet<_> = list.mailboxes().collect();
-    retire_doubtful(core, list.account(), &listed).await?;
-    if core.config.bugs.skip_settling { Ok(()) } else { settle(core, list.account()).await }
+pub(crate) async fn changed(core: &Core, account: AccountId) -> Result<(), StoreError> {
+    retire(core, Some(account)).await?;
+    if core.config.bugs.skip_settling { Ok(()) } else { settle(core, account).await }
 }
 
 /// Whether the list may take the place of the stored one: pure.

@@ -267,7 +267,7 @@ impl Core {
     /// The number moved: the account that had it is empty and its sessions are over.
     async fn retire_former(&self, former: Option<ClosedAccount>) -> Result<(), RegistrationError> {
         if let Some(former) = former {
-            retire(self, &former.mailboxes).await.map_err(|error| self.unavailable(&error))?;
+            retire(self, Some(former.id)).await.map_err(|error| self.unavailable(&error))?;
             settle(self, former.id).await.map_err(|error| self.unavailable(&error))?;
         }
         metrics::counter!("waxwing_accounts_registered_total").increment(1);

@@ -111,15 +111,13 @@ impl Core {
             keys: restoration.keys,
         };
         let outcome = self.ports.directory.restore(restore).await;
-        let outcome = outcome.inspect_err(|_| self.doubtful.add(account.id, lists::mailboxes(&account)));
         match outcome.map_err(|error| self.not_restored(&error))? {
-            RestoreOutcome::Restored { removed } => self.doubtful.add(account.id, removed),
-            RestoreOutcome::Repeat => {}
+            RestoreOutcome::Restored { .. } | RestoreOutcome::Repeat => {}
             RestoreOutcome::Conflict { .. } => return Err(self.conflict(&list).await?),
             RestoreOutcome::Closed => return Err(RestoreError::Closed),
             RestoreOutcome::NoAccount => return Err(RestoreError::NoAccount),
         }
-        lists::changed(self, &list).await.map_err(|error| self.not_restored(&error))?;
+        lists::changed(self, account.id).await.map_err(|error| self.not_restored(&error))?;
         lists::tell_devices(self, &list, Some(primary)).await;
         metrics::counter!("waxwing_accounts_restored_total").increment(1);
         Ok(primary)

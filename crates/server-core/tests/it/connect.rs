@@ -1,10 +1,11 @@
 //! Admitting sessions.
 
 use crate::world::{ORIGIN, Person, World, refused};
+use futures_util::FutureExt;
 use server_core::Origins;
 use server_ports::{Caller, Signal, fake::FaultPlan};
-use std::collections::BTreeSet;
-use types::{Redact, limits};
+use std::{collections::BTreeSet, pin::pin};
+use types::{Millis, Redact, limits};
 use wire::{Authenticate, Code, Request};
 
 const NONCE: [u8; 32] = [7; 32];
@@ -135,6 +136,22 @@ fn a_revocation_between_proof_and_opening_is_noticed() {
 }
 
 #[test]
+fn a_removal_while_a_device_proves_itself_leaves_no_mailbox() {
+    let world = World::new();
+    let bob = world.register(2);
+    world.link(&bob, 2, &[1, 2]);
+    let proof = bob.proof_of(bob.linked(2), 3, NONCE);
+    let slow = FaultPlan { seed: 3, store_delay_max: Millis(5_000), ..FaultPlan::default() };
+    world.mailboxes.faults().set(slow);
+    let mut proving = pin!(world.core.authenticate(&proof, NONCE));
+    assert!((&mut proving).now_or_never().is_none(), "listed, and opening its mailbox");
+    world.mailboxes.faults().heal();
+    world.ask(&bob.caller(), bob.put_list(3, &[1])).unwrap();
+    assert_eq!(refused(world.run(&mut proving)), Code::Revoked);
+    assert!(!world.mailboxes.open_mailboxes().contains(&bob.linked(2)));
+}
+
+#[test]
 fn a_closed_account_admits_nobody() {
     let world = World::new();
     let bob = world.register(2);
@@ -147,7 +164,7 @@ fn connecting_ends_dormancy() {
     let world = World::new();
     let (alice, bob) = (world.register(1), world.register(2));
     world.clock.advance(limits::DEVICE_DORMANT_AFTER);
-    world.clock.advance(types::Millis(1));
+    world.clock.advance(Millis(1));
     world.send(&alice, alice.message(&bob, 1)).unwrap();
     assert_eq!(world.mailbox(bob.mailbox()).len(), 0);
     authenticate(&world, &bob.proof(1, NONCE)).unwrap();

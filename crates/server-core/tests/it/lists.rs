@@ -126,6 +126,33 @@ fn a_removed_device_loses_mailbox_keys_and_socket() {
 }
 
 #[test]
+fn a_mailbox_that_a_crash_left_behind_is_closed_by_whoever_comes_next() {
+    for next in ["a restart", "the repeat", "a tick"] {
+        let world = World::new();
+        let (alice, bob) = (world.register(1), world.register(2));
+        world.link(&bob, 2, &[1, 2]);
+        world.send(&alice, send_to(bob.id(), 1, &[bob.linked(1), bob.linked(2)])).unwrap();
+        world.mailboxes.faults().set(FaultPlan { store_fails: 1_000, ..FaultPlan::default() });
+        assert_eq!(refused(world.ask(&bob.caller(), bob.put_list(3, &[1]))), Code::Unavailable);
+        world.mailboxes.faults().heal();
+        assert!(world.mailboxes.open_mailboxes().contains(&bob.linked(2)), "the list is stored, and no more");
+        match next {
+            "a restart" => drop(world.node(2, 0)),
+            "the repeat" => {
+                assert_eq!(world.ask(&bob.caller(), bob.put_list(3, &[1])), Ok(Response::Done));
+            }
+            _ => {
+                world.clock.advance(Millis::from_secs(11));
+                world.run(world.core.tick());
+            }
+        }
+        assert!(!world.mailboxes.open_mailboxes().contains(&bob.linked(2)), "{next}");
+        assert_eq!(world.mailbox(bob.linked(2)), [], "{next}");
+        assert_eq!(world.mailbox(bob.linked(1)).len(), 1, "the device that stays keeps its rows");
+    }
+}
+
+#[test]
 fn only_a_link_adds_a_device() {
     let world = World::new();
     let bob = world.register(2);

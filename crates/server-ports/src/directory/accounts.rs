@@ -7,6 +7,10 @@ use types::{AccountId, DeviceAddress, DeviceNumber, MailboxId, PhoneNumber, Regi
 use wire::KeyUpload;
 
 /// Accounts and devices.
+///
+/// A device that loses its record, by whichever change, is *retiring* from that transaction on: it may still have a
+/// mailbox and a socket, which belong to other stores, and a crash must not make anybody forget them. It ends with
+/// [`Accounts::retired`], or when the same life of the device gets a record again.
 #[async_trait::async_trait]
 pub trait Accounts: Send + Sync + 'static {
     /// An account, open or closed; `None` for an id that never was one.
@@ -47,6 +51,12 @@ pub trait Accounts: Send + Sync + 'static {
     /// changes nothing. With another token it is a conflict: anybody may know a list, and it must not be
     /// enough to take the device from its owner.
     async fn restore(&self, restore: Restore) -> Result<RestoreOutcome, StoreError>;
+
+    /// Devices that are retiring, of one account or of all, at most so many.
+    async fn retiring(&self, of: Option<AccountId>, limit: usize) -> Result<Vec<MailboxId>, StoreError>;
+
+    /// What these devices had elsewhere is gone. One that is not retiring is left as it is.
+    async fn retired(&self, devices: &[MailboxId]) -> Result<(), StoreError>;
 
     /// The record of a device that is listed now.
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError>;

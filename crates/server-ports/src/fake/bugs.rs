@@ -38,6 +38,8 @@ pub enum Bug {
     OperationTwice,
     /// A restart forgets which operations are not delivered.
     DutyToDeliverForgotten,
+    /// A restart forgets which devices lost their record and still have a mailbox.
+    RetiringForgotten,
     /// Whoever left a group is still counted as a member.
     RemovedMemberStays,
     /// A second inviter takes a link from the first.

@@ -60,6 +60,7 @@ fn directory_suite_finds_planted_mistakes() {
         (Bug::LinkTakenTwice, "links::one_of_many_inviters_has_the_link"),
         (Bug::ImmortalLink, "links::time_ends_a_link"),
         (Bug::LinkCompletedInPart, "links::a_link_is_completed_with_its_list_or_not_at_all"),
+        (Bug::RetiringForgotten, "retiring::who_lost_its_record_is_retiring_until_it_is_retired"),
         (Bug::RestoredByAnybody, "restoration::a_list_alone_restores_nothing"),
     ] {
         let found = directory(bug);

@@ -1,6 +1,6 @@
 //! Accounts and devices.
 
-use super::{SqliteDirectory, Touched, columns, links, prekeys, registrations};
+use super::{SqliteDirectory, Touched, columns, links, prekeys, registrations, retiring};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use server_ports::{
     StoreError,
@@ -66,6 +66,18 @@ impl Accounts for SqliteDirectory {
 
     async fn restore(&self, new: Restore) -> Result<RestoreOutcome, StoreError> {
         self.write(move |transaction, touched| restore(transaction, touched, new)).await
+    }
+
+    async fn retiring(&self, of: Option<AccountId>, limit: usize) -> Result<Vec<MailboxId>, StoreError> {
+        self.read(move |connection| retiring::read(connection, of, limit)).await
+    }
+
+    async fn retired(&self, devices: &[MailboxId]) -> Result<(), StoreError> {
+        let devices = devices.to_vec();
+        self.write(move |transaction, _| {
+            devices.into_iter().try_for_each(|device| retiring::end(transaction, device))
+        })
+        .await
     }
 
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {
@@ -180,11 +192,17 @@ fn put_device(connection: &Connection, record: &DeviceRecord) -> rusqlite::Resul
     Ok(())
 }
 
-/// Deletes a device with all its keys.
+/// A device that had no record in this life.
+fn add_device(connection: &Connection, record: &DeviceRecord) -> rusqlite::Result<()> {
+    retiring::end(connection, record.mailbox)?;
+    put_device(connection, record)
+}
+
+/// Deletes a device with all its keys. What it has in other stores is to go after it.
 fn delete_device(connection: &Connection, mailbox: MailboxId) -> rusqlite::Result<()> {
     let mut delete = connection.prepare_cached("DELETE FROM devices WHERE account = ? AND device = ?")?;
     delete.execute(params![mailbox.account.as_bytes(), mailbox.device.get()])?;
-    Ok(())
+    retiring::begin(connection, mailbox)
 }
 
 fn create(
@@ -217,7 +235,7 @@ fn create(
         &new.list[..],
         new.session,
     ])?;
-    put_device(connection, &new.device)?;
+    add_device(connection, &new.device)?;
     prekeys::put(connection, new.device.mailbox, &new.keys)?;
     touched.0.push(new.id);
     Ok(CreateOutcome::Created { closed })
@@ -286,7 +304,7 @@ fn put_list(
         delete_device(connection, *mailbox)?;
     }
     for record in &joining {
-        put_device(connection, record)?;
+        add_device(connection, record)?;
     }
     if let Some((device, keys)) = keys {
         prekeys::put(connection, device, &keys)?;
@@ -326,7 +344,7 @@ fn restore(connection: &Connection, touched: &mut Touched, new: Restore) -> rusq
     for mailbox in &removed {
         delete_device(connection, *mailbox)?;
     }
-    put_device(connection, &new.device)?;
+    add_device(connection, &new.device)?;
     prekeys::put(connection, new.device.mailbox, &new.keys)?;
     set_list(connection, touched, new.account, (new.version, &new.list))?;
     Ok(RestoreOutcome::Restored { removed })

@@ -18,6 +18,7 @@ mod group_log;
 mod links;
 mod prekeys;
 mod registrations;
+mod retiring;
 mod schema;
 
 use crate::{

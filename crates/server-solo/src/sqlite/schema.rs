@@ -8,6 +8,7 @@
 //! │       ├── prekeys      device, kind -> signed prekey (1), last-resort post-quantum prekey (2)
 //! │       ├── one_time     device, kind, id -> key; classical (1), post-quantum (2); null once given away
 //! │       └── given        device, requester -> the bundle that it got last, and when
+//! ├── retiring             devices that lost their record and may still have a mailbox
 //! ├── registrations        session id -> phone, hash of the code, end, wrong tries, proved
 //! ├── links                link id -> token hash, offer, prekeys, phase (1 waiting, 2 invited, 3 answered,
 //! │                        4 linked, 5 refused), what the two sides said, the device that came of it, end
@@ -141,6 +142,14 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (group_id, account)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX group_members_by_account ON group_members (account, group_id) WHERE until IS NULL;
+",
+    "
+    CREATE TABLE retiring (
+        account BLOB NOT NULL,
+        device INTEGER NOT NULL,
+        registration INTEGER NOT NULL,
+        PRIMARY KEY (account, device, registration)
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 

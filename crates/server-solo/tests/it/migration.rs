@@ -87,12 +87,13 @@ fn a_directory_of_format_1_opens() {
             let appended = directory.append(operation()).await.unwrap();
             assert_eq!(created == CreateLinkOutcome::Created, !again);
             assert_eq!(appended == (AppendOutcome::Appended { epoch: 0 }), !again);
+            assert_eq!(directory.retiring(None, 10).await, Ok(Vec::new()));
             assert_eq!(directory.groups_of(mailbox(1).account).await.unwrap().len(), 1);
         }
     });
     let database = Connection::open(&path).unwrap();
     let format: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(format, 2, "and is of the new format");
+    assert_eq!(format, 3, "and is of the new format");
 }
 
 #[test]

@@ -176,6 +176,14 @@ impl Accounts for WatchedDirectory {
         result
     }
 
+    async fn retiring(&self, of: Option<AccountId>, limit: usize) -> Result<Vec<MailboxId>, StoreError> {
+        self.store.retiring(of, limit).await
+    }
+
+    async fn retired(&self, devices: &[MailboxId]) -> Result<(), StoreError> {
+        self.store.retired(devices).await
+    }
+
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {
         self.store.device(address).await
     }

@@ -7,6 +7,7 @@ mod lists;
 mod prekeys;
 mod registrations;
 mod restoration;
+mod retiring;
 
 use super::{
     Case, Subject, cases,
@@ -66,6 +67,9 @@ pub const CASES: &[Case<dyn Directory>] = cases![dyn Directory:
     restoration::a_list_alone_restores_nothing,
     restoration::needs_the_stored_version_and_an_open_account,
     restoration::one_of_many_restores,
+    retiring::who_lost_its_record_is_retiring_until_it_is_retired,
+    retiring::whoever_takes_a_record_away_makes_its_device_retire,
+    retiring::a_device_that_has_a_record_is_not_retiring,
     prekeys::a_bundle_is_what_was_uploaded,
     prekeys::a_one_time_key_is_given_once,
     prekeys::parallel_takers_never_share_a_key,

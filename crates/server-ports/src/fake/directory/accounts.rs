@@ -87,6 +87,7 @@ impl Tables {
         let closed = holder.and_then(|holder| self.close(holder));
         self.sessions.remove(&new.session);
         self.numbers.insert(new.phone.clone(), new.id);
+        self.retiring.remove(&new.device.mailbox);
         self.keys.insert(new.device.mailbox, StoredKeys::of(new.keys));
         let account = StoredAccount {
             key: new.key,
@@ -107,9 +108,7 @@ impl Tables {
         let devices = std::mem::take(&mut account.devices);
         let mailboxes: Vec<_> = devices.into_values().map(|record| record.mailbox).collect();
         self.numbers.remove(&number);
-        mailboxes.iter().for_each(|mailbox| {
-            self.keys.remove(mailbox);
-        });
+        self.retire(&mailboxes);
         Some(ClosedAccount { id, mailboxes })
     }
 
@@ -173,10 +172,9 @@ impl Tables {
         account.list_version = list.version;
         account.list = list.list;
         let removed: Vec<_> = before.into_values().map(|record| record.mailbox).collect();
-        removed.iter().for_each(|mailbox| {
-            self.keys.remove(mailbox);
-        });
+        self.retire(&removed);
         added.iter().for_each(|mailbox| {
+            self.retiring.remove(mailbox);
             self.keys.insert(*mailbox, StoredKeys::default());
         });
         (removed, added)
@@ -205,9 +203,19 @@ impl Tables {
         account.list = new.list;
         let mailbox = new.device.mailbox;
         let removed = account.devices.insert(primary, new.device).map(|record| record.mailbox);
-        removed.iter().for_each(|removed| drop(self.keys.remove(removed)));
+        let removed: Vec<_> = removed.into_iter().collect();
+        self.retire(&removed);
+        self.retiring.remove(&mailbox);
         self.keys.insert(mailbox, StoredKeys::of(new.keys));
-        RestoreOutcome::Restored { removed: removed.into_iter().collect() }
+        RestoreOutcome::Restored { removed }
+    }
+
+    /// The records of these devices are gone: their keys go, and what else they have is to go.
+    fn retire(&mut self, devices: &[MailboxId]) {
+        for device in devices {
+            self.keys.remove(device);
+            self.retiring.insert(*device);
+        }
     }
 }
 
@@ -244,6 +252,18 @@ impl Accounts for FakeDirectory {
     async fn restore(&self, restore: Restore) -> Result<RestoreOutcome, StoreError> {
         let by_anybody = self.makes(Bug::RestoredByAnybody);
         self.write(|tables| tables.restore(restore, by_anybody)).await
+    }
+
+    async fn retiring(&self, of: Option<AccountId>, limit: usize) -> Result<Vec<MailboxId>, StoreError> {
+        self.read(|tables| {
+            let asked = tables.retiring.iter().filter(|device| of.is_none_or(|of| of == device.account));
+            asked.take(limit).copied().collect()
+        })
+        .await
+    }
+
+    async fn retired(&self, devices: &[MailboxId]) -> Result<(), StoreError> {
+        self.write(|tables| tables.retiring.retain(|device| !devices.contains(device))).await
     }
 
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {

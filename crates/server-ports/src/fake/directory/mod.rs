@@ -19,7 +19,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use registrations::StoredSession;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard},
 };
 use types::{AccountId, IncarnationId, LinkId, MailboxId, PhoneNumber, Redact};
@@ -40,6 +40,8 @@ struct Tables {
     accounts: BTreeMap<AccountId, StoredAccount>,
     /// The open accounts by number.
     numbers: BTreeMap<PhoneNumber, AccountId>,
+    /// Devices that lost their record, until they are retired.
+    retiring: BTreeSet<MailboxId>,
     /// Keys of the listed devices.
     keys: BTreeMap<MailboxId, StoredKeys>,
     sessions: BTreeMap<SessionId, StoredSession>,
@@ -58,6 +60,7 @@ impl FakeDirectory {
             identity: ServiceIdentity { incarnation, pepper: Redact::new(pepper) },
             accounts: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            retiring: BTreeSet::new(),
             keys: BTreeMap::new(),
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -77,7 +80,11 @@ impl FakeDirectory {
 
     /// The machine loses power and comes back: every answered write stays.
     pub fn power_cut(&self) {
-        lock(&self.tables).poisoned = false;
+        let mut tables = lock(&self.tables);
+        tables.poisoned = false;
+        if self.bugs.has(Bug::RetiringForgotten) {
+            tables.retiring.clear();
+        }
     }
 
     /// The disk fails: every call answers so until [`FakeDirectory::power_cut`].
