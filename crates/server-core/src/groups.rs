@@ -35,6 +35,9 @@ use wire::{Envelope, EnvelopeKind, Response, Urgency};
 /// Operations that are delivered late at one go.
 const LATE_AT_A_TIME: usize = 100;
 
+/// Operations of a chain that are read in one go: of the largest ones as many as one answer has.
+const READ_AT_A_TIME: usize = 16;
+
 /// An answer to `GetGroup` stays below half a socket message.
 const ANSWER_BYTES_MAX: usize = limits::SOCKET_MESSAGE_BYTES_MAX / 2;
 
@@ -98,6 +101,7 @@ pub(crate) async fn get(
     from_epoch: u64,
     link_signature: Option<[u8; 64]>,
 ) -> Result<Response, Rejection> {
+    spend_read(core, caller).await?;
     let _admission = core.admissions.admit_to_group(group).await;
     let found = group_state::current(core, group).await?.ok_or(GroupError::NoSuchGroup)?;
     let account = caller.mailbox.account;
@@ -108,18 +112,30 @@ pub(crate) async fn get(
         Some(membership) => membership.until.unwrap_or_default(),
         None => return Err(GroupError::NoSuchGroup.into()),
     };
-    let stored = core.ports.groups.operations(group, from_epoch, limits::GROUP_OPERATIONS_MAX).await?;
-    let mut operations = Vec::with_capacity(stored.len());
-    let (mut next, mut bytes) = (from_epoch, 0);
-    for operation in stored.into_iter().take_while(|operation| operation.epoch <= last) {
-        bytes += operation.bytes.len();
-        if bytes > ANSWER_BYTES_MAX && !operations.is_empty() {
+    let operations = read_up_to(core, group, from_epoch, last).await?;
+    let next = from_epoch.saturating_add(operations.len() as u64);
+    Ok(Response::GroupState { more: !operations.is_empty() && next <= last, operations })
+}
+
+/// The operations of these epochs, or the first of them that fit one answer. What does not fit is hardly read.
+async fn read_up_to(core: &Core, group: GroupId, from: u64, last: u64) -> Result<Vec<Bytes>, StoreError> {
+    let (mut operations, mut next, mut bytes) = (Vec::new(), from, 0);
+    while next <= last && operations.len() < limits::GROUP_OPERATIONS_MAX {
+        let wanted = usize::try_from(last - next).unwrap_or(usize::MAX).saturating_add(1);
+        let stored = core.ports.groups.operations(group, next, wanted.min(READ_AT_A_TIME)).await?;
+        if stored.is_empty() {
             break;
         }
-        next = operation.epoch.saturating_add(1);
-        operations.push(operation.bytes);
+        for operation in stored {
+            bytes += operation.bytes.len();
+            if bytes > ANSWER_BYTES_MAX && !operations.is_empty() {
+                return Ok(operations);
+            }
+            next = operation.epoch.saturating_add(1);
+            operations.push(operation.bytes);
+        }
     }
-    Ok(Response::GroupState { more: !operations.is_empty() && next <= last, operations })
+    Ok(operations)
 }
 
 /// Delivers what was appended and not delivered: a node died, or a store failed, in between.
@@ -306,6 +322,12 @@ async fn spend(core: &Core, caller: &Caller, operation: &SignedOperation) -> Res
         _ => ("group_changes", quotas.group_changes),
     };
     quota::spend(core, Count { quota, subject: &[caller.mailbox.account.as_bytes()], allowance }, 1).await
+}
+
+async fn spend_read(core: &Core, caller: &Caller) -> Result<(), Rejection> {
+    let (subject, allowance): (&[&[u8]], _) =
+        (&[caller.mailbox.account.as_bytes()], core.config.quotas.group_reads);
+    quota::spend(core, Count { quota: "group_reads", subject, allowance }, 1).await
 }
 
 /// Whoever is named as a member can be written to without a first message: the actor names only so many whom it does

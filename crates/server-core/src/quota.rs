@@ -80,6 +80,8 @@ pub struct Quotas {
     pub new_members: Allowance,
     /// Changes that one account makes to groups. Each is written to every device of every member.
     pub group_changes: Allowance,
+    /// Pieces of group chains that one account reads: after a removal each device may fetch every chain that it has.
+    pub group_reads: Allowance,
     /// Bundles of fellow members that one device takes: every device of a full group, once.
     pub bundles_of_fellows: Allowance,
     /// Signals of one account that are never stored.
@@ -115,6 +117,7 @@ impl Default for Quotas {
             new_groups: Allowance::new(10, hour),
             new_members: Allowance::new(2_048, day),
             group_changes: Allowance::new(60, minute),
+            group_reads: Allowance::new(600, minute),
             bundles_of_fellows: Allowance::new(6_000, hour),
             ephemeral: Allowance::new(600, minute),
             blob_bytes: Allowance::new(512 * 1024 * 1024, hour),

@@ -250,6 +250,21 @@ fn a_long_chain_comes_in_pieces_and_another_node_reads_it_all() {
     assert!(world.run(other.handle(&bob.caller(), message)).is_ok(), "it came to the same head");
 }
 
+#[test]
+fn who_may_read_little_of_a_chain_makes_the_server_read_little() {
+    let (world, [alice, bob, ..], mut chain) = group();
+    chain.change(&world, &alice, GroupChange::Remove(ids(&[&bob]))).unwrap();
+    for seconds in 1..=40 {
+        chain.change(&world, &alice, GroupChange::SetTimer(seconds)).unwrap();
+    }
+    let before = world.groups.operations_read();
+    assert_eq!(fetched(&world, &bob.caller(), &chain, 0, None), Ok((vec![0, 1], false)));
+    assert_eq!(world.groups.operations_read() - before, 2);
+    let (all, more) = fetched(&world, &alice.caller(), &chain, 0, None).unwrap();
+    assert_eq!((all, more), ((0..=41).collect(), false));
+    assert_eq!(fetched(&world, &alice.caller(), &chain, 42, None), Ok((vec![], false)));
+}
+
 fn with_id(by: &Person, chain: &Chain, id: [u8; 16], change: GroupChange) -> signed::SignedOperation {
     let draft = signed::group::OperationDraft {
         follows: Some(chain.state.follows()),

@@ -1,7 +1,7 @@
 //! Quotas: what one account may do in a while, and what counts.
 
 use crate::{
-    chain::{Chain, apply, create, ids, operation, rows, send},
+    chain::{Chain, apply, create, fetched, ids, operation, rows, send},
     world::{Person, World, refused},
 };
 use server_core::{Allowance, Quotas};
@@ -137,6 +137,20 @@ fn one_names_only_so_many_strangers_as_members() {
     assert!(apply(&world, dave, &operation(dave, None, 8, create(ids(&[bob, carol])))).is_ok());
     world.clock.advance(Millis::from_days(1));
     chain.change(&world, alice, add(dave)).unwrap();
+}
+
+#[test]
+fn reading_chains_has_a_quota() {
+    let world = World::with(|config| config.quotas.group_reads.limit = 2);
+    let (alice, bob) = (world.register(1), world.register(2));
+    let chain = Chain::found(&world, &alice, &[&bob]);
+    let read = |by: &Person| fetched(&world, &by.caller(), &chain, 0, None);
+    (0..2).for_each(|_| assert_eq!(read(&alice), Ok((vec![0], false))));
+    let refusal = read(&alice).unwrap_err();
+    assert_eq!(refusal.code, Code::RetryAfter);
+    assert!(read(&bob).is_ok(), "another account is not touched");
+    world.clock.advance(refusal.retry_after.unwrap());
+    assert!(read(&alice).is_ok());
 }
 
 struct DeadExchange;

@@ -9,7 +9,10 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard},
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use types::{AccountId, GroupId};
 
@@ -20,6 +23,7 @@ pub struct FakeGroupLog {
     faults: Faults,
     bugs: Bugs,
     log: Mutex<Log>,
+    operations_read: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +48,7 @@ impl FakeGroupLog {
             faults: Faults::new(setup.plan.clone(), 4),
             bugs: setup.bugs.clone(),
             log: Mutex::default(),
+            operations_read: AtomicUsize::new(0),
         }
     }
 
@@ -64,6 +69,11 @@ impl FakeGroupLog {
     /// The disk fails: every call answers so until [`FakeGroupLog::power_cut`].
     pub fn poison(&self) {
         lock(&self.log).poisoned = true;
+    }
+
+    /// How many operations were answered so far, with their bytes.
+    pub fn operations_read(&self) -> usize {
+        self.operations_read.load(Ordering::Relaxed)
     }
 
     /// Every group that exists.
@@ -174,11 +184,14 @@ impl GroupLog for FakeGroupLog {
         from_epoch: u64,
         limit: usize,
     ) -> Result<Vec<StoredOperation>, StoreError> {
-        self.read(|log| {
-            let chain = log.chains.get(&group).into_iter().flat_map(|chain| &chain.operations);
-            chain.filter(|operation| operation.epoch >= from_epoch).take(limit).cloned().collect()
-        })
-        .await
+        let read: Vec<_> = self
+            .read(|log| {
+                let chain = log.chains.get(&group).into_iter().flat_map(|chain| &chain.operations);
+                chain.filter(|operation| operation.epoch >= from_epoch).take(limit).cloned().collect()
+            })
+            .await?;
+        self.operations_read.fetch_add(read.len(), Ordering::Relaxed);
+        Ok(read)
     }
 
     async fn find_operation(
