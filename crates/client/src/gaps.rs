@@ -4,8 +4,8 @@ use crate::{
     Effect, EventView, SenderView,
     resend::RESENDS_AN_HOUR_MAX,
     store::{
-        Stored, chats, contacts, events, gaps, gaps::Gap, groups, inbox, inbox::Heard, profile, sent,
-        sent::Resend,
+        Stored, chats, contacts, events, gaps, gaps::Gap, groups, inbox, inbox::Heard, messages, profile,
+        sent, sent::Resend,
     },
     turn::Turn,
 };
@@ -67,7 +67,13 @@ impl Turn<'_> {
         }
         inbox::set_heard(self.db, chat, from, Heard { first: counter + 1, ..heard })?;
         let stamp = profile::highest_stamp(self.db)?.unwrap_or(Stamp::ZERO);
-        self.miss_counters(chat, from, (counter + 1, heard.first - 1), stamp)
+        let mut first = counter + 1;
+        // What was forwarded before the archive was read is here.
+        for here in messages::counters_below(self.db, chat, from, (first, heard.first))? {
+            self.miss_counters(chat, from, (first, here - 1), stamp)?;
+            first = here + 1;
+        }
+        self.miss_counters(chat, from, (first, heard.first - 1), stamp)
     }
 
     /// Notes a run of counters as missing, if it is not empty.

@@ -91,6 +91,22 @@ pub(crate) fn own_by_seq(db: &Connection, seq: MessageSeq) -> Stored<OwnMessage>
     Ok(statement.query_row([seq.0], OwnMessage::read)?)
 }
 
+/// The counters of a device's messages that are here, from `first` on and below `end`, in order.
+pub(crate) fn counters_below(
+    db: &Connection,
+    chat: ChatId,
+    of: DeviceAddress,
+    (first, end): (u64, u64),
+) -> Stored<Vec<u64>> {
+    let mut statement = db.prepare_cached(
+        "SELECT DISTINCT counter FROM message
+         WHERE chat = ?1 AND sender = ?2 AND device = ?3 AND counter >= ?4 AND counter < ?5 ORDER BY counter",
+    )?;
+    let of = params![chat.as_bytes(), of.account.as_bytes(), of.device.get(), number(first), number(end)];
+    let rows = statement.query_map(of, |row| row.number(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 pub(crate) fn own_by_counter(
     db: &Connection,
     me: DeviceAddress,

@@ -108,6 +108,37 @@ fn what_was_sealed_to_the_old_list_is_forwarded() {
     }
 }
 
+/// What comes live and what is forwarded may be here before the archive says where counting begins.
+#[test]
+fn what_was_forwarded_before_the_archive_was_read_is_not_missed() {
+    let (mut world, new) = with_past(4);
+    world.try_link(new).unwrap();
+    let code = world.machines[new].code.clone().unwrap();
+    world.add_device(0, &code, true).unwrap();
+    world.pass(Millis::from_secs(1));
+    world.try_link(new).unwrap();
+    world.pass(Millis::from_secs(1));
+    world.held.insert(0);
+    world.send(1, 0, "between");
+    world.run();
+    world.confirm(0);
+    world.pass(Millis::from_secs(1));
+    let later = Refusal { retry_after: Some(Millis::from_secs(60)), ..Refusal::from(Code::RetryAfter) };
+    world.server.refusals.push_back(("get_blob", later));
+    world.try_link(new).unwrap();
+    world.connect(new);
+    world.send(1, 0, "live");
+    world.pass(Millis::from_secs(5));
+    assert_eq!(world.printed_texts(new), ["live"]);
+    world.held.clear();
+    world.pass(Millis::from_secs(5));
+    assert_eq!(world.printed_texts(new), ["between"]);
+    assert_eq!(world.texts(new, 1), ["between", "live"]);
+    world.pass(Millis::from_secs(120));
+    assert_eq!(world.texts(new, 1).len(), 6, "the archive was read");
+    assert!(world.print(new).is_empty(), "nothing is missing");
+}
+
 /// The planted fault: without forwarding, the message between archive and live delivery would be lost.
 #[test]
 fn a_device_that_is_not_forwarded_to_misses_something() {
