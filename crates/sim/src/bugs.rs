@@ -236,6 +236,30 @@ pub const ALL: &[Bug] = &[
         "a device that was removed keeps its mailbox, and sends to it are stored",
     ),
     bug(
+        "transcripts-skipped",
+        AcceptedArrives,
+        |planted| planted.client.skip_transcripts = true,
+        "what is written on one device is not told to the others of its account",
+    ),
+    bug(
+        "removed-sealed-to",
+        Settles,
+        |planted| planted.client.seal_to_removed = true,
+        "devices that were removed from a list are written to as before",
+    ),
+    bug(
+        "forwards-skipped",
+        AcceptedArrives,
+        |planted| planted.client.skip_forwards = true,
+        "what was on its way while a device was linked is not handed on to it",
+    ),
+    bug(
+        "list-version-reused",
+        Linearizable,
+        |planted| planted.client.reuse_list_versions = true,
+        "two device lists are signed under one version",
+    ),
+    bug(
         "accounts-cached",
         Linearizable,
         |planted| planted.accounts_cached = true,

@@ -8,7 +8,9 @@
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use std::sync::atomic::{AtomicU64, Ordering};
-use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, MessageId};
+use types::{
+    AccountId, ChatId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MailboxId, MessageId, RegistrationId,
+};
 
 /// Tells the databases of one process apart. The number reaches nothing but the name.
 static DISKS: AtomicU64 = AtomicU64::new(0);
@@ -100,10 +102,26 @@ impl Disk {
 
     /// Version and hash of the device list that it holds of an account.
     pub fn list_view(&self, account: AccountId) -> Option<(u64, [u8; 32])> {
+        self.list(account).map(|list| (list.version(), list.hash()))
+    }
+
+    /// The device list that it holds of an account.
+    pub fn list(&self, account: AccountId) -> Option<signed::DeviceList> {
         let sql = "SELECT list FROM device_list WHERE account = ?1";
         let list = self.eye.query_row(sql, [account.as_bytes()], |row| row.get::<_, Vec<u8>>(0));
-        let list = signed::DeviceList::verify(&list.ok()?).ok()?;
-        Some((list.version(), list.hash()))
+        signed::DeviceList::verify(&list.ok()?).ok()
+    }
+
+    /// The mailbox of the device, once it is one of an account.
+    pub fn mailbox(&self) -> Option<MailboxId> {
+        let sql = "SELECT account, device, registration FROM profile WHERE registered = 1";
+        let read = |row: &Row<'_>| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?));
+        let (account, device, registration) = self.eye.query_row(sql, [], read).ok()?;
+        Some(MailboxId {
+            account: AccountId::from_slice(&account).ok()?,
+            device: DeviceNumber::new(device).ok()?,
+            registration: RegistrationId::new(registration).ok()?,
+        })
     }
 
     /// Puts a list of an account in the place of the one that it holds.
@@ -169,10 +187,12 @@ impl Disk {
 
     /// Secrets that must never leave the device.
     pub fn secrets(&self) -> Vec<Vec<u8>> {
-        // The identity is stored as its public key (33 bytes) and its private one.
-        let sql = "SELECT account_secret, device_secret, substr(identity, 34) FROM profile";
-        let all = self.eye.query_row(sql, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?])).optional();
-        all.ok().flatten().into_iter().flatten().collect()
+        // The identity is stored as its public key (33 bytes) and its private one. A linked device has no
+        // secret of the account.
+        let sql = "SELECT device_secret, substr(identity, 34), account_secret, sync_key FROM profile";
+        let read = |row: &Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]);
+        let all: Option<[Option<Vec<u8>>; 4]> = self.eye.query_row(sql, [], read).ok();
+        all.into_iter().flatten().flatten().collect()
     }
 
     fn one<T>(

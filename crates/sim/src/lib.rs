@@ -10,6 +10,7 @@
 //! Must not know: sockets, files, threads.
 
 pub mod bugs;
+pub mod calls;
 pub mod chance;
 pub mod chronicle;
 pub mod device;
@@ -18,10 +19,11 @@ pub mod executor;
 pub mod guest;
 pub mod guild;
 pub mod hostile;
+pub mod http;
 pub mod network;
 pub mod node;
+pub mod pairing;
 pub mod plan;
 pub mod play;
-mod registration;
 pub mod watch;
 pub mod world;

@@ -67,6 +67,8 @@ pub struct Delays {
     pub slow_max: Millis,
     /// How many in a thousand are slow.
     pub slow: u32,
+    /// How many questions without a connection, and as many of their answers, are lost in a thousand.
+    pub lost: u32,
 }
 
 /// All connections.
@@ -184,6 +186,12 @@ impl Network {
         })
     }
 
+    /// How long a question without a connection is under way, or its answer; none if it is lost.
+    pub fn way_of_call(&mut self) -> Option<Millis> {
+        let delay = self.delay();
+        (!self.chance.per_mille(self.delays.lost)).then_some(delay)
+    }
+
     /// When the next parcel arrives.
     pub fn next_arrival(&self) -> Option<Timestamp> {
         self.links.values().filter_map(Link::next).map(|(at, _)| at).min()
@@ -213,7 +221,7 @@ mod tests {
     const END: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn network(seed: u64) -> Network {
-        let delays = Delays { usual_max: Millis(50), slow_max: Millis(5_000), slow: 200 };
+        let delays = Delays { usual_max: Millis(50), slow_max: Millis(5_000), slow: 200, lost: 0 };
         Network::new(delays, Chance::new(seed, 0))
     }
 

@@ -39,6 +39,9 @@ pub struct Plan {
     pub pause: Option<Millis>,
 }
 
+/// In so many runs of a thousand people have several devices. (A device that is linked makes a hundred
+/// post-quantum keys, which is most of what a run costs.)
+const SEVERAL_DEVICES_PER_MILLE: u32 = 400;
 /// The most that a node's clock is off.
 pub const NODE_SKEW_MS_MAX: u32 = 3_000;
 /// The most that a device's clock is off: people's clocks are wrong by minutes.
@@ -58,6 +61,8 @@ impl Plan {
         let mode = if chance.per_mille(500) { Mode::Fleet } else { Mode::Solo };
         let events = 20 + chance.below(50) as usize;
         let weights = if stormy { Weights::STORMY } else { Weights::CALM };
+        let several = chance.per_mille(SEVERAL_DEVICES_PER_MILLE);
+        let weights = if several { weights } else { weights.with_one_device_each() };
         let cast = Cast { people, nodes, events, skew_ms_max: NODE_SKEW_MS_MAX };
         let apart = chance.per_mille(500);
         let script = event::script(cast, weights, chance.rng());
@@ -123,7 +128,9 @@ fn storm(seed: u64, chance: &mut Chance) -> FaultPlan {
 
 fn delays(stormy: bool, chance: &mut Chance) -> Delays {
     let slow = if stormy { chance.below(100) as u32 } else { 0 };
-    Delays { usual_max: Millis(5 + chance.below(150)), slow_max: Millis(4_000), slow }
+    let usual_max = Millis(5 + chance.below(150));
+    let lost = if stormy { chance.below(100) as u32 } else { 0 };
+    Delays { usual_max, slow_max: Millis(4_000), slow, lost }
 }
 
 /// Mostly none; sometimes minutes, sometimes longer than an envelope lives.

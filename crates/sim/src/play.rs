@@ -1,6 +1,8 @@
 //! A run from its seed to its report: people register, the script is played, faults end, everything
 //! pending arrives, and the history is checked.
 
+mod devices;
+
 use crate::{
     bugs::Planted,
     chance::Chance,
@@ -8,11 +10,12 @@ use crate::{
     device::{Device, Outside, Seat},
     guest::{Ask, Guest},
     guild::Guild,
+    http,
     plan::{self, Plan},
-    registration,
     watch::record_upload,
     world::{World, phone},
 };
+
 use client::{Fault, HttpRequest, NewAccount, RegistrationError};
 use server_core::Core;
 use server_ports::fake::Mode;
@@ -26,7 +29,7 @@ use types::{DeviceAddress, Millis, RegistrationId};
 use wire::{FetchKeys, Request};
 
 /// The origin that devices believe they dial.
-const ORIGIN: &str = "https://waxwing.example";
+pub(crate) const ORIGIN: &str = "https://waxwing.example";
 /// How long an HTTP request may take before it is repeated.
 const CALL_WITHIN: Millis = Millis::from_secs(10);
 /// How often a request is repeated before the run counts as stuck.
@@ -100,12 +103,13 @@ impl Play {
                 self.pause()?;
             }
             self.happen(event)?;
-            self.shut_out_register_again()?;
+            self.shut_out_begin_anew()?;
             let between = self.world.chance.below(BETWEEN_EVENTS_MS);
             self.world.run_for(Millis(between))?;
         }
         self.faults_end()?;
         self.last_words()?;
+        self.farewells()?;
         self.world.take_stock()
     }
 
@@ -123,6 +127,7 @@ impl Play {
     fn pause(&mut self) -> Result<(), Fault> {
         let Some(length) = self.world.plan.pause else { return Ok(()) };
         for person in self.world.plan.people() {
+            self.world.give_up_pairings(person)?;
             self.with_each_of(person, |device, outside| device.go_offline(outside))?;
         }
         self.world.run_for(Millis::from_secs(1))?;
@@ -135,8 +140,10 @@ impl Play {
     fn faults_end(&mut self) -> Result<(), Fault> {
         self.world.end_faults();
         self.everybody_connects()?;
+        self.world.begin_pairings_anew()?;
         self.world.run_for(AFTERMATH)?;
-        self.shut_out_register_again()?;
+        self.shut_out_begin_anew()?;
+        self.everybody_has_linked()?;
         self.world.chronicle.record(Fact::FaultsEnded);
         self.everybody_connects()?;
         self.world.run_for(SETTLING)?;
@@ -178,6 +185,8 @@ impl Play {
             Event::Wait(length) => self.world.run_for(length),
             Event::Reregister(person) => self.reregister(person),
             Event::Relink(_) => self.guest_relinks(),
+            Event::Link { person, with_history } => self.link(person, with_history),
+            Event::Unlink(person) => self.unlink(person),
             Event::Assemble => {
                 self.guild.act(&mut self.guests, &mut self.world);
                 Ok(())
@@ -247,13 +256,6 @@ impl Play {
         format!("Text {}, by {}.{}", self.texts, from.0, " And so on.".repeat(long))
     }
 
-    /// Who may not connect any more begins anew, as the client tells people to do.
-    fn shut_out_register_again(&mut self) -> Result<(), Fault> {
-        let is_out = |person: &Person| self.world.devices[person.0].ended().is_some();
-        let out: Vec<_> = self.world.plan.people().filter(is_out).collect();
-        out.into_iter().try_for_each(|person| self.reregister(person))
-    }
-
     fn guests_register(&mut self) -> Result<(), Fault> {
         for number in 0..self.guests.len() {
             let phone = phone(Person(GUEST.0 - number));
@@ -317,6 +319,7 @@ impl Play {
 
     fn reregister(&mut self, person: Person) -> Result<(), Fault> {
         let primary = Seat::primary(person);
+        self.world.give_up_pairings(person)?;
         self.world.with_device(primary, |device, outside| device.go_offline(outside))?;
         let former = self.world.replace_device(primary)?;
         self.register(person)?;
@@ -397,7 +400,7 @@ impl Play {
         };
         for _ in 0..CALLS_MAX {
             let request = request.clone();
-            let asked = |core: Arc<Core>| async move { registration::answer(&core, &request).await };
+            let asked = |core: Arc<Core>| async move { http::answer(&core, &request).await };
             let answer = self.world.wait_for(CALL_WITHIN, asked)?;
             if let Some(answer) = answer.filter(|answer| answer.status < 500) {
                 return Ok(Some(answer));

@@ -6,18 +6,23 @@
 
 use crate::{
     bugs::Planted,
+    calls::{Answer, Call, CallId, Calls},
     chance::Chance,
     chronicle::Chronicle,
     device::{Device, Outside, Owner, Post, Seat},
     executor::Executor,
     network::{Arrival, Network, Way},
     node::{Node, Site, Turn},
+    pairing::Pairing,
     plan::{self, Plan},
 };
 use client::Fault;
 use server_core::{Config, Core};
 use server_edge::session::SessionLimits;
-use server_ports::fake::{FakeClock, FakeEntropy, FakeTexter, FaultPlan, Setup};
+use server_ports::{
+    Clock as _,
+    fake::{FakeClock, FakeEntropy, FakeTexter, FaultPlan, Setup},
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
@@ -55,6 +60,9 @@ pub struct World {
     pub chance: Chance,
     /// The texts that the texter sent.
     pub texter: Arc<FakeTexter>,
+    /// Devices that people are linking.
+    pub pairings: Vec<Pairing>,
+    calls: Calls,
     nodes: Vec<Node>,
     network: Network,
     site: Site,
@@ -75,6 +83,7 @@ struct Done(Mutex<VecDeque<Handed>>);
 enum Handed {
     Started(usize, Box<Core>, Arc<FakeEntropy>),
     NotStarted(usize),
+    Answered(Seat, CallId, Answer),
 }
 
 impl Done {
@@ -112,6 +121,8 @@ impl World {
             devices: Vec::new(),
             chance: Chance::new(plan.seed, plan::WORLD),
             texter,
+            pairings: Vec::new(),
+            calls: Calls::default(),
             nodes: Vec::new(),
             network: Network::new(CALM_NETWORK, Chance::new(plan.seed, plan::NETWORK)),
             site,
@@ -161,9 +172,22 @@ impl World {
         Device::new(owner, self.clock.skewed(skew_ms), self.chronicle.clone(), seed, self.planted.client)
     }
 
-    /// The devices of a person that have an account, the primary first.
+    /// A place for another device of a person: one that has no account stands there.
+    pub fn unused_seat(&mut self, person: Person) -> Result<Seat, Fault> {
+        let is_unused = |device: &&Device| {
+            device.person() == person
+                && device.mailbox().is_none()
+                && !self.pairings.iter().any(|pairing| pairing.new == device.seat())
+        };
+        match self.devices.iter().find(is_unused).map(Device::seat) {
+            Some(seat) => self.replace_device(seat).map(|_| seat),
+            None => self.add_device(person),
+        }
+    }
+
+    /// The devices of a person that have an account and are in use, the primary first.
     pub fn devices_of(&self, person: Person) -> Vec<Seat> {
-        let is_theirs = |device: &&Device| device.person() == person && device.mailbox().is_some();
+        let is_theirs = |device: &&Device| device.person() == person && device.is_in_use();
         self.devices.iter().filter(is_theirs).map(Device::seat).collect()
     }
 
@@ -200,6 +224,7 @@ impl World {
     pub fn with_device<T>(&mut self, seat: Seat, act: impl FnOnce(&mut Device, &mut Outside<'_>) -> T) -> T {
         let mut outside = Outside {
             network: &mut self.network,
+            calls: &mut self.calls,
             post: &mut self.post,
             now: self.clock.true_now(),
             nodes: self.nodes.len(),
@@ -226,7 +251,7 @@ impl World {
 
     /// Writes down what everybody shows, what the stores hold, and what is in use.
     pub fn take_stock(&self) -> Result<(), Fault> {
-        for device in &self.devices {
+        for device in self.devices.iter().filter(|device| device.is_in_use()) {
             device.show_views()?;
             device.record_resources();
         }
@@ -288,7 +313,7 @@ impl World {
     /// Who had something to do, if anybody had.
     fn take_one_turn_each(&mut self) -> Result<Option<&'static str>, Fault> {
         let mut busy = self.executor.run().then_some("a task");
-        if self.take_handed() | self.start_nodes() {
+        if self.take_handed()? | self.start_nodes() {
             busy = Some("a starting node");
         }
         for at in 0..self.nodes.len() {
@@ -305,12 +330,17 @@ impl World {
                 busy = Some("a device");
             }
         }
+        if self.proceed_pairings()? {
+            busy = Some("a person");
+        }
+        self.carry_calls();
         Ok(busy)
     }
 
     fn next_time(&self) -> Option<Timestamp> {
         let nodes = self.nodes.iter().filter_map(|node| node.wake_at(&self.site.limits));
         let devices = self.devices.iter().filter_map(Device::wake_at);
+        let devices = devices.chain(self.pairings.iter().map(Pairing::acts_at));
         let others = [self.clock.next_timer(), self.network.next_arrival()].into_iter().flatten();
         let next = nodes.chain(devices).chain(others).chain(self.restarts.values().copied()).min()?;
         Some(next.max(self.now() + Millis(1)))
@@ -332,7 +362,24 @@ impl World {
         Ok(())
     }
 
-    fn take_handed(&mut self) -> bool {
+    /// What devices asked without a connection goes to some node that serves, or is lost.
+    fn carry_calls(&mut self) {
+        for Call { id, from, asked } in self.calls.take() {
+            asked.bytes().iter().for_each(|bytes| self.chronicle.server_has("a request", bytes));
+            let (there, back) = (self.network.way_of_call(), self.network.way_of_call());
+            let (Some(there), clock, done) = (there, self.clock.clone(), self.done.clone()) else { continue };
+            self.ask(|core| async move {
+                clock.sleep(there).await;
+                let answer = asked.put_to(&core).await;
+                if let Some(back) = back {
+                    clock.sleep(back).await;
+                    done.put(Handed::Answered(from, id, answer));
+                }
+            });
+        }
+    }
+
+    fn take_handed(&mut self) -> Result<bool, Fault> {
         let mut busy = false;
         while let Some(handed) = self.done.take() {
             busy = true;
@@ -341,9 +388,12 @@ impl World {
                 Handed::NotStarted(at) => {
                     self.restarts.insert(at, self.now() + Millis(200));
                 }
+                Handed::Answered(seat, id, answer) => {
+                    self.with_device(seat, |device, outside| device.answered(id, answer, outside))?
+                }
             }
         }
-        busy
+        Ok(busy)
     }
 
     fn start_nodes(&mut self) -> bool {
@@ -378,6 +428,9 @@ impl World {
             config.quotas.registrations_per_address.limit = u32::MAX;
             config.quotas.codes_per_number.limit = u32::MAX;
             config.quotas.codes_per_address.limit = u32::MAX;
+            config.quotas.restorations_per_address.limit = u32::MAX;
+            config.quotas.links_per_address.limit = u32::MAX;
+            config.quotas.link_invitations.limit = u32::MAX;
             config.settle = plan::LATE_MAX;
             let seed = self.plan.seed.wrapping_add(2_000 + at as u64);
             self.nodes.push(Node::new(NodeName(at), clock, config, seed));

@@ -59,8 +59,21 @@ pub enum Event {
         /// How far.
         skew_ms: i64,
     },
-    /// Somebody's account has another device now, or loses it.
+    /// The account of somebody who has no engine has another device now, or loses it.
     Relink(Person),
+    /// Somebody takes a new device out of its box and links it.
+    Link {
+        /// Who.
+        person: Person,
+        /// Whether it is given the messages from before.
+        with_history: bool,
+    },
+    /// Somebody takes a linked device off the list, whatever it is doing.
+    Unlink(Person),
+    /// Somebody makes a backup.
+    BackUp(Person),
+    /// Somebody has lost the primary device, and restores the backup on a new one.
+    Recover(Person),
     /// A member of a group reads, writes or changes something.
     Assemble,
     /// Somebody registers the same number again, with a new device.
@@ -105,6 +118,14 @@ pub struct Weights {
     pub set_clock: u32,
     /// [`Event::Relink`].
     pub relink: u32,
+    /// [`Event::Link`].
+    pub link: u32,
+    /// [`Event::Unlink`].
+    pub unlink: u32,
+    /// [`Event::BackUp`].
+    pub back_up: u32,
+    /// [`Event::Recover`].
+    pub recover: u32,
     /// [`Event::Assemble`].
     pub assemble: u32,
     /// [`Event::Reregister`].
@@ -133,6 +154,10 @@ impl Weights {
         lose_soft_state: 0,
         set_clock: 0,
         relink: 0,
+        link: 4,
+        unlink: 1,
+        back_up: 2,
+        recover: 1,
         assemble: 30,
         reregister: 0,
         take_keys: 3,
@@ -150,9 +175,19 @@ impl Weights {
         lose_soft_state: 1,
         set_clock: 3,
         relink: 3,
+        link: 8,
+        unlink: 3,
+        back_up: 4,
+        recover: 2,
         reregister: 1,
         ..Self::CALM
     };
+
+    /// The same where everybody has one device, which nobody loses.
+    #[must_use]
+    pub const fn with_one_device_each(self) -> Self {
+        Self { link: 0, unlink: 0, back_up: 0, recover: 0, ..self }
+    }
 }
 
 /// Who takes part in a script, and how long it is.
@@ -188,7 +223,7 @@ struct Draw<'a, R> {
 impl<R: RngCore> Draw<'_, R> {
     fn event(&mut self, weights: Weights) -> Event {
         type Make<R> = fn(&mut Draw<'_, R>) -> Event;
-        let table: [(u32, Make<R>); 18] = [
+        let table: [(u32, Make<R>); 22] = [
             (weights.send, |draw| draw.send()),
             (weights.send_again, |draw| Event::SendAgain(draw.person())),
             (weights.read, |draw| Event::Read(draw.person())),
@@ -202,6 +237,10 @@ impl<R: RngCore> Draw<'_, R> {
             (weights.lose_soft_state, |_| Event::LoseSoftState),
             (weights.set_clock, |draw| draw.set_clock()),
             (weights.relink, |draw| Event::Relink(draw.person())),
+            (weights.link, |draw| draw.link()),
+            (weights.unlink, |draw| Event::Unlink(draw.person())),
+            (weights.back_up, |draw| Event::BackUp(draw.person())),
+            (weights.recover, |draw| Event::Recover(draw.person())),
             (weights.assemble, |_| Event::Assemble),
             (weights.reregister, |draw| Event::Reregister(draw.person())),
             (weights.take_keys, |draw| draw.take_keys()),
@@ -250,6 +289,11 @@ impl<R: RngCore> Draw<'_, R> {
         Event::TakeKeys { from, of }
     }
 
+    fn link(&mut self) -> Event {
+        let with_history = self.number(0..=1) == 1;
+        Event::Link { person: self.person(), with_history }
+    }
+
     fn presence(&mut self) -> Event {
         let person = self.person();
         let away = &mut self.away[person.0];
@@ -296,7 +340,7 @@ mod tests {
             .iter()
             .map(|event| format!("{event:?}").split([' ', '(', '{']).next().unwrap_or_default().to_owned())
             .collect();
-        assert_eq!(kinds.len(), 19, "{kinds:?}");
+        assert_eq!(kinds.len(), 23, "{kinds:?}");
         let to_oneself = |event: &Event| match event {
             Event::Send { from, to, .. } => from == to,
             Event::TakeKeys { from, of } => from == of,

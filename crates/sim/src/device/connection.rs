@@ -1,6 +1,6 @@
 //! The connection of a device: when to dial, when to try again, what goes up and what comes down.
 
-use super::{Device, Outside};
+use super::{Device, Outside, linking::Linking};
 use crate::network::{Ends, LinkId, Parcel, Way};
 use bytes::Bytes;
 use client::{Closed, Engine, Event, Fault};
@@ -20,7 +20,11 @@ impl Device {
         let tick = self.engine.as_ref().and_then(Engine::wake_at).map(|at| self.true_time(at));
         let keep_alive = self.link.map(|_| self.ping_at.min(self.heard_at + SILENCE_MAX));
         let moved = (!self.moved.is_empty() && self.engine.is_some()).then(|| self.clock.true_now());
-        [tick, keep_alive, self.retry_at, self.restart_at, moved].into_iter().flatten().min()
+        let is_running = self.engine.is_some() && self.online;
+        let linking = self.linking.as_ref().filter(|_| is_running).and_then(Linking::wake_at);
+        let transfer = self.transfer.map(|transfer| transfer.until);
+        let all = [tick, keep_alive, self.retry_at, self.restart_at, moved, linking, transfer];
+        all.into_iter().flatten().min()
     }
 
     /// Does what has become due. Says whether there was anything.
@@ -30,6 +34,7 @@ impl Device {
         if self.restart_at.is_some_and(|at| at <= now) {
             busy = true;
             self.start()?;
+            self.is_linked(outside)?;
             if self.online {
                 self.connect(outside)?;
             }
@@ -53,6 +58,7 @@ impl Device {
             busy = true;
             self.accept_changes(outside)?;
         }
+        busy |= self.proceed_linking(outside)? | self.proceed_transfer(outside)?;
         let tick_due =
             self.engine.as_ref().and_then(Engine::wake_at).is_some_and(|at| self.true_time(at) <= now);
         if tick_due {
@@ -93,18 +99,25 @@ impl Device {
         // Mostly the nearest node; after a failure, any.
         let anywhere = self.failures > 0 && self.chance.per_mille(500);
         let node = if anywhere { Node(self.chance.below(outside.nodes as u64) as usize) } else { self.home };
-        self.asked.clear();
+        self.forget_requests();
         self.heard_at = outside.now;
         self.ping_at = outside.now + limits::KEEP_ALIVE_INTERVAL;
         self.link = Some(outside.network.open(Ends { seat: self.seat, node }, outside.now));
         self.turn_done(outside)
     }
 
+    /// What was asked on a connection that is over has no answer.
+    pub(super) fn forget_requests(&mut self) {
+        self.asked.clear();
+        self.lists_asked.clear();
+        self.lists_put.clear();
+    }
+
     pub(super) fn hang_up(&mut self, outside: &mut Outside<'_>) {
         if let Some(link) = self.link.take() {
             outside.network.send(link, Way::Up, Parcel::Close, outside.now);
         }
-        self.asked.clear();
+        self.forget_requests();
         if let Some(engine) = &mut self.engine {
             // Its outcome does not matter to a process that goes away.
             let _ = engine.handle(Event::ConnectionLost, self.clock.now(), &mut self.rng);
@@ -113,7 +126,7 @@ impl Device {
     }
 
     fn lost(&mut self, outside: &mut Outside<'_>) -> Result<(), Fault> {
-        self.asked.clear();
+        self.forget_requests();
         self.wait_to_retry(outside.now);
         self.handle(Event::ConnectionLost, outside)
     }
@@ -150,7 +163,7 @@ impl Device {
         if let Some(link) = self.link.take() {
             outside.network.send(link, Way::Up, Parcel::Close, outside.now);
         }
-        self.asked.clear();
+        self.forget_requests();
         match closed {
             // Somebody else's newer connection: in a simulation without clones it is our own, from
             // before a crash, that was heard of late. A person would simply try again.

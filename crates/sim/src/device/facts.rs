@@ -52,6 +52,10 @@ impl Device {
                 }
             }
             Request::UploadKeys(keys) => record_upload(&self.chronicle, mailbox, keys),
+            Request::PutDeviceList(list) | Request::CompleteLink { device_list: list, .. } => {
+                self.note_signed(list);
+                self.lists_put.insert(frame.id, (list.clone(), self.chronicle.since_start(outside.now)));
+            }
             Request::FetchKeys(_) | Request::GetDeviceLists(_) => {
                 self.lists_asked.insert(frame.id, self.chronicle.since_start(outside.now));
             }
@@ -80,8 +84,15 @@ impl Device {
         let (ServerFrame::Answer { id, result }, Some(mailbox)) = (frame, self.mailbox) else { return None };
         let envelope = self.asked.remove(id);
         let asked_at = self.lists_asked.remove(id);
+        let put = self.lists_put.remove(id);
         match result {
             Ok(Response::Accepted { stamp, .. }) => Some((envelope?, *stamp)),
+            Ok(Response::Done) => {
+                if let Some((list, asked_at)) = put {
+                    self.note_in_force(&list, asked_at);
+                }
+                None
+            }
             Ok(Response::Keys(accounts)) => {
                 for keys in accounts {
                     self.note_list(asked_at, &keys.device_list);
@@ -99,6 +110,27 @@ impl Device {
             }
             _ => None,
         }
+    }
+
+    /// A list of the account leaves the device that signed it.
+    pub fn note_signed(&self, bytes: &Bytes) {
+        let Ok(list) = DeviceList::verify(bytes) else { return };
+        // The primary signs; one that is being restored has no mailbox but on its list.
+        let Some(by) = list.mailboxes().next() else { return };
+        let (log, version) = (SignedLog::DeviceList(list.account()), list.version());
+        self.chronicle.record(Fact::LogSigned { by, log, version, digest: digest_of(bytes) });
+    }
+
+    /// The device is told that a list which it had signed is in force.
+    pub fn note_in_force(&self, bytes: &Bytes, asked_at: Millis) {
+        let (Some(by), Ok(list)) = (self.mailbox, DeviceList::verify(bytes)) else { return };
+        self.chronicle.record(Fact::LogAnswered {
+            by: by.address(),
+            log: SignedLog::DeviceList(list.account()),
+            version: list.version(),
+            digest: digest_of(bytes),
+            asked_at_ms: asked_at.0,
+        });
     }
 
     fn note_list(&self, asked_at: Option<Millis>, bytes: &Bytes) {

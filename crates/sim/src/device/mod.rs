@@ -2,23 +2,31 @@
 //!
 //! Owns: the engine's process, and the one way in which a turn of it is carried out: here what the engine
 //! wants done becomes true, or dies with the process. Its connection is in `connection`, what its owner does
-//! in `owner`, what is written down of it in `facts`.
+//! in `owner`, its way into an account in `linking`, other devices' way into its account in `adding`, the blobs
+//! that it carries in `transfers`, what is written down of it in `facts`.
 //! Invariants: what the engine wants transmitted leaves in order or dies with its process; a process
 //! that died comes back with nothing but the disk.
 //! Must not know: servers.
 
+mod adding;
 mod connection;
 mod facts;
+mod linking;
 mod owner;
+mod transfers;
 
 use crate::{
+    calls::{Answer, Asked, CallId, Calls},
     chance::Chance,
     chronicle::Chronicle,
     disk::{Disk, Posted},
     network::{LinkId, Network},
 };
+use adding::Screen;
+use bytes::Bytes;
 use client::testing::Bugs;
 use client::{Closed, Effect, Engine, Event, Fault, SendText};
+use linking::Linking;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use server_ports::{Clock as _, fake::FakeClock};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +34,7 @@ use testkit::{
     event::{Node, Person},
     history::Fact,
 };
+use transfers::Transfer;
 use types::{EnvelopeId, MailboxId, MessageId, Millis, PhoneNumber, Timestamp};
 
 /// A process that died is started again within this time.
@@ -58,6 +67,8 @@ pub struct Owner {
 pub struct Outside<'a> {
     /// Carries frames.
     pub network: &'a mut Network,
+    /// Carries what is asked without a connection.
+    pub calls: &'a mut Calls,
     /// What is known of every envelope that ever left a device.
     pub post: &'a mut BTreeMap<EnvelopeId, Post>,
     /// The true time.
@@ -91,12 +102,21 @@ pub struct Device {
     /// A restored copy dials so many times more.
     dials_left: Option<u64>,
     engine: Option<Engine>,
+    /// Processes that it had so far.
+    processes: u64,
     mailbox: Option<MailboxId>,
     link: Option<LinkId>,
     /// Sends without an answer on this connection, by request.
     asked: BTreeMap<u64, EnvelopeId>,
     /// When device lists were asked for, by request.
     lists_asked: BTreeMap<u64, Millis>,
+    /// Lists of its own account that it has asked to be put in force, by request.
+    lists_put: BTreeMap<u64, (Bytes, Millis)>,
+    /// On its way into an account.
+    linking: Option<Linking>,
+    screen: Screen,
+    transfer: Option<Transfer>,
+    is_retired: bool,
     online: bool,
     failures: u32,
     retry_at: Option<Timestamp>,
@@ -142,10 +162,16 @@ impl Device {
             admitted: 0,
             dials_left: None,
             engine: None,
+            processes: 0,
             mailbox: None,
             link: None,
             asked: BTreeMap::new(),
             lists_asked: BTreeMap::new(),
+            lists_put: BTreeMap::new(),
+            linking: None,
+            screen: Screen::default(),
+            transfer: None,
+            is_retired: false,
             online: false,
             failures: 0,
             retry_at: None,
@@ -193,6 +219,27 @@ impl Device {
         self.mailbox
     }
 
+    /// Whether it has an account, and its person uses it.
+    pub const fn is_in_use(&self) -> bool {
+        self.mailbox.is_some() && !self.is_retired
+    }
+
+    /// Whether its disk says that it may not be there any more.
+    pub fn is_revoked(&self) -> bool {
+        self.engine.as_ref().is_some_and(|engine| engine.view().is_revoked().unwrap_or(false))
+    }
+
+    /// Its person uses it no more.
+    pub const fn retire(&mut self) {
+        self.is_retired = true;
+    }
+
+    /// Names the process that runs on it, if one does.
+    pub fn process(&self) -> Option<(MailboxId, u64)> {
+        self.engine.as_ref()?;
+        Some((self.mailbox?, self.processes))
+    }
+
     /// Its connection.
     pub const fn link(&self) -> Option<LinkId> {
         self.link
@@ -215,6 +262,7 @@ impl Device {
         if self.engine.is_none() {
             let engine = Engine::open(self.disk.connect()).expect("a disk that an engine left can be opened");
             self.engine = Some(engine.with_bugs(self.bugs));
+            self.processes += 1;
             // What the process before had stored and not shown.
             self.print_events()?;
         }
@@ -223,6 +271,9 @@ impl Device {
 
     fn die(&mut self, outside: &mut Outside<'_>) {
         self.engine = None;
+        self.transfer = None;
+        self.screen = Screen::default();
+        self.linking_interrupted();
         self.dies_in = None;
         self.wishes.clear();
         self.retry_at = None;
@@ -232,7 +283,7 @@ impl Device {
         if let Some(link) = self.link.take() {
             outside.network.cut(link, outside.now);
         }
-        self.asked.clear();
+        self.forget_requests();
         self.restart_at = Some(outside.now + Millis(self.chance.below(RESTART_WITHIN.0)));
     }
 
@@ -240,6 +291,12 @@ impl Device {
         let Some(engine) = &mut self.engine else { return Ok(()) };
         engine.handle(event, self.clock.now(), &mut self.rng)?;
         self.turn_done(outside)
+    }
+
+    /// What it asked for without a connection was answered.
+    pub fn answered(&mut self, call: CallId, answer: Answer, outside: &mut Outside<'_>) -> Result<(), Fault> {
+        self.link_answered(call, &answer, outside)?;
+        self.transferred(call, answer, outside)
     }
 
     // ---- one turn of the engine is committed
@@ -277,12 +334,20 @@ impl Device {
             Effect::Drained | Effect::EventsLogged => self.print_events(),
             Effect::StateChanged(message) => self.state_changed(message),
             Effect::LookedUp { phone, result } => self.looked_up(&phone, result.ok().flatten(), outside),
-            // Nobody links devices here yet.
-            Effect::AddingDevice(_)
-            | Effect::DeviceRemoved { .. }
-            | Effect::History(_)
-            | Effect::Upload { .. }
-            | Effect::Download { .. } => Ok(()),
+            Effect::AddingDevice(adding) => {
+                self.adding(adding);
+                Ok(())
+            }
+            Effect::Upload { transfer, url, bytes } => {
+                self.transfer(transfer, Asked::Put { url, bytes }, outside);
+                Ok(())
+            }
+            Effect::Download { transfer, url } => {
+                self.transfer(transfer, Asked::Get { url }, outside);
+                Ok(())
+            }
+            // The list says it, too.
+            Effect::DeviceRemoved { .. } | Effect::History(_) => Ok(()),
             Effect::GroupChangeDone { .. } => Ok(()),
         }
     }

@@ -24,6 +24,19 @@ impl Device {
         Ok(())
     }
 
+    /// Writes down again that the device is in use: another life of its number has said that it is not.
+    pub fn stays_online(&self) {
+        if self.online {
+            self.record_presence();
+        }
+    }
+
+    /// Tries to connect, whatever the device was told the last time.
+    pub fn dial_all_the_same(&mut self, outside: &mut Outside<'_>) -> Result<(), Fault> {
+        self.ended = None;
+        self.connect(outside)
+    }
+
     /// Puts the device away: what can still be said is said, then the process ends.
     pub fn go_offline(&mut self, outside: &mut Outside<'_>) -> Result<(), Fault> {
         if self.online {

@@ -14,7 +14,7 @@ use server_ports::{
 };
 use signed::DeviceList;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use testkit::history::{Fact, KeyKind};
@@ -27,8 +27,8 @@ pub struct WatchedDirectory {
     chronicle: Chronicle,
     /// Keys of devices that are being linked: whose they are shows when a list names the device.
     offered: Mutex<BTreeMap<LinkId, KeyUpload>>,
-    /// The version of each account's list at the last look.
-    lists: Mutex<BTreeMap<AccountId, u64>>,
+    /// The version of each account's list at the last look, and the devices on it.
+    lists: Mutex<BTreeMap<AccountId, (u64, BTreeSet<MailboxId>)>>,
     /// A planted mistake: accounts as they were seen first.
     cache: Option<Mutex<BTreeMap<AccountId, Account>>>,
 }
@@ -51,28 +51,38 @@ impl WatchedDirectory {
         cache.entry(account.id).or_insert(account).clone()
     }
 
-    /// Writes down an account's list if it is another one than at the last look, whoever was told so.
+    /// Writes down an account's list if it is another one than at the last look, and whose mailboxes came and
+    /// went with it, whoever was told so.
     fn look(&self, account: AccountId) {
         let mut known = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((version, bytes)) = self.store.list_of(account) else { return };
-        if known.insert(account, version) != Some(version) {
-            let list = DeviceList::verify(&bytes).ok();
-            let mailboxes = list.iter().flat_map(DeviceList::mailboxes).collect();
+        let (before, devices) = known.entry(account).or_default();
+        let is_closed = bytes.is_empty();
+        if *before == version && !is_closed {
+            return;
+        }
+        let list = DeviceList::verify(&bytes).ok();
+        let mailboxes: Vec<_> = list.iter().flat_map(DeviceList::mailboxes).collect();
+        let now: BTreeSet<_> = mailboxes.iter().copied().collect();
+        if !is_closed {
             let digest = digest_of(&bytes);
             self.chronicle.record(Fact::ListWritten { account, version, digest, mailboxes });
         }
+        self.opened(now.difference(devices));
+        self.closed(devices.difference(&now));
+        (*before, *devices) = (version, now);
     }
 
     fn offered(&self) -> MutexGuard<'_, BTreeMap<LinkId, KeyUpload>> {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn opened(&self, mailboxes: &[MailboxId]) {
-        mailboxes.iter().for_each(|mailbox| self.chronicle.record(Fact::Opened { mailbox: *mailbox }));
+    fn opened<'a>(&self, mailboxes: impl IntoIterator<Item = &'a MailboxId>) {
+        mailboxes.into_iter().for_each(|mailbox| self.chronicle.record(Fact::Opened { mailbox: *mailbox }));
     }
 
-    fn closed(&self, mailboxes: &[MailboxId]) {
-        mailboxes.iter().for_each(|mailbox| self.chronicle.record(Fact::Closed { mailbox: *mailbox }));
+    fn closed<'a>(&self, mailboxes: impl IntoIterator<Item = &'a MailboxId>) {
+        mailboxes.into_iter().for_each(|mailbox| self.chronicle.record(Fact::Closed { mailbox: *mailbox }));
     }
 }
 
@@ -134,17 +144,14 @@ impl Accounts for WatchedDirectory {
         let result = self.store.create(account).await;
         self.look(mailbox.account);
         if let Ok(CreateOutcome::Created { closed }) = &result {
-            closed.iter().for_each(|closed| self.closed(&closed.mailboxes));
-            self.opened(&[mailbox]);
+            closed.iter().for_each(|closed| self.look(closed.id));
         }
         result
     }
 
     async fn close(&self, id: AccountId) -> Result<Option<ClosedAccount>, StoreError> {
         let result = self.store.close(id).await;
-        if let Ok(Some(closed)) = &result {
-            self.closed(&closed.mailboxes);
-        }
+        self.look(id);
         result
     }
 
@@ -157,10 +164,6 @@ impl Accounts for WatchedDirectory {
         let account = list.account;
         let result = self.store.put_list(list).await;
         self.look(account);
-        if let Ok(PutListOutcome::Stored { removed, added }) = &result {
-            self.closed(removed);
-            self.opened(added);
-        }
         result
     }
 
@@ -169,10 +172,6 @@ impl Accounts for WatchedDirectory {
         record_upload(&self.chronicle, mailbox, &restore.keys);
         let result = self.store.restore(restore).await;
         self.look(mailbox.account);
-        if let Ok(RestoreOutcome::Restored { removed }) = &result {
-            self.closed(removed);
-            self.opened(&[mailbox]);
-        }
         result
     }
 

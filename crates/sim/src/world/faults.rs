@@ -11,7 +11,8 @@ use testkit::event::Node as NodeName;
 use types::Millis;
 
 /// A network on which nothing is slow.
-pub(super) const CALM_NETWORK: Delays = Delays { usual_max: Millis(40), slow_max: Millis(40), slow: 0 };
+pub(super) const CALM_NETWORK: Delays =
+    Delays { usual_max: Millis(40), slow_max: Millis(40), slow: 0, lost: 0 };
 
 impl World {
     /// From now on things break as planned.

@@ -74,11 +74,13 @@ fn is_ever_member(ledger: &Ledger, group: GroupId, account: AccountId) -> bool {
     ledger.chains.get(&group).is_none_or(|chain| chain.iter().any(|epoch| epoch.holds.contains(&account)))
 }
 
-/// One life of a process shows a message once; one that was killed in between may show it again.
+/// One life of a process shows a message once; one that was killed in between may show it again, and so may
+/// the next device that has its number.
 fn shown_once(ledger: &Ledger, report: &mut Report) {
     let mut last_shown = BTreeMap::new();
     for shown in &ledger.shown {
-        let before = last_shown.insert((shown.device, shown.message), shown.when);
+        let life = ledger.life(shown.device, shown.when);
+        let before = last_shown.insert((shown.device, life, shown.message), shown.when);
         let crashes = ledger.crashes.get(&shown.device);
         let holds = before.is_none_or(|before| {
             crashes.is_some_and(|crashes| crashes.iter().any(|crash| before < *crash && *crash < shown.when))

@@ -71,6 +71,23 @@ pub struct Written<T> {
     pub holds: BTreeSet<T>,
 }
 
+/// A device that was linked, by whom, and whether with the messages from before.
+pub struct Linked {
+    pub when: Moment,
+    pub device: MailboxId,
+    pub by: MailboxId,
+    pub with_history: bool,
+}
+
+/// A version that a device signed.
+pub struct Signed {
+    pub when: Moment,
+    pub by: MailboxId,
+    pub log: SignedLog,
+    pub version: u64,
+    pub digest: u128,
+}
+
 /// What a device was told of a device list or a chain.
 pub struct Told {
     pub when: Moment,
@@ -131,6 +148,8 @@ pub struct Ledger {
     pub faults_ended: Option<Moment>,
     pub opened: BTreeMap<MailboxId, Moment>,
     pub closed: BTreeMap<MailboxId, Moment>,
+    /// Devices that were linked.
+    pub linked: Vec<Linked>,
     /// Whether the device was meant to run, from each moment on.
     presence: BTreeMap<DeviceAddress, Vec<(Moment, bool)>>,
     pub crashes: BTreeMap<DeviceAddress, Vec<Moment>>,
@@ -143,6 +162,8 @@ pub struct Ledger {
     pub skipped: Vec<(Moment, EnvelopeId, Vec<MailboxId>)>,
     pub lists: BTreeMap<AccountId, Vec<Written<MailboxId>>>,
     pub chains: BTreeMap<GroupId, Vec<Written<AccountId>>>,
+    /// What was signed, whatever came of it.
+    pub signed: Vec<Signed>,
     /// Answers to what was signed.
     pub answered: Vec<Told>,
     /// Answers to questions.
@@ -182,6 +203,8 @@ impl Ledger {
         match fact.clone() {
             Fact::Opened { mailbox } => { self.opened.entry(mailbox).or_insert(when); }
             Fact::Closed { mailbox } => { self.closed.entry(mailbox).or_insert(when); }
+            Fact::Linked { device, by, with_history } =>
+                self.linked.push(Linked { when, device, by, with_history }),
             Fact::Online { device } => self.presence.entry(device).or_default().push((when, true)),
             Fact::Offline { device } => self.presence.entry(device).or_default().push((when, false)),
             Fact::Crashed { device } => self.crashes.entry(device).or_default().push(when),
@@ -205,6 +228,8 @@ impl Ledger {
             Fact::ChainWritten { group, epoch, digest, members } =>
                 self.chains.entry(group).or_default()
                     .push(Written { when, version: epoch, digest, holds: members.into_iter().collect() }),
+            Fact::LogSigned { by, log, version, digest } =>
+                self.signed.push(Signed { when, by, log, version, digest }),
             Fact::LogAnswered { by, log, version, digest, asked_at_ms } =>
                 self.answered.push(Told { when, asked_at: Millis(asked_at_ms), by, log, version, digest }),
             Fact::LogRead { by, log, version, digest, asked_at_ms } =>
@@ -318,6 +343,18 @@ impl Ledger {
             since = if *online { since.or(Some(*when)) } else { None };
         }
         since
+    }
+
+    /// Which of the devices that had this address one after the other had it at that moment.
+    pub fn life(&self, device: DeviceAddress, when: Moment) -> Option<MailboxId> {
+        let lives =
+            self.opened.iter().filter(|(mailbox, opened)| mailbox.address() == device && **opened <= when);
+        lives.max_by_key(|(_, opened)| **opened).map(|(mailbox, _)| *mailbox)
+    }
+
+    /// Whether the device that had this address at that moment is gone at the end of the history.
+    pub fn is_gone(&self, device: DeviceAddress, when: Moment) -> bool {
+        self.life(device, when).is_some_and(|mailbox| self.closed.contains_key(&mailbox))
     }
 
     /// The devices of an account that exist at the end of the history.

@@ -2,7 +2,8 @@
 //!
 //! Both are logs of versions that only grow. Such a log is linearizable if each version has one content,
 //! versions become durable in their order, nobody is told of a version before it is durable, and nobody who
-//! asked after a version was known is told of an earlier one.
+//! asked after a version was known is told of an earlier one. No device signs two contents for one version,
+//! whatever becomes of them: one of them would contradict the other wherever they were shown.
 
 use super::{
     Invariant::Linearizable,
@@ -22,6 +23,7 @@ pub fn check(ledger: &Ledger, report: &mut Report) {
         versions_grow(SignedLog::GroupChain(*group), chain, report);
         without_a_hole(SignedLog::GroupChain(*group), chain, report);
     }
+    signed_once(ledger, report);
     for told in ledger.answered.iter().chain(&ledger.reads) {
         one_content(&logs, told, report);
         durable_before_told(&logs, told, report);
@@ -76,6 +78,16 @@ fn without_a_hole<T>(log: SignedLog, versions: &[Written<T>], report: &mut Repor
     for (epoch, written) in (0..).zip(versions) {
         report.judge(Linearizable, written.when.at, written.version == epoch, || {
             format!("epoch {} of {log:?} was stored where {epoch} belongs", written.version)
+        });
+    }
+}
+
+fn signed_once(ledger: &Ledger, report: &mut Report) {
+    let mut signed = BTreeMap::new();
+    for one in &ledger.signed {
+        let first = *signed.entry((one.by, one.log, one.version)).or_insert(one.digest);
+        report.judge(Linearizable, one.when.at, first == one.digest, || {
+            format!("{:?} signed two contents as version {} of {:?}", one.by, one.version, one.log)
         });
     }
 }

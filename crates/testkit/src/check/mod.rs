@@ -10,6 +10,7 @@ mod bounds;
 mod decryption;
 mod deletion;
 mod fan_out;
+mod handed_over;
 mod identity;
 mod invariant;
 mod ledger;
@@ -80,6 +81,7 @@ pub fn check(history: &History, terms: Terms) -> Report {
     let mut report = Report::default();
     for group in [
         arrival::check,
+        handed_over::check,
         identity::check,
         order::check,
         deletion::check,

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::history::Line;
 use std::collections::BTreeMap;
-use types::{ChatId, DeviceAddress, MessageId, Stamp};
+use types::{ChatId, DeviceAddress, DeviceNumber, MessageId, Stamp};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     for view in ledger.views.values() {
@@ -36,11 +36,12 @@ fn by_stamp(view: &View, report: &mut Report) {
 
 /// What one device wrote stands in the order in which it was written.
 fn by_sender(ledger: &Ledger, view: &View, report: &mut Report) {
-    let mut last: BTreeMap<DeviceAddress, (usize, MessageId)> = BTreeMap::new();
+    let mut last: BTreeMap<_, (usize, MessageId)> = BTreeMap::new();
     for Line { message, .. } in &view.lines {
         let Some(composed) = ledger.composed.get(message) else { continue };
         let place = (composed.when.index, *message);
-        let before = last.insert(composed.sender, place);
+        let life = ledger.life(composed.sender, composed.when);
+        let before = last.insert((composed.sender, life), place);
         let holds = before.is_none_or(|before| before < place);
         report.judge(Order, view.when.at, holds, || {
             let (_, before) = before.unwrap_or(place);
@@ -67,6 +68,9 @@ fn one_order_for_all(ledger: &Ledger, report: &mut Report) {
         let stamps = known.entry(conversation(view)).or_default();
         for line in &view.lines {
             let Some(stamp) = line.stamp else { continue };
+            if is_from_backup(ledger, view, line.message) {
+                continue;
+            }
             // Of two stamps the lowest wins, and a receipt tells the sender; it may have ended on its way.
             let is_mine = ledger
                 .composed
@@ -84,21 +88,30 @@ fn one_order_for_all(ledger: &Ledger, report: &mut Report) {
     }
 }
 
+/// What a restored primary shows from before its time is what the backup knew.
+fn is_from_backup(ledger: &Ledger, view: &View, message: MessageId) -> bool {
+    let written = ledger.composed.get(&message).map(|composed| composed.when);
+    let opened = ledger.life(view.device, view.when).and_then(|life| ledger.opened.get(&life));
+    view.device.device == DeviceNumber::PRIMARY && opened.is_some_and(|opened| written < Some(*opened))
+}
+
 /// A message sorts after everything that its device had shown in that chat when it was written.
 fn answers_follow(ledger: &Ledger, report: &mut Report) {
     let stamps = ledger.stamps();
     let mut shown = ledger.shown.iter().peekable();
-    let mut highest: BTreeMap<(DeviceAddress, ChatId), (Stamp, MessageId)> = BTreeMap::new();
+    let mut highest: BTreeMap<_, (Stamp, MessageId)> = BTreeMap::new();
     let mut composed: Vec<_> = ledger.composed.iter().collect();
     composed.sort_by_key(|(_, composed)| composed.when);
     for (message, composed) in composed {
         while let Some(shown) = shown.next_if(|shown| shown.when < composed.when) {
             let chat = chat_of(ledger, shown);
-            let of_chat = highest.entry((shown.device, chat)).or_insert((Stamp::ZERO, shown.message));
+            let life = ledger.life(shown.device, shown.when);
+            let of_chat = highest.entry((shown.device, life, chat)).or_insert((Stamp::ZERO, shown.message));
             *of_chat = (*of_chat).max((shown.stamp, shown.message));
         }
         let Some(stamp) = stamps.get(message) else { continue };
-        let Some((seen, answered)) = highest.get(&(composed.sender, composed.to)) else { continue };
+        let life = ledger.life(composed.sender, composed.when);
+        let Some((seen, answered)) = highest.get(&(composed.sender, life, composed.to)) else { continue };
         report.judge(Order, composed.when.at, stamp > seen, || {
             format!("message {message} at {stamp} answers message {answered} at {seen}")
         });

@@ -1,5 +1,6 @@
 //! Invariant 9: from the moment in which its removal was answered, nothing goes to a revoked device or a
-//! removed member, and nothing that they send after it is accepted for the group.
+//! removed member, and nothing that they send after it is accepted for the group; and whoever was told of a
+//! list that does not have a device seals nothing to it any more.
 
 use super::{
     Invariant::RemovedGetsNothing,
@@ -8,7 +9,7 @@ use super::{
 };
 use crate::history::SignedLog;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{AccountId, EnvelopeId, GroupId, MailboxId};
+use types::{AccountId, DeviceAddress, EnvelopeId, GroupId, MailboxId, MessageId};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     for told in &ledger.answered {
@@ -16,6 +17,47 @@ pub fn check(ledger: &Ledger, report: &mut Report) {
             SignedLog::DeviceList(account) => devices(ledger, report, account, told),
             SignedLog::GroupChain(group) => members(ledger, report, group, told),
         }
+    }
+    nothing_sealed_to_the_revoked(ledger, report);
+}
+
+fn nothing_sealed_to_the_revoked(ledger: &Ledger, report: &mut Report) {
+    let mut told: BTreeMap<(DeviceAddress, AccountId), Vec<(Moment, u64)>> = BTreeMap::new();
+    for one in ledger.reads.iter().chain(&ledger.answered) {
+        if let SignedLog::DeviceList(account) = one.log {
+            told.entry((one.by, account)).or_default().push((one.when, one.version));
+        }
+    }
+    let mut last_left: BTreeMap<MessageId, (EnvelopeId, Moment)> = BTreeMap::new();
+    let mut sealed_after: BTreeMap<EnvelopeId, Moment> = BTreeMap::new();
+    for sealed in &ledger.sealed {
+        let Some((message, composed)) =
+            sealed.message.and_then(|message| Some((message, ledger.composed.get(&message)?)))
+        else {
+            continue;
+        };
+        // When it was sealed nobody sees. It was after it had been written, and after it had left under the
+        // envelope id before.
+        let (last, left) = *last_left.entry(message).or_insert((sealed.envelope, sealed.when));
+        let before = if last == sealed.envelope { composed.when } else { left };
+        let sealed_after = *sealed_after.entry(sealed.envelope).or_insert(before);
+        if last != sealed.envelope {
+            last_left.insert(message, (sealed.envelope, sealed.when));
+        }
+        let (Some(told), Some(lists)) =
+            (told.get(&(sealed.sender, sealed.to.account)), ledger.lists.get(&sealed.to.account))
+        else {
+            continue;
+        };
+        let life = ledger.life(sealed.sender, sealed_after);
+        let before =
+            told.iter().filter(|(when, _)| *when < sealed_after && ledger.life(sealed.sender, *when) == life);
+        let Some(known) = before.map(|(_, version)| *version).max() else { continue };
+        let is_listed = lists.iter().any(|list| list.version >= known && list.holds.contains(&sealed.to));
+        report.judge(RemovedGetsNothing, sealed.when.at, is_listed, || {
+            let (envelope, sender, to) = (sealed.envelope, sealed.sender, sealed.to);
+            format!("{sender} sealed envelope {envelope} to {to:?}, which list {known} does not have")
+        });
     }
 }
 

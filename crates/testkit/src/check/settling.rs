@@ -29,6 +29,9 @@ fn outboxes_empty(ledger: &Ledger, report: &mut Report) {
     }
     for (message, composed) in &ledger.composed {
         let Some(due) = ledger.due(composed.when, &[composed.sender]) else { continue };
+        if ledger.is_gone(composed.sender, composed.when) {
+            continue;
+        }
         let holds = ledger.refused.contains(message) || in_time(first_accepted.get(message), due);
         report.judge(Settles, due, holds, || {
             format!("message {message} of {} was not accepted", composed.sender)
@@ -61,7 +64,8 @@ fn receipts_return(ledger: &Ledger, report: &mut Report) {
     for shown in &ledger.shown {
         let Some(composed) = ledger.composed.get(&shown.message) else { continue };
         let (reader, writer) = (shown.device.account, composed.sender.account);
-        if reader == writer {
+        // What a device that is gone had shown, another one of its account has told.
+        if reader == writer || ledger.is_gone(shown.device, shown.when) {
             continue;
         }
         for mailbox in ledger.devices_of(writer) {

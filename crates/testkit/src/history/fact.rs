@@ -15,6 +15,17 @@ pub enum Fact {
         #[serde(with = "text")]
         mailbox: MailboxId,
     },
+    /// A device has learned that it is one of an account now.
+    Linked {
+        /// Its mailbox.
+        #[serde(with = "text")]
+        device: MailboxId,
+        /// The primary device that has added it.
+        #[serde(with = "text")]
+        by: MailboxId,
+        /// Whether it is given the messages from before.
+        with_history: bool,
+    },
     /// A device is gone: unlinked, replaced, or its account was closed.
     Closed {
         /// The mailbox that it had.
@@ -187,6 +198,20 @@ pub enum Fact {
         /// The members after it.
         #[serde(with = "text::list")]
         members: Vec<AccountId>,
+    },
+    /// Something that a device had signed left it, to be put in force; once for each time it left.
+    LogSigned {
+        /// Which device.
+        #[serde(with = "text")]
+        by: MailboxId,
+        /// Of what.
+        #[serde(with = "text")]
+        log: SignedLog,
+        /// Which version of it.
+        version: u64,
+        /// Digest of its bytes.
+        #[serde(with = "text")]
+        digest: u128,
     },
     /// A device was told that what it had signed is in force.
     LogAnswered {
