@@ -29,7 +29,7 @@ use seal::{
     ARCHIVE_PARTS_MAX, ArchiveId, ArchiveKey, Body, Content, Forward, GroupView, HistoryArchive,
     InnerContent, SentTranscript, Text, archive::PartSealer,
 };
-use types::{BlobId, DeviceNumber, EnvelopeId, GroupId, MessageId, Millis, Stamp};
+use types::{BlobId, DeviceNumber, EnvelopeId, GroupId, MessageId, Millis, Stamp, limits::ENVELOPE_LIFE};
 use wire::{BlobTicket, Request};
 
 /// What was sealed to an older list is forwarded if it was accepted within this time after the new one: a sender whose
@@ -240,15 +240,19 @@ impl Turn<'_> {
         let window = self.live.linking.window.filter(|_| !self.live.planted.bugs.skip_forwards);
         let Some(window) = window else { return false };
         let after = |time: Millis| stamp.time() <= window.accepted_at + time;
+        // Sent again, and only to those who could have read it at first: the archive was cut before it was here.
+        if content.original_stamp.is_some_and(|original| original.time() <= window.accepted_at) {
+            return true;
+        }
         match content.recipient_list {
             Some(view) => view.version < window.version && after(FORWARDED_WITHIN),
             None => content.group.is_some() && after(GROUPS_FORWARDED_WITHIN),
         }
     }
 
-    /// Forgets hand-overs once nothing more can come that was sealed to an older list. To be asked after a drain.
+    /// Forgets hand-overs once nothing more can come that was first sent before them. To be asked after a drain.
     pub(crate) fn close_windows(&mut self) -> Stored<()> {
-        handovers::prune(self.db, self.server_now() - FORWARDED_WITHIN)?;
+        handovers::prune(self.db, self.server_now() - ENVELOPE_LIFE)?;
         self.live.linking.window = handovers::window(self.db)?;
         Ok(())
     }

@@ -57,6 +57,32 @@ fn history_comes_whole_with_its_states_and_is_not_printed() {
     assert_eq!(found.len(), 1);
 }
 
+/// A message did not open on the primary, and its sender was away; when it comes again, the device that was linked
+/// meanwhile is there, and was not when it was sent.
+#[test]
+fn what_is_repaired_after_linking_reaches_the_new_device() {
+    let (mut world, new) = with_past(4);
+    world.with_database(0, |database| {
+        database.execute("DELETE FROM ratchet", []).unwrap();
+    });
+    world.held.insert(1);
+    world.send(1, 0, "does not open at first");
+    world.run();
+    world.connect(0);
+    world.pass(Millis::from_secs(5));
+    let text = "does not open at first".to_owned();
+    assert!(!world.texts(0, 1).contains(&text));
+    world.link(0, new, true);
+    world.settle();
+    // Long after what was sealed to the older list has come.
+    world.pass(Millis::from_hours(12));
+    assert!(!world.texts(0, 1).contains(&text));
+    world.held.clear();
+    world.settle();
+    assert_eq!(world.texts(0, 1).len(), 5);
+    assert_eq!(world.texts(new, 1), world.texts(0, 1));
+}
+
 #[test]
 fn contacts_come_without_history_too() {
     let (mut world, new) = with_past(6);
