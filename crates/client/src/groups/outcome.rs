@@ -75,6 +75,8 @@ impl Turn<'_> {
                 self.upload_everything_again()?;
                 self.pause(id, refusal)
             }
+            // It was not looked at: it is tried again once answers have come.
+            Code::TooManyInFlight => self.pause(id, refusal),
             Code::Unavailable | Code::Unspecified => {
                 if let Some(running) = self.live.groups.changes.get_mut(&id) {
                     running.unsure = true;

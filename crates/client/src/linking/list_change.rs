@@ -127,7 +127,9 @@ impl Turn<'_> {
     /// Whether it was stored by an earlier try, whose answer was lost, is for the server's own list to say.
     pub(crate) fn list_change_refused(&mut self, refusal: &Refusal) -> Stored<()> {
         match refusal.code {
-            Code::RetryAfter | Code::Unavailable => self.put_list_change_again(refusal),
+            Code::RetryAfter | Code::Unavailable | Code::TooManyInFlight => {
+                self.put_list_change_again(refusal);
+            }
             _ => {
                 self.live.linking.refused = Some(refusal.code);
                 self.ask_linking(Request::GetDeviceLists(vec![self.me.account()]), LinkingAsked::OwnList);

@@ -208,7 +208,7 @@ impl Turn<'_> {
 
     pub(crate) fn link_refused(&mut self, refusal: &Refusal) -> Stored<()> {
         match refusal.code {
-            Code::RetryAfter | Code::Unavailable => {
+            Code::RetryAfter | Code::Unavailable | Code::TooManyInFlight => {
                 let after = refusal.retry_after.unwrap_or(LOOK_AGAIN_AFTER);
                 self.live.linking.look_at = Some(self.now + after);
                 Ok(())

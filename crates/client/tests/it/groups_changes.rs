@@ -313,3 +313,17 @@ fn somebody_who_was_removed_comes_back() {
     let gap = |event: &EventView| matches!(event, EventView::Gap { .. });
     assert!(!world.print(2).iter().any(gap), "what was written meanwhile is not missing");
 }
+
+#[test]
+fn what_the_server_did_not_look_at_is_tried_again() {
+    let (mut world, group) = World::with_group(2);
+    for _ in 0..3 {
+        world.server.refusals.push_back(("apply_group", Refusal::new(Code::TooManyInFlight)));
+    }
+    let change = world.begin_change(0, group, GroupCommand::Rename("Soon".to_owned())).unwrap();
+    world.run();
+    assert_eq!(world.outcome(0, change), None);
+    world.pass(Millis::from_secs(10));
+    assert_eq!(world.outcome(0, change), Some(Ok(group)));
+    assert!(world.server.refusals.is_empty());
+}

@@ -411,3 +411,17 @@ fn linking_survives_a_loss_at_every_step() {
 fn is_gap(event: &client::EventView) -> bool {
     matches!(event, client::EventView::Gap { .. })
 }
+
+#[test]
+fn a_list_that_the_server_did_not_look_at_is_sent_again() {
+    let mut world = World::new(1);
+    let new = world.machine();
+    world.link(0, new, false);
+    world.settle();
+    let busy = || ("put_device_list", wire::Refusal::from(wire::Code::TooManyInFlight));
+    world.server.refusals.push_back(busy());
+    world.remove(0, 2).unwrap();
+    world.pass(Millis::from_mins(1));
+    assert!(world.server.refusals.is_empty());
+    assert_eq!(world.machines[0].engine().view().devices().unwrap().len(), 1);
+}
