@@ -63,7 +63,7 @@ pub(crate) fn account_secret(me: &Me) -> Stored<&AccountSecret> {
     me.account_secret.as_ref().ok_or(Fault::Bug("only the primary device signs lists"))
 }
 
-/// The key of the account's own devices; drawn when it is first needed, on the primary.
+/// The key of the account's own devices; drawn on the primary, if its account is older than the key.
 pub(crate) fn sync_key(db: &Connection, rng: &mut dyn CryptoRng) -> Stored<SyncKey> {
     match account::sync_key(db)? {
         Some(key) => Ok(key),

@@ -10,7 +10,7 @@ use crate::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
 use rusqlite::Connection;
-use seal::DeviceSecrets;
+use seal::{DeviceSecrets, SyncKey};
 use serde::{Deserialize, Serialize};
 use signed::{AccountSecret, DeviceSecret};
 use std::fmt;
@@ -231,7 +231,8 @@ fn make_keys(db: &Connection, account: &NewAccount, now: Timestamp, rng: &mut dy
         device_secret: DeviceSecret::from_bytes(secrets.device_key_seed.expose()),
         identity: secrets.identity,
         token: Redact::new(token),
-        sync_key: None,
+        // From the first day on, so that every backup has it: what it seals outlives this device.
+        sync_key: Some(Redact::new(*SyncKey::random(rng).as_bytes())),
         registered: false,
         revoked: false,
         joined: false,

@@ -12,7 +12,7 @@ use crate::{
     },
     backup::{self, BackupError},
     devices, keys,
-    store::{Stored, account, device_lists, prekeys, profile, profile::Me},
+    store::{Stored, account, device_lists, groups, prekeys, profile, profile::Me},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
@@ -188,7 +188,8 @@ fn make_keys(
     Ok(me)
 }
 
-/// Signs a list in which this device is the primary, and the linked devices are those of `list`.
+/// Signs a list in which this device is the primary, and the linked devices are those of `list`. What the primary of
+/// `list` signs counts no more, nor what devices sign that were removed between two lists which are known here.
 fn sign_above(
     db: &Connection,
     me: &Me,
@@ -196,8 +197,9 @@ fn sign_above(
     now: Timestamp,
     rng: &mut dyn CryptoRng,
 ) -> Stored<()> {
-    let list = devices::sign_in_place_of_primary(db, me, list, now, rng)?;
-    device_lists::put(db, &list, now)
+    let signed = devices::sign_in_place_of_primary(db, me, list, now, rng)?;
+    groups::note_gone(db, list, &signed)?;
+    device_lists::put(db, &signed, now)
 }
 
 /// The list that the server has, if the account key has signed it and it is newer than the one that is known: a server

@@ -9,7 +9,7 @@ use crate::{
 };
 use rusqlite::Connection;
 use seal::GroupView;
-use signed::{DeviceKey, DeviceList, GroupChange, GroupState, ListedDevice, SignedOperation};
+use signed::{DeviceList, GroupChange, GroupState, SignedOperation};
 use std::sync::Arc;
 use types::{AccountId, GroupId, Stamp};
 use wire::Envelope;
@@ -254,14 +254,9 @@ impl Turn<'_> {
         known: Option<&DeviceList>,
         newer: &DeviceList,
     ) -> Stored<()> {
-        let stays = |key: &DeviceKey| newer.devices().iter().any(|listed| listed.device_key() == key);
-        let before = known.into_iter().flat_map(DeviceList::devices).map(ListedDevice::device_key);
-        let gone: Vec<&DeviceKey> = before.filter(|key| !stays(key)).collect();
-        if gone.is_empty() {
+        let Some(known) = known else { return Ok(()) };
+        if !groups::note_gone(self.db, known, newer)? {
             return Ok(());
-        }
-        for key in gone {
-            groups::note_removed(self.db, newer.account(), key)?;
         }
         // Those that the account is added to later are settled then.
         for group in groups::joined_with(self.db, newer.account())? {

@@ -18,9 +18,13 @@ pub(crate) fn is_known(db: &Connection, account: AccountId) -> Stored<bool> {
     Ok(statement.exists([account.as_bytes()])?)
 }
 
-/// Puts a verified list in the place of the known one, and remembers its hash.
+/// Puts a verified list in the place of the known one, and remembers its hash, and which devices are gone: wherever a
+/// list comes from, nobody can forget that.
 pub(crate) fn put(db: &Connection, list: &DeviceList, now: Timestamp) -> Stored<()> {
     let account = list.account();
+    if let Some(known) = get(db, account)? {
+        super::groups::note_gone(db, &known, list)?;
+    }
     db.prepare_cached(
         "INSERT INTO device_list (account, version, list, fetched_at, stale) VALUES (?1, ?2, ?3, ?4, 0)
          ON CONFLICT (account) DO UPDATE

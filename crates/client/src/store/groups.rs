@@ -4,7 +4,7 @@ use super::{Columns, Stored, number};
 use crate::Fault;
 use rusqlite::{Connection, OptionalExtension, params};
 use signed::{
-    DeviceKey, GroupState, SignedOperation,
+    DeviceKey, DeviceList, GroupState, ListedDevice, SignedOperation,
     group::{OperationId, Role},
 };
 use types::{AccountId, GroupId, Stamp};
@@ -293,6 +293,17 @@ pub(crate) fn note_removed(db: &Connection, account: AccountId, device_key: &Dev
     db.prepare_cached("INSERT OR IGNORE INTO device_removed (account, device_key) VALUES (?1, ?2)")?
         .execute(params![account.as_bytes(), device_key.as_bytes()])?;
     Ok(())
+}
+
+/// Remembers the devices of a list that a newer one of the account does not have; true if there are any.
+pub(crate) fn note_gone(db: &Connection, known: &DeviceList, newer: &DeviceList) -> Stored<bool> {
+    let stays = |key: &DeviceKey| newer.devices().iter().any(|listed| listed.device_key() == key);
+    let mut any = false;
+    for key in known.devices().iter().map(ListedDevice::device_key).filter(|key| !stays(key)) {
+        note_removed(db, newer.account(), key)?;
+        any = true;
+    }
+    Ok(any)
 }
 
 /// The number of the device that is known last to be gone.

@@ -237,3 +237,52 @@ fn who_must_not_restore_or_back_up_is_told_so() {
     let refused = world.machines[new].engine().restored(&world.server.http(&request), now, &mut rng());
     assert!(matches!(refused, Err(RestoreError::Refused(problem)) if problem.code == "account_closed"));
 }
+
+#[test]
+fn devices_that_were_linked_after_the_backup_keep_their_names() {
+    let (mut world, backup) = backed_up();
+    let laptop = world.machine();
+    world.link(0, laptop, false);
+    world.settle();
+    let new = world.machine();
+    restore(&mut world, new, &backup);
+    world.settle();
+    for who in [new, laptop] {
+        let devices = world.machines[who].engine().view().devices().unwrap();
+        assert_eq!(devices.len(), 2);
+        assert!(devices.iter().all(|device| device.name.is_some()), "{devices:?}");
+    }
+}
+
+/// The keys of all devices that a machine knows to be gone.
+fn known_to_be_gone(world: &mut World, who: usize) -> Vec<Vec<u8>> {
+    let mut gone = Vec::new();
+    world.with_database(who, |database| {
+        let mut statement =
+            database.prepare("SELECT device_key FROM device_removed ORDER BY device_key").unwrap();
+        gone = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+    });
+    gone
+}
+
+#[test]
+fn whoever_was_removed_since_the_backup_stays_removed() {
+    let mut world = World::new(2);
+    let laptop = world.machine();
+    world.link(0, laptop, false);
+    world.settle();
+    let backup = back_up(&mut world, 0);
+    let list = &world.server.accounts[&world.account(0)].list;
+    let mut before: Vec<Vec<u8>> =
+        list.devices().iter().map(|listed| listed.device_key().as_bytes().to_vec()).collect();
+    before.sort();
+    world.remove(0, 2).unwrap();
+    world.settle();
+    let new = world.machine();
+    assert_eq!(restore(&mut world, new, &backup), 2, "the server has a newer list");
+    assert_eq!(
+        known_to_be_gone(&mut world, new),
+        before,
+        "the laptop, and the device that this one replaces"
+    );
+}
