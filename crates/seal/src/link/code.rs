@@ -1,7 +1,5 @@
 //! The code that a new device shows, as text and as a QR code of that text.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::fmt;
 use std::str::FromStr;
 use types::{Invalid, LinkId};
@@ -15,7 +13,7 @@ const BYTES: usize = 16 + 32 + 16;
 /// What the primary needs to link the device that shows it. Whoever has seen it can pretend to be a primary, so
 /// it lives for 60 seconds and both sides compare digits.
 ///
-/// Text form: `wxl1-` and 86 characters of unpadded base64url.
+/// Text form: `wxl1-` and 128 hexadecimal digits in lower case; read in any case.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LinkCode {
     pub(super) link: LinkId,
@@ -33,7 +31,7 @@ impl LinkCode {
 impl fmt::Display for LinkCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = [self.link.as_bytes().as_slice(), &self.offer_hash, self.secret.as_slice()].concat();
-        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+        write!(f, "{PREFIX}{}", hex::encode(bytes))
     }
 }
 
@@ -47,7 +45,11 @@ impl FromStr for LinkCode {
 }
 
 fn read(text: &str) -> Option<LinkCode> {
-    let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?);
+    let (prefix, code) = text.split_at_checked(PREFIX.len())?;
+    if !prefix.eq_ignore_ascii_case(PREFIX) {
+        return None;
+    }
+    let bytes = Zeroizing::new(hex::decode(code).ok()?);
     let bytes: &[u8; BYTES] = bytes.as_slice().try_into().ok()?;
     let (link, rest) = bytes.split_first_chunk::<16>()?;
     let (offer_hash, secret) = rest.split_first_chunk::<32>()?;

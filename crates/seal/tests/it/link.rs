@@ -179,7 +179,7 @@ fn the_bytes_are_those_of_the_contract() {
     assert_eq!(get(&completion, 2).unwrap(), scene.completion().certificate.as_bytes());
     assert_eq!(get(&completion, 3).unwrap(), [0x5c; 32]);
 
-    expect!["wxl1-xHWvqm42bWkGC3u0DQKU_alFBNoRO0ipwlnETY3D5C9sFdnyPhomXROpJ8BSYfqbMdK6mJZPQwwVLx7winEutw"]
+    expect!["wxl1-c475afaa6e366d69060b7bb40d0294fda94504da113b48a9c259c44d8dc3e42f6c15d9f23e1a265d13a927c05261fa9b31d2ba98964f430c152f1ef08a712eb7"]
         .assert_eq(&scene.new_device.code().to_string());
     expect!["0a2105105dd2c6d70785c8f4cae085725a1afc467ace853da75a3843df4c259a11fe191220d68e3508ebd2572c64adc814ad18dbe9628f5e9bc985c51fe4fb0a332e30cb4e18e6462220060b4b3a905d151469459985992c962b3d07c9788c0fbd1bcfa9b1fbdf475744"].assert_eq(&hex::encode(scene.new_device.offer().as_bytes()));
     expect!["037000"].assert_eq(&primary.digits().to_string());
@@ -217,7 +217,7 @@ fn an_offer_with_other_keys_is_refused() {
 fn without_the_secret_nobody_invites() {
     let scene = scene(1);
     let mut code = scene.new_device.code().to_string();
-    let last = if code.ends_with('A') { 'Q' } else { 'A' };
+    let last = if code.ends_with('0') { '1' } else { '0' };
     code.pop();
     code.push(last);
     let guessed: LinkCode = code.parse().unwrap();
@@ -463,13 +463,11 @@ fn a_state_is_no_other_state() {
 }
 
 fn code_text(bytes: &[u8]) -> String {
-    use base64::Engine;
-    format!("wxl1-{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes))
+    format!("wxl1-{}", hex::encode(bytes))
 }
 
 fn code_bytes(code: &LinkCode) -> Vec<u8> {
-    use base64::Engine;
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(&code.to_string()[5..]).unwrap()
+    hex::decode(&code.to_string()[5..]).unwrap()
 }
 
 proptest! {
@@ -484,9 +482,15 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_a_code_or_not(text in "(wxl1-)?[A-Za-z0-9_=-]{80,90}") {
+    fn a_code_is_read_in_any_case(bytes in prop::collection::vec(any::<u8>(), 64)) {
+        let code: LinkCode = code_text(&bytes).parse().unwrap();
+        prop_assert_eq!(code_text(&bytes).to_uppercase().parse::<LinkCode>().unwrap(), code);
+    }
+
+    #[test]
+    fn any_text_is_a_code_or_not(text in "(wxl1-|WXL1-)?[A-Fa-f0-9]{127,129}") {
         if let Ok(code) = text.parse::<LinkCode>() {
-            prop_assert_eq!(code.to_string(), text);
+            prop_assert_eq!(code.to_string(), text.to_lowercase());
         }
     }
 
@@ -505,10 +509,12 @@ fn what_is_no_code_is_refused() {
         code.replace("wxl1-", "wxl2-"),
         code.replace("wxl1-", ""),
         format!("{code}="),
-        format!("{code}A"),
+        format!("{code}a"),
+        format!("{code}aa"),
         code[..code.len() - 1].to_owned(),
-        format!("{}+", &code[..code.len() - 1]),
-        format!("{}B", &code[..code.len() - 1]),
+        code[..code.len() - 2].to_owned(),
+        format!("{}g", &code[..code.len() - 1]),
+        format!("wxl1-\u{e9}{}", &code[7..]),
         String::new(),
     ];
     for text in wrong {
