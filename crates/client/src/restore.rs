@@ -11,8 +11,8 @@ use crate::{
         records::AccountRecord,
     },
     backup::{self, BackupError},
-    devices, keys,
-    store::{Stored, account, device_lists, groups, prekeys, profile, profile::Me},
+    devices, groups as joined, keys,
+    store::{Stored, account, device_lists, groups, inbox, inbox::Heard, prekeys, profile, profile::Me},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
@@ -149,8 +149,14 @@ pub(crate) fn restored(
     }
     let into = Import { db, me: me.address, now };
     for part in &restore.parts {
-        // Where counters stood does not matter: what followed went to the device that this one replaces.
-        into.part(part)?;
+        // What followed went to the device that this one replaces: it is missed once something later comes.
+        for (chat, sender, counter) in into.part(part)?.heard {
+            inbox::set_heard(db, chat, sender, Heard { first: counter + 1, highest: counter })?;
+        }
+    }
+    // Chains went on after the backup, and nobody sends this device what the one before it was sent.
+    for (group, _) in joined::known(db)? {
+        groups::want(db, group, None)?;
     }
     prekeys::set_all_uploaded(db)?;
     profile::set_registered(db)?;

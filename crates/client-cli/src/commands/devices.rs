@@ -1,6 +1,6 @@
 //! `wax devices add` and `wax devices remove`: the primary decides which devices its account has.
 
-use super::{Stop, link::spaced, never_reached};
+use super::{Stop, come_back, link::spaced, never_reached};
 use crate::{
     failure::{Failure, Reason},
     lines::{DeviceAdded, DeviceRemoved, Line},
@@ -180,6 +180,11 @@ fn not_added(error: AddDeviceError) -> Failure {
             format!("the server gave other keys than the code names: {why}"),
             "somebody may stand between the two devices: try again over another network",
         ),
+        AddDeviceError::Declined => Failure::new(
+            Reason::BadLinkCode,
+            "the new device could not read its invitation: this is not the code that it shows",
+            new_code,
+        ),
         AddDeviceError::NoAnswer => Failure::new(
             Reason::NotYet,
             "the new device has not answered: 'wax link' does not run there any more",
@@ -195,6 +200,7 @@ fn not_added(error: AddDeviceError) -> Failure {
             "handing over was interrupted",
             "the rest goes with the next wax command that connects; 'wax receive' is one",
         ),
+        AddDeviceError::RetryAfter(after) => come_back(Some(after)),
         AddDeviceError::Server(code) => refused(code),
     }
 }

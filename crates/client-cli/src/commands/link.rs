@@ -82,7 +82,13 @@ async fn take_over(engine: Engine, terminal: &Terminal) {
 async fn wait(engine: &mut Engine, server: &Server, terminal: &Terminal) -> Result<Linked, Failure> {
     loop {
         let answer = server.ask(&engine.poll_link().map_err(failed)?).await?;
-        match engine.link_polled(&answer, now(), &mut OsRng.unwrap_err()).map_err(failed)? {
+        let decline = engine.decline_link().map_err(failed)?;
+        let step = engine.link_polled(&answer, now(), &mut OsRng.unwrap_err());
+        if let Err(LinkError::Tampered(_)) = &step {
+            // Without it the primary waits for an answer for half a minute.
+            let _ = exchange(&server.dialer, &decline).await;
+        }
+        match step.map_err(failed)? {
             LinkStep::Waiting => sleep(POLL_EVERY).await,
             LinkStep::Answer { digits, request } => {
                 let answer = server.ask(&request).await?;

@@ -223,8 +223,18 @@ fn only_the_primary_decides_and_only_about_codes_that_are_good() {
     assert_eq!(waiting.end().exit, 0);
     let other = Waxwing::start(&[]);
     let elsewhere = Linking::start(&c.profile("+elsewhere"), &other, &[]);
-    let changed = format!("{}A", &used[..used.len() - 1]);
-    for code in [&used, &elsewhere.code, &changed, "wxl1-AAAA", "nonsense"] {
+    let changed = format!("wxl1-0{}", &used["wxl1-0".len()..]);
+    // Of a code that is in use: another link, another offer, another secret.
+    let fresh = Linking::start(&c.profile("+fresh"), &server, &[]);
+    let digits = fresh.code.len() - "wxl1-".len();
+    let other_digit = |place: usize| {
+        let mut code = fresh.code.clone().into_bytes();
+        let digit = &mut code["wxl1-".len() + place];
+        *digit = if *digit == b'0' { b'1' } else { b'0' };
+        String::from_utf8(code).unwrap()
+    };
+    let [link, offer, secret] = [0, digits / 2, digits - 1].map(other_digit);
+    for code in [&used, &elsewhere.code, &changed, &link, &offer, &secret, "wxl1-AAAA", "nonsense"] {
         assert_eq!(
             failure(ALICE, &["devices", "add", code, "--yes"]),
             (77, "bad_link_code".into()),
@@ -232,6 +242,8 @@ fn only_the_primary_decides_and_only_about_codes_that_are_good() {
         );
     }
     elsewhere.kill();
+    let ran = fresh.end();
+    assert_eq!((ran.exit, ran.error_code().as_str()), (77, "bad_link_code"), "{ran:?}");
 }
 
 #[test]

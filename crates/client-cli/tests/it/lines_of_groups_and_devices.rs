@@ -4,8 +4,7 @@ use crate::lines::{ACCOUNT, GROUP, check};
 use client_cli::lines::*;
 use expect_test::expect;
 
-const CODE: &str =
-    "wxl1-000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f";
+const CODE: &str = "wxl1-000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f000102030405060708090a0b0c0d0e0f";
 
 fn family() -> Group {
     let member = |account: &str, phone: Option<&str>, role: &str, closed| Member {

@@ -53,6 +53,12 @@ impl Engine {
         Ok(step)
     }
 
+    /// How to tell the primary that its invitation makes no sense here, so that nobody waits there. To be asked for
+    /// before [`Engine::link_polled`], which forgets a link that cannot go on.
+    pub fn decline_link(&mut self) -> Result<HttpRequest, LinkError> {
+        self.write(new_device::decline)
+    }
+
     /// The answer to the request of [`LinkStep::Answer`].
     pub fn link_answered(&mut self, answer: &HttpAnswer) -> Result<(), LinkError> {
         let answered = self.write(|db| new_device::answered(db, answer));

@@ -164,10 +164,16 @@ impl Turn<'_> {
             }
         }
         match operation.change() {
-            GroupChange::Create { members, .. } | GroupChange::Add(members) => {
+            GroupChange::Create { members, .. } => {
+                let members: Vec<AccountId> = members.iter().copied().collect();
+                self.give_secret(group, &members)?;
+                self.give_secret_to_own_devices(group)
+            }
+            GroupChange::Add(members) => {
                 let members: Vec<AccountId> = members.iter().copied().collect();
                 self.give_secret(group, &members)
             }
+            GroupChange::Join(_) => self.give_secret_to_own_devices(group),
             _ => Ok(()),
         }
     }

@@ -15,8 +15,13 @@ impl Turn<'_> {
         if group_secrets::get(self.db, group)?.is_some() {
             return Ok(());
         }
-        group_secrets::offer(self.db, group, secret)?;
-        match self.group(group)? {
+        let state = self.group(group)?;
+        let opens = state.as_ref().is_some_and(|state| opens_name(secret, state));
+        match opens {
+            true => group_secrets::set(self.db, group, secret)?,
+            false => group_secrets::offer(self.db, group, secret)?,
+        }
+        match state {
             Some(state) => open_name(self.db, &state)?,
             None => return Ok(()),
         }
@@ -32,6 +37,16 @@ impl Turn<'_> {
         Ok(seal::group_info::seal(secret, &info, self.rng))
     }
 
+    /// Gives the secret of a group that this device made or joined to our other ones: they are members, too, and nobody
+    /// else may write for a long time.
+    pub(super) fn give_secret_to_own_devices(&mut self, group: GroupId) -> Stored<()> {
+        let me = self.me.account();
+        match self.peers(&[me])?.is_empty() {
+            true => Ok(()),
+            false => self.give_secret(group, &[me]),
+        }
+    }
+
     /// Gives the secret to members that we have brought into the group.
     pub(super) fn give_secret(&mut self, group: GroupId, to: &[AccountId]) -> Stored<()> {
         let Some(secret) = group_secrets::get(self.db, group)? else { return Ok(()) };
@@ -41,6 +56,11 @@ impl Turn<'_> {
         }
         self.prefetch_keys(to)
     }
+}
+
+/// Whether this is the secret of a group, as far as its name tells.
+pub(super) fn opens_name(secret: &GroupSecret, state: &GroupState) -> bool {
+    seal::group_info::open(secret, state.sealed_info()).is_ok()
 }
 
 /// Opens the name with the known secret, or else with those that were offered: the first that opens it is right.

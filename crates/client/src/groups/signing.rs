@@ -3,7 +3,7 @@
 use super::{
     Asking, ChangeId, GroupCommand, GroupError,
     change::{Running, Step, What},
-    rules,
+    rules, secrets,
 };
 use crate::{
     Fault,
@@ -11,6 +11,7 @@ use crate::{
     store::{Stored, group_changes, group_changes::ChangeRow, group_secrets, groups, profile},
     turn::Turn,
 };
+use seal::GroupSecret;
 use signed::{
     AccountKey, DeviceCertificate, GroupChange, GroupState, SignedOperation,
     group::{OperationDraft, OperationId, join_signature},
@@ -69,7 +70,10 @@ impl Turn<'_> {
             (What::Create, _) => return Ok(Ok(row.operation.clone())),
             (What::Join(_), None) => return Ok(Ok(None)),
             (What::Command(_), None) => return Ok(Err(GroupError::NoSuchGroup)),
-            (What::Join(link), Some(state)) => join(state, self.me.account(), link),
+            (What::Join(link), Some(state)) => match is_whole(row, state) {
+                true => join(state, self.me.account(), link),
+                false => Err(GroupError::DeadLink),
+            },
             (What::Command(command), Some(state)) => {
                 rules::check(state, self.me.account(), command).map(|()| Wanted::Command(command.clone()))
             }
@@ -150,6 +154,13 @@ impl Turn<'_> {
 enum Wanted {
     Join(GroupChange),
     Command(GroupCommand),
+}
+
+/// Whether the secret that came with a link opens the group's name: with another one, which a damaged link has, this
+/// device would be a member that can neither read the name nor write.
+fn is_whole(row: &ChangeRow, state: &GroupState) -> bool {
+    let secret = row.secret.as_deref().and_then(|bytes| GroupSecret::from_slice(bytes).ok());
+    secret.is_some_and(|secret| secrets::opens_name(&secret, state))
 }
 
 /// A join by a link, if the link is the chain's.

@@ -37,6 +37,10 @@ use wire::{Refusal, Response};
 pub use new_device::{LinkBegun, LinkError, LinkStep, Linked, NewDevice};
 pub use primary::{AddDeviceError, AddingDevice, RemoveDeviceError};
 
+/// What a new device answers that cannot read its invitation: the code that was typed is not the one that it shows. It
+/// proves nothing, and ends the link like any answer that is not authentic, but at once.
+const DECLINED: &[u8] = b"declined";
+
 /// How far the import of one's own history is, on a device that was linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HistorySync {

@@ -148,7 +148,7 @@ pub(crate) fn begin(
         return Err(LinkError::HasAccount);
     }
     let request = match linking::request(db)? {
-        Some(known) if known.server == device.server && is_alive(&known, now) => known,
+        Some(known) if is_of(&known, device) && is_alive(&known, now) => known,
         _ => make(db, device, now, rng)?,
     };
     let offer = Offer {
@@ -159,6 +159,12 @@ pub(crate) fn begin(
     };
     let code = request.offering.code().to_string();
     Ok(LinkBegun { code, request: http(&request, "/v1/links".to_owned(), &offer)? })
+}
+
+/// Whether it is the same link that was asked for before.
+fn is_of(request: &LinkRequest, device: &NewDevice) -> bool {
+    let named = device.name.as_deref().is_none_or(|name| name == request.name.as_str());
+    named && (&request.server, request.server_pin) == (&device.server, device.server_pin)
 }
 
 fn is_alive(request: &LinkRequest, now: Timestamp) -> bool {
@@ -273,6 +279,13 @@ fn invited(
     let path = format!("/v1/links/{}/answer", request.offering.link());
     let body = Answer { token: text(request.token.expose()), answer: text(state.answer()) };
     Ok(LinkStep::Answer { digits: state.digits().to_string(), request: http(&request, path, &body)? })
+}
+
+/// Tells the primary that nothing will come of its invitation.
+pub(crate) fn decline(db: &Connection) -> Result<HttpRequest, LinkError> {
+    let request = require(db)?;
+    let path = format!("/v1/links/{}/answer", request.offering.link());
+    http(&request, path, &Answer { token: text(request.token.expose()), answer: text(super::DECLINED) })
 }
 
 pub(crate) fn answered(db: &Connection, answer: &HttpAnswer) -> Result<(), LinkError> {

@@ -21,6 +21,8 @@ use wire::{Code, LinkState, Refusal, Request};
 const LOOK_EVERY: Millis = Millis(300);
 /// A new device answers by itself, within a second or two; one that is silent for half a minute is gone.
 const LOOKS_MAX: u32 = 100;
+/// Nobody waits longer than this in front of a code that is good for a minute.
+const WAIT_MAX: Millis = Millis::from_secs(10);
 /// The pause after the server could not answer.
 const LOOK_AGAIN_AFTER: Millis = Millis::from_secs(1);
 
@@ -76,6 +78,9 @@ pub enum AddDeviceError {
     /// The server gave other keys than the code says, or the answer is not the device's: somebody stands between.
     #[error("the link was tampered with: {0}")]
     Tampered(LinkError),
+    /// The new device cannot read the invitation: its code is another one.
+    #[error("the code is not the one that the new device shows")]
+    Declined,
     /// The new device took the invitation and said nothing more.
     #[error("the new device has not answered")]
     NoAnswer,
@@ -85,6 +90,9 @@ pub enum AddDeviceError {
     /// The device was added, and handing over its archive goes on with another connection.
     #[error("handing over the archive was interrupted")]
     Interrupted,
+    /// Too many devices were added of late: the server wants to be asked again after this long.
+    #[error("too many devices were added; try again later")]
+    RetryAfter(Millis),
     /// The server refused, in its word.
     #[error("the server refused: {0}")]
     Server(&'static str),
@@ -182,6 +190,9 @@ impl Turn<'_> {
                 self.live.linking.look_at = Some(self.now + LOOK_EVERY);
                 Ok(())
             }
+            (Some(_), Some(answer)) if answer == super::DECLINED => {
+                self.addition_failed(AddDeviceError::Declined)
+            }
             (Some(inviting), Some(answer)) => match inviting.open_answer(answer) {
                 Ok(_) => linking::set_answer(self.db, answer),
                 Err(error) => self.addition_failed(AddDeviceError::Tampered(error)),
@@ -208,6 +219,10 @@ impl Turn<'_> {
 
     pub(crate) fn link_refused(&mut self, refusal: &Refusal) -> Stored<()> {
         match refusal.code {
+            Code::RetryAfter if refusal.retry_after.is_some_and(|after| after > WAIT_MAX) => {
+                let after = refusal.retry_after.unwrap_or(WAIT_MAX);
+                self.addition_failed(AddDeviceError::RetryAfter(after))
+            }
             Code::RetryAfter | Code::Unavailable | Code::TooManyInFlight => {
                 let after = refusal.retry_after.unwrap_or(LOOK_AGAIN_AFTER);
                 self.live.linking.look_at = Some(self.now + after);

@@ -26,13 +26,16 @@ pub(crate) fn set(db: &Connection, group: GroupId, secret: &GroupSecret) -> Stor
     Ok(())
 }
 
-/// Keeps a secret that somebody gave until it can be tried.
+/// Keeps a secret that somebody gave until it can be tried. The newest is always kept: whoever gave many before has
+/// not kept the right one out.
 pub(crate) fn offer(db: &Connection, group: GroupId, secret: &GroupSecret) -> Stored<()> {
     db.prepare_cached(
-        "INSERT OR IGNORE INTO group_secret (group_id, secret)
-         SELECT ?1, ?2 WHERE (SELECT count(*) FROM group_secret WHERE group_id = ?1) < ?3",
+        "DELETE FROM group_secret WHERE group_id = ?1 AND secret IN
+           (SELECT secret FROM group_secret WHERE group_id = ?1 AND secret <> ?2 LIMIT -1 OFFSET ?3)",
     )?
-    .execute(params![group.as_bytes(), secret.as_bytes(), OFFERS_MAX])?;
+    .execute(params![group.as_bytes(), secret.as_bytes(), OFFERS_MAX - 1])?;
+    db.prepare_cached("INSERT OR IGNORE INTO group_secret (group_id, secret) VALUES (?1, ?2)")?
+        .execute(params![group.as_bytes(), secret.as_bytes()])?;
     Ok(())
 }
 
