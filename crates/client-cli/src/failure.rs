@@ -183,6 +183,13 @@ impl Failure {
         Self { reason, message: message.into(), hint: hint.into() }
     }
 
+    /// The same, with the one of several things that it is about.
+    #[must_use]
+    pub fn about(mut self, what: &str) -> Self {
+        self.message = format!("{what}: {}", self.message);
+        self
+    }
+
     /// Something that cannot happen did.
     pub fn bug(what: impl std::fmt::Display) -> Self {
         let hint = "please report this, with the version from 'wax --version' and what you typed";

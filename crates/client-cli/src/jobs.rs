@@ -36,7 +36,7 @@ pub fn job(command: Command, no_input: bool) -> Result<Job, Failure> {
             Job::Accept { number: verify.number }
         }
         Command::Verify(verify) => {
-            commands::people::check(&verify.number)?;
+            commands::people::person(&verify.number)?;
             Job::Verify(verify::Job { chat: verify.number, mark: verify.mark })
         }
         Command::Group(args::Group { command }) => Job::Group(group_job(command)?),

@@ -140,8 +140,10 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
         return ExitCode::from(u8::from(Reason::Usage.exit()));
     }
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let message = first.strip_prefix("error: ").unwrap_or(first);
+    // What is missing stands in lines of its own; a blank line ends it.
+    let said = text.lines().take_while(|line| !line.trim().is_empty());
+    let message = said.map(str::trim).collect::<Vec<_>>().join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
     fail(&Failure::new(Reason::Usage, message, "'wax --help' lists commands and flags"), true)
 }
 

@@ -230,7 +230,11 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ("quotas", "new_numbers_per_day", "Numbers that one account may look up for the first time."),
     ("quotas", "first_messages_per_day", "Accounts that one account may write to for the first time."),
     ("quotas", "links_per_hour_per_address", "Link codes that devices at one network address show."),
-    ("quotas", "restorations_per_hour_per_address", "Accounts restored from one network address."),
+    (
+        "quotas",
+        "restorations_per_hour_per_address",
+        "Restorations that one network address asks for; one restore asks once or twice.",
+    ),
     (
         "quotas",
         "message_megabytes_per_hour",

@@ -69,6 +69,10 @@ Examples:
 
 /// `wax backup`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wax backup create waxwing.backup
+  wax backup restore waxwing.backup --server https://chat.example.org")]
 pub struct Backup {
     /// What to do.
     #[command(subcommand)]

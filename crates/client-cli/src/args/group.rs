@@ -4,6 +4,11 @@ use clap::{Args, Subcommand};
 
 /// `wax group`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  wax group create Family +15552000101 +15552000102
+  wax send Family 'Dinner is ready'
+  wax group info Family")]
 pub struct Group {
     /// What to do.
     #[command(subcommand)]

@@ -69,6 +69,7 @@ pub enum Command {
     /// Print the messages of a chat
     History(History),
     /// List the chats
+    #[command(after_help = "Example:\n  wax chats --json")]
     Chats,
     /// Find messages by their words
     Search(Search),
@@ -79,6 +80,7 @@ pub enum Command {
     /// Make, change and show groups
     Group(Group),
     /// List the groups
+    #[command(after_help = "Example:\n  wax groups --json")]
     Groups,
     /// Make this profile another device of an account
     Link(Link),
@@ -87,6 +89,7 @@ pub enum Command {
     /// Save the account into a sealed file, and bring it back
     Backup(Backup),
     /// Say whose profile this is
+    #[command(after_help = "Example:\n  wax whoami --profile ~/work")]
     Whoami,
     /// Print a completion script for a shell
     Completions {

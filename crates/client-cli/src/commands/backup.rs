@@ -60,11 +60,11 @@ async fn create(file: &Path, force: bool, profile: &Profile, terminal: &mut Term
     files::check_free(file, force)?;
     let made = local::with_view(profile, |view| backup::create(&view, now(), &mut OsRng.unwrap_err()))?;
     let made = made.map_err(refused)?;
-    files::write(file, &made.bytes, force)?;
+    let written = files::write(file, &made.bytes, force)?;
     let line = BackupMade { file: file.display().to_string(), recovery_key: made.recovery_key.to_string() };
     let printed = terminal.print(Line::BackupMade(line).into()).await;
     if printed.is_err() {
-        let _ = std::fs::remove_file(file);
+        written.undo();
     }
     Ok(printed?)
 }

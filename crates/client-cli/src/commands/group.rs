@@ -78,12 +78,10 @@ impl Job {
     /// Checks what can be checked without the profile.
     pub fn check(&self) -> Result<(), Failure> {
         match self {
-            Self::Create { members, .. } => {
-                members.iter().try_for_each(|who| super::people::check(who).map(drop))
-            }
+            Self::Create { members, .. } => super::people::check(members),
             Self::Members { group, members, .. } => {
                 chat_name(group)?;
-                members.iter().try_for_each(|who| super::people::check(who).map(drop))
+                super::people::check(members)
             }
             Self::Rename { group, .. } | Self::Leave { group } | Self::Link { group, .. } => {
                 chat_name(group).map(drop)
@@ -269,7 +267,8 @@ impl Work<'_> {
             }
             GroupError::Nobody => (Reason::BadMember, "nobody was named".into(), "name somebody"),
             GroupError::BadName => {
-                (Reason::BadText, "a group's name has 1 to 256 bytes of text".into(), "choose another name")
+                let message = "a group's name has 1 to 100 characters, none of them invisible";
+                (Reason::BadText, message.into(), "choose another name")
             }
             GroupError::SecretMissing => (
                 Reason::NotYet,

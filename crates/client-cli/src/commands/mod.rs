@@ -144,14 +144,23 @@ pub async fn perform(
     }
 }
 
+/// No number that a server takes is shorter, without its country code.
+const DIGITS_OF_A_NUMBER: usize = 7;
+
 /// Reads how a chat was named on the command line: a number, an id, or what a group is called.
 pub fn chat_name(text: &str) -> Result<ChatName, Failure> {
-    let is_meant_as_number = text.starts_with('+') || text.chars().all(|c| c.is_ascii_digit() || c == ' ');
     match text.parse() {
-        Ok(ChatName::Name(_)) | Err(_) if is_meant_as_number => Err(bad_number()),
+        Ok(ChatName::Name(_)) | Err(_) if is_meant_as_number(text) => Err(bad_number()),
         Ok(name) => Ok(name),
-        Err(_) => Err(unknown_name()),
+        Err(_) => Ok(ChatName::Name(text.to_owned())),
     }
+}
+
+/// Whether somebody who typed this meant a phone number. Groups may well be called "2024" or "+1 for dinner".
+fn is_meant_as_number(text: &str) -> bool {
+    let digits = text.chars().filter(char::is_ascii_digit).count();
+    let other = text.chars().any(|c| !c.is_ascii_digit() && !c.is_whitespace() && !"+-().".contains(c));
+    !other && (text.starts_with('+') || digits >= DIGITS_OF_A_NUMBER || digits == 0)
 }
 
 /// A person was named by something that is neither.

@@ -16,8 +16,18 @@ pub struct People {
     typed: BTreeMap<AccountId, String>,
 }
 
+/// Checks that each of them can be a person. What was typed is not repeated: the error says which one it was.
+pub fn check(typed: &[String]) -> Result<(), Failure> {
+    let bad = typed.iter().enumerate().find_map(|(index, typed)| Some((index, person(typed).err()?)));
+    match bad {
+        None => Ok(()),
+        Some((_, failure)) if typed.len() == 1 => Err(failure),
+        Some((index, failure)) => Err(failure.about(&format!("person {} of {}", index + 1, typed.len()))),
+    }
+}
+
 /// A person has a number or an id; only groups have names.
-pub fn check(typed: &str) -> Result<ChatName, Failure> {
+pub fn person(typed: &str) -> Result<ChatName, Failure> {
     match chat_name(typed)? {
         ChatName::Name(_) => Err(super::unknown_name()),
         name => Ok(name),
@@ -37,7 +47,7 @@ impl People {
         let mut unknown = Vec::new();
         let mut strangers = BTreeSet::new();
         for typed in typed {
-            let name = check(typed)?;
+            let name = person(typed)?;
             let asked = name.clone();
             let account = match session.ask(move |engine, _| engine.view().resolve(&asked)).await? {
                 Resolved::Known(ChatId::Direct(account)) => Some(account),

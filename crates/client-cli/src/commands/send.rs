@@ -194,7 +194,9 @@ fn refused(code: &str, chat: ChatId) -> Failure {
             "if they registered again, write to their number: it may lead to a new account",
         ),
         "bad_number" => bad_number(),
-        "forbidden" | "no_such_group" if matches!(chat, ChatId::Group(_)) => super::group::not_a_member(),
+        "forbidden" | "no_such_group" | "not_a_member" if matches!(chat, ChatId::Group(_)) => {
+            super::group::not_a_member()
+        }
         code => Failure::new(
             Reason::NotAllowed,
             format!("the server refused the message ({code})"),

@@ -54,6 +54,16 @@ fn a_wrong_command_line_is_64_with_the_object_wherever_json_stands() {
 }
 
 #[test]
+fn what_is_missing_is_named() {
+    for (arguments, missing) in
+        [(&["link"][..], "--server <URL>"), (&["group", "info"], "<GROUP>"), (&["send", "Family"], "<TEXT>")]
+    {
+        let ran = nowhere(&[arguments, &["--json"]].concat());
+        assert!(ran.stderr.contains(missing), "{ran:?}");
+    }
+}
+
+#[test]
 fn without_json_a_wrong_command_line_is_told_in_words() {
     let ran = nowhere(&["receive", "--folow"]);
     assert_eq!((ran.exit, ran.stdout.as_str()), (64, ""));
@@ -86,6 +96,7 @@ fn bad_data_is_65_before_anything_else_is_looked_at() {
         (&["send", "+15552000100", ""], "bad_text"),
         (&["send", "+15552000100", &too_long], "bad_text"),
         (&["send", "+15552000100", "hi", "--message-id", "1"], "unknown_message"),
+        (&["send", "1555 200-0100", "hi"], "bad_number"),
         (&["read", "+"], "bad_number"),
         (&["history", "+1555"], "bad_number"),
         (&["status", "abc"], "unknown_message"),
@@ -117,6 +128,8 @@ fn a_profile_without_account_is_64() {
         &["verify", "+15552000100"],
         &["verify", "+15552000100", "--accept"],
         &["send", "Family", "hi"],
+        &["send", "2024", "hi"],
+        &["send", "+1 for dinner", "hi"],
         &["history", "Family"],
         &["groups"],
         &["group", "info", "Family"],
@@ -178,6 +191,10 @@ fn every_command_shows_examples() {
         "devices",
         "devices add",
         "devices remove",
+        "chats",
+        "groups",
+        "whoami",
+        "group",
         "group create",
         "group add",
         "group remove",
@@ -188,6 +205,7 @@ fn every_command_shows_examples() {
         "group info",
         "group link",
         "group join",
+        "backup",
         "backup create",
         "backup verify",
         "backup restore",

@@ -34,6 +34,69 @@ fn restore(c: &Conversation, server: &Waxwing, file: &Path, key: &Path) -> crate
 }
 
 #[test]
+fn a_restored_device_learns_what_became_of_its_groups() {
+    let server = Waxwing::start(&[]);
+    let c = server.conversation();
+    c.one(ALICE, &["group", "create", "Before", BOB]);
+    let (file, key) = back_up(&c);
+    c.one(ALICE, &["group", "rename", "Before", "After"]);
+    let now = c.one(ALICE, &["group", "promote", "After", BOB]);
+    assert_eq!(restore(&c, &server, &file, &key).exit, 0);
+    c.all(RESTORED, &["receive"]);
+    assert_eq!(c.one(RESTORED, &["group", "info", "After"]), now);
+}
+
+#[test]
+fn what_came_between_the_backup_and_the_restore_is_shown_as_missing() {
+    let server = Waxwing::start(&[]);
+    let c = server.conversation();
+    for text in ["in the backup", "so is this"] {
+        c.one(BOB, &["send", ALICE, text]);
+    }
+    c.all(ALICE, &["receive"]);
+    let (file, key) = back_up(&c);
+    c.one(BOB, &["send", ALICE, "to the lost device"]);
+    assert_eq!(restore(&c, &server, &file, &key).exit, 0);
+    c.one(BOB, &["send", ALICE, "to the restored one"]);
+    let printed = c.all(RESTORED, &["receive"]);
+    assert_eq!(texts(&printed), ["to the restored one"]);
+    let gap = printed.iter().find(|line| line["event"] == "gap").expect("something is missing");
+    assert_eq!((&gap["first"], &gap["last"]), (&3.into(), &3.into()), "{gap}");
+}
+
+#[test]
+fn a_backup_that_cannot_be_told_of_changes_nothing() {
+    let server = Waxwing::start(&[]);
+    let c = server.conversation();
+    let (file, key) = back_up(&c);
+    let good = fs::read(&file).unwrap();
+    let create = |file: &Path, more: &[&str]| {
+        let arguments = ["--json", "backup", "create", file.to_str().unwrap()];
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = crate::wax(&c.profile(ALICE), [&arguments[..], more].concat());
+        command.stdout(full).output().unwrap().status.code()
+    };
+    assert_ne!(create(&file, &["--force"]), Some(0), "its key was never seen");
+    assert_eq!(fs::read(&file).unwrap(), good, "and the backup whose key is known is still there");
+    let arguments = ["backup", "verify", file.to_str().unwrap(), "--key-file", key.to_str().unwrap()];
+    c.one(ALICE, &arguments);
+    let new = c.profile("+new");
+    assert_ne!(create(&new, &[]), Some(0));
+    assert!(!new.exists());
+    let left = fs::read_dir(file.parent().unwrap()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
+
+    let linked = c.profile("+symlink");
+    std::os::unix::fs::symlink(&file, &linked).unwrap();
+    for odd in [linked.as_path(), Path::new("/dev/null"), file.parent().unwrap()] {
+        let ran = c.run(ALICE, &["backup", "create", odd.to_str().unwrap(), "--force"]);
+        assert_eq!((ran.exit, ran.error_code().as_str()), (75, "io"), "{ran:?}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), good);
+}
+
+#[test]
 fn a_lost_machine_loses_neither_the_account_nor_its_groups_nor_its_history() {
     let server = Waxwing::start(&[]);
     let c = server.conversation();

@@ -2,6 +2,7 @@
 
 use crate::{
     conversation::{ALICE, BOB, Conversation, kinds, texts},
+    devices::{LAPTOP, link},
     real_server::Waxwing,
     takeover::Follower,
 };
@@ -184,6 +185,39 @@ fn one_unknown_number_of_several_is_named_and_nothing_happens() {
 }
 
 #[test]
+fn a_group_may_be_called_like_a_year_and_one_of_several_people_is_told_apart() {
+    let server = Waxwing::start(&[]);
+    let c = four(&server);
+    for name in ["2024", "+1 for dinner"] {
+        let group = c.one(ALICE, &["group", "create", name, BOB])["group"].clone();
+        assert_eq!(c.one(ALICE, &["send", name, "hello"])["chat"], group);
+        assert_eq!(c.one(ALICE, &["group", "info", name])["group"], group);
+        assert_eq!(texts(&c.all(ALICE, &["history", name])), ["hello"]);
+    }
+    let ran = c.run(ALICE, &["group", "create", "Team", BOB, "+1555", CAROL]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (65, "bad_number"));
+    assert!(ran.stderr.contains("person 2 of 3"), "{ran:?}");
+}
+
+#[test]
+fn what_one_device_makes_or_joins_the_others_name_and_change() {
+    let server = Waxwing::start(&[]);
+    let c = four(&server);
+    link(&c, &server, ALICE, LAPTOP, &[]);
+    let made = c.one(LAPTOP, &["group", "create", "By the laptop", BOB]);
+    c.all(ALICE, &["receive"]);
+    assert_eq!(c.one(ALICE, &["group", "info", "By the laptop"])["name"], "By the laptop");
+    let group = made["group"].as_str().unwrap();
+    assert_eq!(c.one(ALICE, &["group", "rename", group, "Renamed"])["name"], "Renamed");
+
+    c.one(CAROL, &["group", "create", "Carol's", DAVE]);
+    let link = c.one(CAROL, &["group", "link", "Carol's"]);
+    c.one(LAPTOP, &["group", "join", link["url"].as_str().unwrap()]);
+    c.all(ALICE, &["receive"]);
+    assert_eq!(c.one(ALICE, &["group", "info", "Carol's"])["name"], "Carol's");
+}
+
+#[test]
 fn whoever_has_the_link_joins_until_it_is_reset() {
     let server = Waxwing::start(&[]);
     let c = four(&server);
@@ -195,6 +229,10 @@ fn whoever_has_the_link_joins_until_it_is_reset() {
     let url = link(&[]);
     assert_eq!(link(&[]), url, "it is the same link until it is reset");
     assert!(url.starts_with(&format!("{}/g/", server.url)), "{url}");
+    let other_end = if url.ends_with('A') { "QAAA" } else { "AAAA" };
+    let damaged = format!("{}{other_end}", &url[..url.len() - 4]);
+    let ran = c.run(CAROL, &["group", "join", &damaged]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (65, "bad_group_link"), "{ran:?}");
     let joined = c.one(CAROL, &["group", "join", &url]);
     assert_eq!((&joined["name"], joined["members"].as_array().unwrap().len()), (&"Open".into(), 3));
     let fresh = link(&["--reset"]);
