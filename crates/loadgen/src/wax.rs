@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines, copy_bidirectional},
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines, copy_bidirectional},
     net::{TcpListener, TcpStream},
     process::{Child, ChildStdout, Command},
     task::JoinHandle,
@@ -50,7 +50,7 @@ impl Profile {
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn();
         let mut child = child.with_context(|| format!("cannot start {}", self.program.display()))?;
@@ -75,13 +75,20 @@ impl Running {
 
     /// The rest of what it prints, once it has succeeded.
     pub(crate) async fn finish(mut self) -> Result<Vec<Value>> {
-        let mut lines = Vec::new();
-        while let Some(line) = self.lines.next_line().await? {
-            lines.push(serde_json::from_str(&line)?);
-        }
+        let mut said = String::new();
+        let mut stderr = self.child.stderr.take().context("wax has no standard error")?;
+        let printed = async {
+            let mut lines = Vec::new();
+            while let Some(line) = self.lines.next_line().await? {
+                lines.push(serde_json::from_str(&line)?);
+            }
+            anyhow::Ok(lines)
+        };
+        let said_all = async { Ok(stderr.read_to_string(&mut said).await?) };
+        let (lines, _) = tokio::try_join!(printed, said_all)?;
         let status = self.child.wait().await?;
         if !status.success() {
-            bail!("wax ended with {status}");
+            bail!("wax ended with {status}: {}", said.lines().last().unwrap_or_default());
         }
         Ok(lines)
     }
