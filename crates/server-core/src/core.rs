@@ -72,7 +72,7 @@ impl Core {
             Request::FetchKeys(fetch) => keys::fetch(self, caller, fetch).await,
             Request::UploadKeys(upload) => keys::upload(self, caller, upload).await,
             Request::KeyCount => keys::count(self, caller).await,
-            Request::GetDeviceLists(accounts) => lists::get(self, accounts).await,
+            Request::GetDeviceLists(accounts) => lists::get(self, caller, accounts).await,
             Request::PutDeviceList(list) => lists::put(self, caller, list).await,
             Request::Lookup { numbers, verify_sender } => {
                 lookup::lookup(self, caller, numbers, verify_sender).await

@@ -56,6 +56,9 @@ pub enum KeyError {
 /// Stores keys of the caller's device.
 pub(crate) async fn upload(core: &Core, caller: &Caller, keys: KeyUpload) -> Result<Response, Rejection> {
     check(&keys)?;
+    let subject: &[&[u8]] = &[&device_subject(caller.mailbox)];
+    let count = Count { quota: "key_uploads", subject, allowance: core.config.quotas.key_uploads };
+    quota::spend(core, count, 1).await?;
     let stored = core.ports.directory.put_keys(caller.mailbox, keys).await?;
     stored.map(|_| Response::Done).ok_or(KeyError::NotListed.into())
 }

@@ -1,7 +1,13 @@
 //! Signed device lists: given to whoever asks, taken only from their own account, verified, and never
 //! backwards.
 
-use crate::{Core, admission::settle, refusal::Rejection, retire::retire};
+use crate::{
+    Core,
+    admission::settle,
+    quota::{self, Allowance, Count},
+    refusal::Rejection,
+    retire::retire,
+};
 use bytes::Bytes;
 use server_ports::{
     Caller, Signal, StoreError,
@@ -45,7 +51,13 @@ pub enum ListRefused {
 }
 
 /// The signed lists of some accounts, in the order asked.
-pub(crate) async fn get(core: &Core, accounts: Vec<AccountId>) -> Result<Response, Rejection> {
+pub(crate) async fn get(
+    core: &Core,
+    caller: &Caller,
+    accounts: Vec<AccountId>,
+) -> Result<Response, Rejection> {
+    let lists = u32::try_from(accounts.len()).unwrap_or(u32::MAX);
+    spend(core, caller, "lists_read", core.config.quotas.lists_read, lists).await?;
     let mut lists = Vec::with_capacity(accounts.len());
     for account in accounts {
         let found = core.ports.directory.account(account).await?;
@@ -62,7 +74,19 @@ pub(crate) async fn get(core: &Core, accounts: Vec<AccountId>) -> Result<Respons
 /// restoration. Only where the account has no list here, after a restore of the server, any list is taken.
 pub(crate) async fn put(core: &Core, caller: &Caller, carried: Bytes) -> Result<Response, Rejection> {
     let list = verified(caller, &carried)?;
+    spend(core, caller, "list_changes", core.config.quotas.list_changes, 1).await?;
     replace(core, caller, list, carried, None).await
+}
+
+async fn spend(
+    core: &Core,
+    caller: &Caller,
+    quota: &'static str,
+    allowance: Allowance,
+    amount: u32,
+) -> Result<(), Rejection> {
+    let subject: &[&[u8]] = &[caller.mailbox.account.as_bytes()];
+    quota::spend(core, Count { quota, subject, allowance }, amount).await
 }
 
 /// A list of the caller's own account.

@@ -52,6 +52,13 @@ pub struct Quotas {
     pub first_messages_brake: Millis,
     /// Bundles that one device takes.
     pub bundles: Allowance,
+    /// Uploads of keys by one device: whoever joins several large groups at once has its pool emptied, and fills it,
+    /// dozens of times.
+    pub key_uploads: Allowance,
+    /// Device lists that one account has stored, with the waiting for sends that each brings.
+    pub list_changes: Allowance,
+    /// Device lists that one account reads: those of twenty full groups.
+    pub lists_read: Allowance,
     /// One-time keys that leave one device's pool; beyond it bundles come without. Half a pool in the
     /// time that a flood needs to be noticed.
     pub one_time_keys: Allowance,
@@ -104,6 +111,9 @@ impl Default for Quotas {
             first_messages: Allowance::new(50, day),
             first_messages_brake: Millis::from_days(7),
             bundles: Allowance::new(300, hour),
+            key_uploads: Allowance::new(600, hour),
+            list_changes: Allowance::new(60, hour),
+            lists_read: Allowance::new(20_480, hour),
             one_time_keys: Allowance::new(50, Millis::from_mins(10)),
             one_time_keys_of_pair: Allowance::new(3, day),
             codes_per_number: Allowance::new(3, hour),

@@ -2,10 +2,10 @@
 
 use crate::{
     chain::{Chain, apply, create, fetched, ids, operation, rows, send},
-    world::{Person, World, refused},
+    world::{Person, World, keys, refused},
 };
 use server_core::{Allowance, Quotas};
-use server_ports::{Signal, StoreError};
+use server_ports::{Caller, Signal, StoreError};
 use signed::GroupChange;
 use std::collections::BTreeSet;
 use types::Millis;
@@ -151,6 +151,32 @@ fn reading_chains_has_a_quota() {
     assert!(read(&bob).is_ok(), "another account is not touched");
     world.clock.advance(refusal.retry_after.unwrap());
     assert!(read(&alice).is_ok());
+}
+
+#[test]
+fn lists_and_keys_have_quotas() {
+    let world = World::with(|config| {
+        config.quotas.lists_read.limit = 3;
+        config.quotas.list_changes.limit = 2;
+        config.quotas.key_uploads.limit = 1;
+    });
+    let (alice, bob) = (world.register(1), world.register(2));
+    let lists = |count| Request::GetDeviceLists(vec![bob.id(); count]);
+    world.ask(&alice.caller(), lists(2)).unwrap();
+    assert_eq!(refused(world.ask(&alice.caller(), lists(2))), Code::RetryAfter, "counted by the list");
+    world.ask(&alice.caller(), lists(1)).unwrap();
+    world.ask(&bob.caller(), lists(2)).unwrap();
+
+    world.ask(&alice.caller(), alice.put_list(2, &[1])).unwrap();
+    world.ask(&alice.caller(), alice.put_list(2, &[1])).unwrap();
+    assert_eq!(refused(world.ask(&alice.caller(), alice.put_list(3, &[1]))), Code::RetryAfter);
+
+    world.link(&bob, 2, &[1, 2]);
+    let upload = || Request::UploadKeys(keys(10..=12));
+    world.ask(&bob.caller(), upload()).unwrap();
+    assert_eq!(refused(world.ask(&bob.caller(), upload())), Code::RetryAfter);
+    let linked = Caller { mailbox: bob.linked(2), connection: 1 };
+    world.ask(&linked, upload()).expect("another device has a pool of its own");
 }
 
 struct DeadExchange;
