@@ -2,12 +2,12 @@
 //! shard, with what was already read, and is served by hyper and the router that the server passes in.
 //!
 //! Owns: the stream over [`Tls`] that hyper reads and writes, and the limits of such connections.
-//! Invariants: at most [`HandoffLimits::connections_max`] at once; a connection that makes no progress
-//! for [`HandoffLimits::idle_timeout`] ends, whatever state it is in.
+//! Invariants: at most [`HandoffLimits::connections_max`] at once, of which one address has its share; a
+//! connection that makes no progress for [`HandoffLimits::idle_timeout`] ends, whatever state it is in.
 //! Must not know: sessions, what the routes do.
 
 use crate::{
-    admission::Permit,
+    admission::{Admission, Permit},
     connection::Handoff,
     tls::{CIPHERTEXT_PENDING_BYTES_MAX, Tls},
 };
@@ -40,6 +40,9 @@ const READ_BYTES: usize = 16 * 1024;
 pub struct HandoffLimits {
     /// At once; more are closed unanswered.
     pub connections_max: usize,
+    /// Of one address (a /64 of IPv6) at once: a small share, so that the places are not those of a few addresses.
+    /// `None` when quotas are switched off.
+    pub per_address_max: Option<u32>,
     /// For the head of each further request, which includes the wait for it.
     pub header_timeout: Duration,
     /// Without a byte in either direction.
@@ -74,6 +77,7 @@ impl Default for HandoffLimits {
     fn default() -> Self {
         Self {
             connections_max: 1_024,
+            per_address_max: Some(32),
             header_timeout: types::limits::HEADER_TIMEOUT.as_duration(),
             idle_timeout: Duration::from_secs(30),
             lifetime_max: Duration::from_secs(120),
@@ -90,17 +94,24 @@ pub(crate) struct HttpServer {
     runtime: Handle,
     limits: HandoffLimits,
     places: Arc<Semaphore>,
+    shares: Admission,
     stopping: watch::Sender<bool>,
 }
 
 impl HttpServer {
     pub(crate) fn new(router: Router, runtime: Handle, limits: HandoffLimits) -> Self {
         let places = Arc::new(Semaphore::new(limits.connections_max));
-        Self { router, runtime, limits, places, stopping: watch::Sender::new(false) }
+        let shares = Admission::new(limits.per_address_max);
+        Self { router, runtime, limits, places, shares, stopping: watch::Sender::new(false) }
     }
 
-    /// Serves one connection until it ends. Dropped at once when too many are being served.
+    /// Serves one connection until it ends. Dropped at once when too many are being served, or too many of its
+    /// address.
     pub(crate) fn serve(&self, stream: TcpStream, handoff: Handoff, permit: Permit) {
+        let Some(share) = self.shares.admit(permit.peer()) else {
+            metrics::counter!("waxwing_edge_refused_total", "reason" => "http_address").increment(1);
+            return;
+        };
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             metrics::counter!("waxwing_edge_refused_total", "reason" => "http_connections").increment(1);
             return;
@@ -114,7 +125,7 @@ impl HttpServer {
                 server.serve_connection(stream, permit.peer(), handoff),
             );
             let _ = served.await;
-            drop((place, permit));
+            drop((place, share, permit));
         });
     }
 

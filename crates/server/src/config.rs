@@ -248,7 +248,11 @@ pub const KEYS: &[(&str, &str, &str)] = &[
         "blob_megabytes_per_hour",
         "Megabytes of sealed archives that one account uploads; at most 4095.",
     ),
-    ("quotas", "connections_per_address", "Sockets from one network address."),
+    (
+        "quotas",
+        "connections_per_address",
+        "Sockets from one network address; a quarter of them for plain HTTP.",
+    ),
     ("limits", "connections", "Sockets in all. Each costs about 7 KB; the open-file limit must be higher."),
     (
         "limits",

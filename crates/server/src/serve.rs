@@ -157,10 +157,16 @@ fn start_edge(
         runtime: tokio::runtime::Handle::current(),
     };
     let uploads = Uploads { path_prefix: "/v1/blobs/", body_bytes_max: types::limits::BLOB_BYTES_MAX };
+    let per_address_max = config.quotas.enabled.then_some(config.quotas.connections_per_address);
     let limits = EdgeLimits {
-        http: HandoffLimits { uploads: Some(uploads), ..HandoffLimits::default() },
+        http: HandoffLimits {
+            uploads: Some(uploads),
+            // Some dozens of addresses are needed for all places, and one behind which a school sits has enough.
+            per_address_max: per_address_max.map(|sockets| sockets.div_ceil(4)),
+            ..HandoffLimits::default()
+        },
         unauthenticated_max: config.limits.unauthenticated_connections,
-        per_address_max: config.quotas.enabled.then_some(config.quotas.connections_per_address),
+        per_address_max,
         ..EdgeLimits::default()
     };
     let shards = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);

@@ -176,6 +176,21 @@ async fn a_body_that_drips_ends_with_the_connections_lifetime() {
 async fn connections_beyond_the_bound_are_closed_and_places_come_back() {
     let mut limits = patient();
     limits.http.connections_max = 2;
+    places_run_out_and_come_back(limits).await;
+}
+
+#[tokio::test]
+async fn one_address_gets_its_share_of_the_places_for_http_and_keeps_its_sockets() {
+    let mut limits = patient();
+    limits.http.per_address_max = Some(2);
+    let node = places_run_out_and_come_back(limits).await;
+    for account in 1..=4 {
+        node.session(account, 1).await;
+    }
+}
+
+/// Two connections are served at a time, and no third.
+async fn places_run_out_and_come_back(mut limits: EdgeLimits) -> Node {
     limits.http.header_timeout = 3 * PATIENCE;
     limits.http.idle_timeout = 3 * PATIENCE;
     limits.http.lifetime_max = 3 * PATIENCE;
@@ -205,7 +220,7 @@ async fn connections_beyond_the_bound_are_closed_and_places_come_back() {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
         if answer.starts_with(b"HTTP/1.1 200 ") {
-            return;
+            return node;
         }
     }
     panic!("a place that was given up never came back");
