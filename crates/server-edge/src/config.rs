@@ -21,6 +21,12 @@ pub struct EdgeLimits {
     pub output_bytes_max: usize,
     /// Output that may wait in all connections of a shard; above it, the next to add to it is dropped.
     pub output_bytes_max_per_shard: usize,
+    /// Bytes of requests that may wait for their answers in one connection, eight of the largest: while it has more
+    /// it is not read from.
+    pub answering_bytes_max: usize,
+    /// The same in all connections of the node; beyond it requests are refused for a second, except acknowledgements,
+    /// which make room.
+    pub answering_bytes_max_of_node: usize,
     /// Of each session.
     pub session: SessionLimits,
     /// Of ordinary HTTP on the same port.
@@ -38,6 +44,8 @@ impl Default for EdgeLimits {
             per_address_max: Some(256),
             output_bytes_max: 4 * limits::SOCKET_MESSAGE_BYTES_MAX,
             output_bytes_max_per_shard: 256 * limits::SOCKET_MESSAGE_BYTES_MAX,
+            answering_bytes_max: 8 * limits::SOCKET_MESSAGE_BYTES_MAX,
+            answering_bytes_max_of_node: 256 * limits::SOCKET_MESSAGE_BYTES_MAX,
             session: SessionLimits::default(),
             http: HandoffLimits::default(),
             timer_resolution: Millis(200),

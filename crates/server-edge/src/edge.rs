@@ -2,6 +2,7 @@
 
 use crate::{
     admission::Admission,
+    budget::Budget,
     commands::Commands,
     config::EdgeLimits,
     handoff::HttpServer,
@@ -90,6 +91,7 @@ impl Edge {
         let shared = Arc::new(Shared {
             security,
             unauthenticated_max: limits.unauthenticated_max.div_ceil(shards).max(1),
+            budget: Budget::new(limits.answering_bytes_max_of_node),
             limits,
             commands: wiring.commands,
             registry: wiring.registry,

@@ -15,6 +15,7 @@
 //! Must not know: stores, how requests are answered (see [`Commands`]), what an envelope holds.
 
 mod admission;
+mod budget;
 mod commands;
 mod config;
 pub mod connection;

@@ -15,6 +15,7 @@ pub(crate) struct Meters {
     pub(crate) bytes_in: Counter,
     pub(crate) bytes_out: Counter,
     pub(crate) half_open_dropped: Counter,
+    pub(crate) without_room: Counter,
     by_name: BTreeMap<(&'static str, &'static str), Counter>,
 }
 
@@ -30,6 +31,7 @@ impl Meters {
             bytes_in: counter!("waxwing_edge_bytes_in_total"),
             bytes_out: counter!("waxwing_edge_bytes_out_total"),
             half_open_dropped: counter!("waxwing_edge_refused_total", "reason" => "half_open"),
+            without_room: counter!("waxwing_edge_refused_total", "reason" => "answering_bytes"),
             by_name: BTreeMap::new(),
         }
     }

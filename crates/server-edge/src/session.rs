@@ -21,6 +21,9 @@ use wire::{
     version,
 };
 
+/// When a client tries again that was refused for want of room: a disk that is slow for longer says so again.
+const RETRY_WITHOUT_ROOM: Millis = Millis::from_secs(1);
+
 /// Limits of a session; the same for all sessions of a node.
 #[derive(Clone, Debug)]
 pub struct SessionLimits {
@@ -53,6 +56,8 @@ impl Default for SessionLimits {
 pub enum Event {
     /// A frame came.
     Frame(ClientFrame),
+    /// A frame came while the node holds as much as it may of requests that wait for their answers.
+    NoRoom(ClientFrame),
     /// A message came that is not a frame.
     Malformed,
     /// Any byte came: the client lives.
@@ -217,7 +222,8 @@ impl Session {
         let mut context = Context { now, limits, effects };
         match event {
             _ if self.is_closed() => return,
-            Event::Frame(frame) => self.frame(frame, &mut context),
+            Event::Frame(frame) => self.frame(frame, true, &mut context),
+            Event::NoRoom(frame) => self.frame(frame, false, &mut context),
             Event::Malformed => self.refuse(Code::Malformed.into(), &mut context),
             Event::Alive => self.heard_at = now,
             Event::Authenticated(result) => self.proved(result, &mut context),
@@ -269,7 +275,7 @@ impl Session {
         matches!(self.state, State::Closed { .. })
     }
 
-    fn frame(&mut self, frame: ClientFrame, context: &mut Context<'_>) {
+    fn frame(&mut self, frame: ClientFrame, room: bool, context: &mut Context<'_>) {
         self.heard_at = context.now;
         if frame.id <= self.newest {
             return self.refuse(Code::Malformed.into(), context);
@@ -281,7 +287,13 @@ impl Session {
                 self.authenticate(frame.id, proof, nonce, until, context);
             }
             (State::Open { .. }, Request::Authenticate(_)) => self.refuse(Code::Malformed.into(), context),
-            (State::Open { .. }, request) => self.request(frame.id, request, context),
+            // What acknowledges makes room, and a sync holds nothing.
+            (State::Open { .. }, request) if room || matches!(request, Request::Ack(_) | Request::Sync) => {
+                self.request(frame.id, request, context);
+            }
+            (State::Open { .. }, _) => {
+                context.answer(frame.id, Err(Refusal::retry_after(RETRY_WITHOUT_ROOM)))
+            }
             _ => self.refuse_proof(frame.id, Code::Unauthenticated.into(), context),
         }
     }

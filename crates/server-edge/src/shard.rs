@@ -8,7 +8,7 @@
 //!   wheel, and what it needs while something is partial.
 //! - Every connection has a time limit at every moment, from accept on.
 //! - A connection whose output the socket does not take is not read from: what a peer can make us hold
-//!   is bounded by what it reads.
+//!   is bounded by what it reads. Nor is one whose requests that wait for their answers have too many bytes.
 //!
 //! Must not know: how requests are answered, how HTTP other than the upgrade is served.
 
@@ -19,6 +19,7 @@ mod sessions;
 mod sockets;
 
 use crate::{
+    budget::{Budget, Share},
     commands::Commands,
     config::EdgeLimits,
     connection::{Event as Received, Scratch},
@@ -62,6 +63,7 @@ pub(crate) struct Shared {
     pub(crate) limits: EdgeLimits,
     /// Of the unauthenticated connections, this shard's share.
     pub(crate) unauthenticated_max: usize,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) http: HttpServer,
@@ -86,6 +88,8 @@ pub(crate) struct Shard {
     waiting: VecDeque<Key>,
     unauthenticated: usize,
     calls: Calls,
+    /// What the frame that is being handled takes of the budget; the call that it makes takes it along.
+    arriving: Option<Share>,
     /// Connections with input left to read.
     readable: Vec<Key>,
     /// Connections with output to flush.
@@ -146,6 +150,7 @@ impl Shard {
         Ok(Self {
             wheel: Wheel::new(shared.limits.timer_resolution, now),
             calls: Calls::new(shared.commands.clone(), alarm.clone()),
+            arriving: None,
             shared,
             poll,
             alarm,
@@ -278,7 +283,10 @@ impl Shard {
                     }
                     self.tell(key, Event::Opened(result));
                 }
-                Outcome::Answered { id, result } => self.tell(key, Event::Answered { id, result }),
+                Outcome::Answered { id, bytes, result } => {
+                    self.answered(key, bytes);
+                    self.tell(key, Event::Answered { id, result });
+                }
                 Outcome::PageRead(result) => self.tell(key, Event::PageRead(result)),
                 Outcome::Closed => {}
             }

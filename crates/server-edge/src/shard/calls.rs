@@ -5,6 +5,7 @@
 //! Invariant: every call has an outcome; one that panics is answered "outcome unknown".
 
 use crate::{
+    budget::Share,
     commands::{Admitted, Commands},
     drain::Read,
     inbox::{Alarm, Key},
@@ -27,8 +28,16 @@ use wire::{Authenticate, Code, Refusal, Request, Response};
 /// What a call came to.
 pub(super) enum Outcome {
     Authenticated(Result<Admitted, Refusal>),
-    Opened { caller: Caller, result: Result<(), Refusal> },
-    Answered { id: u64, result: Result<Response, Refusal> },
+    Opened {
+        caller: Caller,
+        result: Result<(), Refusal>,
+    },
+    /// With the bytes of the request.
+    Answered {
+        id: u64,
+        bytes: usize,
+        result: Result<Response, Refusal>,
+    },
     PageRead(Result<Page, StoreError>),
     Closed,
 }
@@ -79,11 +88,18 @@ impl Calls {
         self.start(key, std::future::ready(()), move |_| Outcome::Opened { caller, result: Err(refusal) });
     }
 
-    pub(super) fn call(&mut self, key: Key, id: u64, caller: Caller, request: Request) {
+    /// Has a request answered, which holds its share of the budget until then.
+    pub(super) fn call(&mut self, key: Key, id: u64, caller: Caller, request: Request, share: Option<Share>) {
         let commands = self.commands.clone();
-        let call = async move { commands.call(caller, request).await };
+        let bytes = share.as_ref().map_or(0, Share::bytes);
+        let call = async move {
+            let result = commands.call(caller, request).await;
+            drop(share);
+            result
+        };
         self.start(key, call, move |result| Outcome::Answered {
             id,
+            bytes,
             result: result.unwrap_or(Err(Code::Unavailable.into())),
         });
     }

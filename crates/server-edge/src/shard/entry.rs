@@ -30,8 +30,10 @@ pub(super) struct Entry {
     pub(super) unauthenticated: bool,
     /// The socket takes no output for now.
     pub(super) blocked: bool,
-    /// Input came while it did not.
-    pub(super) read_when_unblocked: bool,
+    /// Bytes of requests that wait for their answers.
+    pub(super) answering: usize,
+    /// Input came while nothing was to be read.
+    pub(super) read_later: bool,
     /// Bytes that the socket did not take, as they were counted last.
     pub(super) output_waiting: usize,
     /// Waits in the shard's list of connections to flush.
@@ -67,7 +69,8 @@ impl Entry {
             appointment: Timestamp::MAX,
             unauthenticated: true,
             blocked: false,
-            read_when_unblocked: false,
+            answering: 0,
+            read_later: false,
             output_waiting: 0,
             flush_queued: false,
             read_closed: false,
@@ -87,6 +90,11 @@ impl Entry {
             Some(session) if self.stage == Stage::Socket => session.deadline(limits),
             _ => self.until,
         }
+    }
+
+    /// Whether input is to be read now. At the end of a connection it is, to be thrown away.
+    pub(super) fn may_read(&self, answering_bytes_max: usize) -> bool {
+        !self.blocked && (self.stage != Stage::Socket || self.answering < answering_bytes_max)
     }
 
     /// Counts input that is thrown away; `false` when it is too much.

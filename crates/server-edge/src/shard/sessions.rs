@@ -2,6 +2,7 @@
 
 use super::{FLUSH_AT_BYTES, Key, Shard, entry::Stage, find};
 use crate::{
+    budget::Share,
     connection::Event as Received,
     session::{CloseReason, Effect, Event, Session},
     websocket::CloseCode,
@@ -39,10 +40,18 @@ impl Shard {
     }
 
     pub(super) fn message(&mut self, key: Key, message: Bytes) {
+        let bytes = message.len();
         let event = match ClientFrame::decode(message) {
             Ok(frame) => {
                 self.meters.frame_in(frame.request.name());
-                Event::Frame(frame)
+                self.arriving = self.shared.budget.share(bytes);
+                match self.arriving {
+                    Some(_) => Event::Frame(frame),
+                    None => {
+                        self.meters.without_room.increment(1);
+                        Event::NoRoom(frame)
+                    }
+                }
             }
             Err(_) => {
                 self.meters.frame_in("malformed");
@@ -50,6 +59,17 @@ impl Shard {
             }
         };
         self.tell(key, event);
+        // Of what was answered at once nothing is held.
+        self.arriving = None;
+    }
+
+    /// A call has ended: its request is held no more, and others may be read.
+    pub(super) fn answered(&mut self, key: Key, bytes: usize) {
+        let Some(entry) = find(&mut self.entries, key) else { return };
+        entry.answering -= bytes;
+        if mem::take(&mut entry.read_later) {
+            self.readable.push(key);
+        }
     }
 
     /// Gives an event to a connection's session, if both are still there.
@@ -93,7 +113,9 @@ impl Shard {
             }
             Effect::Call { id, request } => {
                 if let Some(caller) = entry.caller() {
-                    self.calls.call(key, id, caller, request);
+                    let share = self.arriving.take();
+                    entry.answering += share.as_ref().map_or(0, Share::bytes);
+                    self.calls.call(key, id, caller, request, share);
                 }
             }
             Effect::ReadMailbox(read) => {

@@ -69,8 +69,8 @@ impl Shard {
             let Some(entry) = find(&mut self.entries, key) else {
                 return;
             };
-            if entry.blocked {
-                entry.read_when_unblocked = true;
+            if !entry.may_read(self.shared.limits.answering_bytes_max) {
+                entry.read_later = true;
                 return;
             }
             let count = match entry.stream.read(&mut self.buffers.input) {
@@ -146,7 +146,7 @@ impl Shard {
         match flushed {
             Ok(Flushed::All) if entry.connection.is_finished() => self.linger(key),
             Ok(Flushed::All) if mem::take(&mut entry.blocked) => {
-                if mem::take(&mut entry.read_when_unblocked) {
+                if mem::take(&mut entry.read_later) {
                     self.readable.push(key);
                 }
                 self.tell(key, Event::WriteDrained);

@@ -34,7 +34,8 @@ use types::{
     Redact, RegistrationId, Stamp, Timestamp,
 };
 use wire::{
-    Authenticate, ClientFrame, Code, Delivery, Push, Refusal, Request, Response, Send, ServerFrame, Urgency,
+    Authenticate, ClientFrame, Code, Delivery, EnvelopeKind, Push, Refusal, Request, Response, SealedFor,
+    Send, ServerFrame, Urgency,
 };
 
 /// Longer than anything here takes; a test that waits this long has failed.
@@ -312,6 +313,14 @@ pub fn send() -> Request {
         sealed: Vec::new(),
         highest_stamp: None,
     })
+}
+
+/// A send with a ciphertext of this size.
+pub fn large_send(bytes: usize) -> Request {
+    let Request::Send(send) = send() else { unreachable!("it is a send") };
+    let ciphertext = vec![1; bytes].into();
+    let sealed = vec![SealedFor { to: mailbox(9), kind: EnvelopeKind::Ratchet, ciphertext }];
+    Request::Send(Send { sealed, ..send })
 }
 
 /// A client of the socket.

@@ -305,6 +305,27 @@ fn windows_of_sends_and_of_others_are_apart() {
 }
 
 #[test]
+fn without_room_requests_wait_and_what_makes_room_goes_on() {
+    let mut machine = Machine::drained();
+    let mut without_room = |request: Request| {
+        machine.next += 1;
+        machine.handle(Event::NoRoom(ClientFrame { id: machine.next, request }));
+        (machine.next, machine.said())
+    };
+    let (id, said) = without_room(send());
+    assert_eq!(said, [format!("refuse {id} retry_after")]);
+    let (id, said) = without_room(Request::Ack(vec![Position::from_u128(1)]));
+    assert_eq!(said, [format!("call {id} ack")]);
+    machine.handle(Event::Answered { id, result: Ok(Response::Done) });
+    machine.said();
+    machine.next += 1;
+    machine.handle(Event::NoRoom(ClientFrame { id: machine.next, request: Request::Sync }));
+    assert_eq!(machine.said(), [format!("answer {}", machine.next)]);
+    let again = machine.request(send());
+    assert_eq!(machine.said(), [format!("call {again} send")], "room again");
+}
+
+#[test]
 fn an_unknown_request_is_unsupported_and_harmless() {
     let mut machine = Machine::drained();
     let id = machine.request(Request::Unknown);

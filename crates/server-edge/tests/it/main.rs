@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests over real sockets wait in real time")]
 
 mod abuse;
+mod budget;
 mod connection;
 mod drain;
 mod harness;
