@@ -62,8 +62,8 @@ pub(crate) const COLUMNS: &str =
       THEN (SELECT min(delivered_at) FROM delivery WHERE message = message.seq AND account = message.chat)
       WHEN NOT EXISTS (SELECT 1 FROM group_member AS member LEFT JOIN contact USING (account)
                        WHERE member.group_id = message.chat AND member.account <> message.sender
-                         AND member.since <= message.group_epoch
-                         AND (member.until IS NULL OR member.until > message.group_epoch)
+                         AND member.since <= coalesce(message.group_epoch, group_chain.epoch)
+                         AND (member.until IS NULL OR member.until > coalesce(message.group_epoch, group_chain.epoch))
                          AND NOT coalesce(contact.closed, 0)
                          AND NOT EXISTS (SELECT 1 FROM delivery
                                          WHERE message = message.seq AND delivery.account = member.account))
@@ -72,8 +72,8 @@ pub(crate) const COLUMNS: &str =
       THEN (SELECT min(read_at) FROM delivery WHERE message = message.seq AND account = message.chat)
       WHEN NOT EXISTS (SELECT 1 FROM group_member AS member LEFT JOIN contact USING (account)
                        WHERE member.group_id = message.chat AND member.account <> message.sender
-                         AND member.since <= message.group_epoch
-                         AND (member.until IS NULL OR member.until > message.group_epoch)
+                         AND member.since <= coalesce(message.group_epoch, group_chain.epoch)
+                         AND (member.until IS NULL OR member.until > coalesce(message.group_epoch, group_chain.epoch))
                          AND NOT coalesce(contact.closed, 0)
                          AND NOT EXISTS (SELECT 1 FROM delivery
                                          WHERE message = message.seq AND delivery.account = member.account
@@ -83,7 +83,8 @@ pub(crate) const COLUMNS: &str =
 
 /// The tables of [`COLUMNS`].
 pub(crate) const JOINED: &str =
-    "message JOIN chat ON chat.id = message.chat LEFT JOIN number ON number.account = message.sender";
+    "message JOIN chat ON chat.id = message.chat LEFT JOIN number ON number.account = message.sender
+    LEFT JOIN group_chain ON group_chain.group_id = message.chat";
 
 /// The last messages of a chat, oldest first; what has no stamp yet is last, in the order of writing.
 pub(crate) fn history(

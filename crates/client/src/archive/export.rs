@@ -69,8 +69,8 @@ const WRITTEN: &str = "(stamp IS NOT NULL OR failure IS NOT NULL)";
 /// One part of messages: the newest before a place.
 pub(crate) fn messages(db: &Connection, me: AccountId, before: Before) -> Stored<Messages> {
     let mut statement = db.prepare_cached(&format!(
-        "SELECT seq, id, chat, sender, device, counter, sent_at, stamp, text, failure FROM message
-         WHERE seq < ?1 AND {WRITTEN} ORDER BY seq DESC"
+        "SELECT seq, id, chat, sender, device, counter, sent_at, stamp, text, failure, group_epoch
+         FROM message WHERE seq < ?1 AND {WRITTEN} ORDER BY seq DESC"
     ))?;
     let mut rows = statement.query([before.0])?;
     let (mut part, mut count, mut reached) = (Part::default(), 0, before);
@@ -88,6 +88,7 @@ pub(crate) fn messages(db: &Connection, me: AccountId, before: Before) -> Stored
             failure: row.get(9)?,
             // Only our own messages are delivered to others.
             deliveries: if sender.account == me { deliveries(db, seq)? } else { Vec::new() },
+            group_epoch: row.get::<_, Option<i64>>(10)?.map(|_| row.number(10)).transpose()?,
         };
         let record = Record::Message(Box::new(message)).encode();
         if part.len() + record.len() > PART_BYTES_MAX {

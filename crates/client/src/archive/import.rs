@@ -164,6 +164,9 @@ impl Import<'_> {
                 seq
             }
         };
+        if let Some(epoch) = message.group_epoch {
+            messages::learn_group_epoch(self.db, MessageSeq(seq), epoch)?;
+        }
         message.deliveries.iter().try_for_each(|delivery| self.delivery(seq, delivery))
     }
 

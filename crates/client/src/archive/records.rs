@@ -106,6 +106,8 @@ pub(crate) struct MessageRecord {
     pub(crate) text: String,
     pub(crate) failure: Option<String>,
     pub(crate) deliveries: Vec<DeliveryRecord>,
+    /// In a group: the epoch in which it was sealed, where that is known.
+    pub(crate) group_epoch: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -329,6 +331,7 @@ impl MessageRecord {
             text: self.text.clone(),
             failure: self.failure.clone().unwrap_or_default(),
             deliveries: deliveries.collect(),
+            group_epoch: self.group_epoch,
         }
     }
 
@@ -351,6 +354,7 @@ impl MessageRecord {
             text: message.text,
             failure: filled(message.failure),
             deliveries: message.deliveries.into_iter().map(delivery).collect::<Result<_, Invalid>>()?,
+            group_epoch: message.group_epoch,
         })
     }
 }

@@ -175,6 +175,13 @@ pub(crate) fn set_group_epoch(db: &Connection, seq: MessageSeq, epoch: u64) -> S
     Ok(())
 }
 
+/// Writes the epoch of a message of which it is not known yet.
+pub(crate) fn learn_group_epoch(db: &Connection, seq: MessageSeq, epoch: u64) -> Stored<()> {
+    db.prepare_cached("UPDATE message SET group_epoch = ?2 WHERE seq = ?1 AND group_epoch IS NULL")?
+        .execute(params![seq.0, number(epoch)])?;
+    Ok(())
+}
+
 pub(crate) fn group_epoch(db: &Connection, seq: MessageSeq) -> Stored<Option<u64>> {
     let mut statement = db.prepare_cached("SELECT group_epoch FROM message WHERE seq = ?1")?;
     let epoch =

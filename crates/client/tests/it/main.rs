@@ -10,6 +10,7 @@ mod faults;
 mod gaps;
 mod group_server;
 mod groups;
+mod groups_archive;
 mod groups_chain;
 mod groups_changes;
 mod groups_devices;
