@@ -6,6 +6,7 @@ use crate::{
     store::{Stored, contacts},
     turn::Turn,
 };
+use std::collections::BTreeSet;
 use types::{AccountId, PhoneNumber};
 use wire::{Refusal, Request};
 
@@ -14,7 +15,11 @@ const CLAIMS_AT_ONCE: usize = 16;
 
 impl Turn<'_> {
     pub(crate) fn advance_lookups(&mut self) -> Stored<()> {
-        for phone in std::mem::take(&mut self.live.lookups) {
+        // Where a number led before may be in the mailbox, from another device of ours: who sends to a number that has
+        // moved since must hear of that first.
+        let is_behind = self.live.is_draining() && !self.peers(&[self.me.account()])?.is_empty();
+        let lookups = if is_behind { BTreeSet::new() } else { std::mem::take(&mut self.live.lookups) };
+        for phone in lookups {
             let request = Request::Lookup { numbers: vec![phone.clone()], verify_sender: false };
             self.request(request, Asked::LookUp(phone));
         }

@@ -111,6 +111,7 @@ impl<'a> Turn<'a> {
             self.live.batch.0 += 1;
             self.effect(Effect::Drained);
             self.groups_drained()?;
+            self.advance_lookups()?;
         }
         Ok(())
     }

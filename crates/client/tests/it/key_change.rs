@@ -267,3 +267,36 @@ fn accepting_on_one_device_is_accepting_on_all() {
     assert_eq!(world.texts(again, 0), ["to whom?"]);
     assert_eq!(world.texts(0, again), ["to whom?"]);
 }
+
+/// What the person accepted on another device is in the mailbox when this one is asked to send to the number.
+#[test]
+fn a_number_is_looked_up_once_the_other_devices_were_heard() {
+    let mut world = known();
+    let laptop = world.link_device(0);
+    world.settle();
+    world.disconnect(laptop);
+    let second = world.register_phone(NUMBER);
+    world.look_up(0, NUMBER);
+    world.run();
+    world.accept(0, NUMBER).unwrap();
+    world.pass(Millis::from_secs(5));
+    let third = world.register_phone(NUMBER);
+    world.people[laptop].effects.clear();
+    world.look_up(laptop, NUMBER);
+    world.connect(laptop);
+    for _ in 0..20 {
+        world.step_up(laptop);
+        world.step_down(laptop);
+    }
+    let answer = |world: &World| {
+        world.people[laptop].effects.iter().find_map(|effect| match effect {
+            client::Effect::LookedUp { result, .. } => Some(*result),
+            _ => None,
+        })
+    };
+    assert_eq!(answer(&world), None, "not before the mailbox was read");
+    world.run();
+    let (two, three) = (world.account(second), world.account(third));
+    assert_eq!(answer(&world), Some(Ok(Some(two))));
+    assert_eq!(changes(&mut world, laptop), [(three, two)], "the last move is for the person to accept");
+}
