@@ -84,6 +84,8 @@ reasons! {
     MessageIdConflict = "message_id_conflict", Data;
     /// Nobody has this number or account id.
     UnknownRecipient = "unknown_recipient", Data;
+    /// Somebody whom this account has blocked.
+    Blocked = "blocked", Data;
     /// No such chat in this profile.
     UnknownChat = "unknown_chat", Data;
     /// The profile's database is damaged, or of another program.

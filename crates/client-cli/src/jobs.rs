@@ -39,10 +39,17 @@ pub fn job(command: Command, no_input: bool) -> Result<Job, Failure> {
             commands::people::person(&verify.number)?;
             Job::Verify(verify::Job { chat: verify.number, mark: verify.mark })
         }
+        Command::Block(args::Block { number }) => block_job(number, true)?,
+        Command::Unblock(args::Block { number }) => block_job(number, false)?,
         Command::Group(args::Group { command }) => Job::Group(group_job(command)?),
         Command::Devices(args::Devices { command: Some(command) }) => devices_job(command, no_input)?,
         _ => return Err(Failure::bug("a command without a job")),
     })
+}
+
+fn block_job(number: String, blocked: bool) -> Result<Job, Failure> {
+    commands::people::person(&number)?;
+    Ok(Job::Block { number, blocked })
 }
 
 fn send_job(send: args::Send) -> Result<send::Job, Failure> {
@@ -89,7 +96,8 @@ fn devices_job(command: DevicesCommand, no_input: bool) -> Result<Job, Failure> 
             ));
         }
         DevicesCommand::Add { code, yes, with_history } => {
-            Job::AddDevice(devices::Add { code: given_or_typed(code, "link code")?, yes, with_history })
+            let code = given_or_typed(code, "link code")?;
+            Job::AddDevice(devices::Add { code, yes, with_history, again: false })
         }
         DevicesCommand::Remove { device } => Job::RemoveDevice { device },
     })

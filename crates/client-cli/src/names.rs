@@ -96,6 +96,7 @@ impl<'a> Mentioned<'a> {
                 Self { accounts: vec![account], chat: Some(chat) }
             }
             Line::Event(Event::DeviceChanged { account, .. }) => Self::accounts([account]),
+            Line::Blocked(blocked) => Self::accounts([&blocked.account]),
             Line::Event(Event::GroupChanged { group, by, .. }) => {
                 Self { accounts: vec![by], chat: Some(group) }
             }

@@ -54,6 +54,11 @@ pub fn text(line: &Line, names: &Names) -> String {
         Line::Verification(verification) => {
             verification_text(&verification.safety_number, verification.verified)
         }
+        Line::Blocked(decision) => {
+            let who = shown(names.account(&decision.account));
+            let what = if decision.blocked { "is blocked" } else { "is not blocked" };
+            format!("{BOLD}{who}{PLAIN} {what}")
+        }
         Line::Identity(identity) => format!(
             "{BOLD}{}{PLAIN}\naccount {}\ndevice  {}\nserver  {}",
             identity.phone, identity.account, identity.device, identity.server

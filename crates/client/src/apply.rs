@@ -29,6 +29,9 @@ impl Turn<'_> {
         }
         let chat = ChatId::Direct(from.account);
         let stamp = content.original_stamp.map_or(envelope.stamp, |original| original.min(envelope.stamp));
+        if self.is_passed_over(chat, &content, stamp)? {
+            return Ok(Intake::Done);
+        }
         if !acts_on(&content.body, from.account == self.me.account()) {
             // A later version may show it; that it takes a place in the order is known now.
             self.count(chat, from, content.counter, stamp)?;
@@ -40,8 +43,8 @@ impl Turn<'_> {
         }
         match &content.body {
             Body::SenderKeyDistribution(key) => return self.distribution_came(envelope, opened, key),
-            Body::GroupSecret { group, secret } => {
-                return self.group_secret_came(envelope, opened, *group, secret);
+            Body::GroupSecret { group, secret, link } => {
+                return self.group_secret_came(envelope, opened, *group, (secret, link.as_ref()));
             }
             _ => {}
         }
@@ -92,17 +95,12 @@ impl Turn<'_> {
         if let Some(view) = content.group {
             messages::set_group_epoch(self.db, seq, view.epoch)?;
         }
-        if from.account != self.me.account() {
-            self.owe_receipt(ReceiptDue {
-                chat,
-                writer: from.account,
-                message_id: content.message_id,
-                stamp,
-            })?;
-        }
         events::log_message(self.db, self.live.batch, chat, seq, stamp)?;
         self.effect(Effect::EventsLogged);
-        Ok(())
+        if from.account == self.me.account() {
+            return self.settle_receipts(seq);
+        }
+        self.owe_receipt(ReceiptDue { chat, writer: from.account, message_id: content.message_id, stamp })
     }
 
     /// The same message in another envelope: shown once, under the lowest stamp.

@@ -158,7 +158,8 @@ impl Turn<'_> {
         let held = live.retry_at.values().copied();
         // Both wait for the end of a drain, which looks at them by itself.
         let batched = [live.receipts_at, live.gaps_at].into_iter().flatten().filter(|_| !live.is_draining());
-        let others = [live.refill_at, live.upkeep_at, live.linking.wake_at()].into_iter().flatten();
+        let others =
+            [live.refill_at, live.upkeep_at, live.reads_at, live.linking.wake_at()].into_iter().flatten();
         let groups = live.groups.wake_at(live.is_draining());
         lanes.chain(held).chain(batched).chain(others).chain(groups).min()
     }

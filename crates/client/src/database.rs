@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_groups.sql"),
     include_str!("../migrations/0004_linking.sql"),
     include_str!("../migrations/0005_named_accounts.sql"),
+    include_str!("../migrations/0006_own_devices.sql"),
 ];
 
 /// Databases up to this size are checked page by page when they are opened, which takes some milliseconds;

@@ -1,24 +1,24 @@
 //! The engine itself: its state, its commands, and the one way in which they become transactions.
 
+mod frames;
+mod groups;
 mod own_devices;
+mod people;
 
 use crate::{
-    AcceptedChange, ChangeId, Closed, CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault,
-    GroupCommand, GroupError, HttpAnswer, HttpRequest, InviteLink, NewAccount, OpenError, Registered,
-    RegistrationError, View, database,
-    groups::{self, Asking},
+    CodeSent, DeliveryState, Dial, Effect, Event, EventId, Fault, HttpAnswer, HttpRequest, NewAccount,
+    OpenError, Registered, RegistrationError, View, database,
     linking::Linking,
-    live::{Asked, Live, Phase},
+    live::{Live, Phase},
     registration,
     restore::Restore,
-    store::{Stored, contacts, device_lists, events, outbox, profile, profile::Me},
+    store::{Stored, events, outbox, profile, profile::Me},
     turn::Turn,
 };
 use rand_core::CryptoRng;
 use rusqlite::Connection;
 use std::collections::VecDeque;
-use types::{AccountId, ChatId, GroupId, MessageId, PhoneNumber, Stamp, Timestamp};
-use wire::{Push, Refusal, Response, ServerFrame};
+use types::{ChatId, MessageId, Stamp, Timestamp};
 
 /// A device's engine. See the [crate documentation](crate).
 pub struct Engine {
@@ -73,6 +73,9 @@ pub enum SendError {
     /// The chat is a group that one is not a member of.
     #[error("you are not a member of this group")]
     NotAMember,
+    /// The chat is with an account that one has blocked.
+    #[error("you have blocked this account")]
+    Blocked,
     /// The engine failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -91,7 +94,7 @@ impl Engine {
     pub fn open(mut connection: Connection) -> Result<Self, OpenError> {
         database::prepare(&mut connection)?;
         let me = profile::load(&connection)?;
-        groups::prepare(&connection)?;
+        crate::groups::prepare(&connection)?;
         let live = Live::new(
             profile::clock(&connection)?,
             outbox::lanes(&connection)?,
@@ -208,6 +211,7 @@ impl Engine {
             && live.lists_wanted.is_empty()
             && live.groups.is_settled()
             && live.receipts_at.is_none()
+            && live.reads_at.is_none()
             && live.refill_at.is_none()
             && !live.upload_keys
             && !live.put_list
@@ -270,100 +274,6 @@ impl Engine {
         })
     }
 
-    // ---- groups
-
-    /// Makes a group of one's own account and these. Its outcome is an [`Effect::GroupChangeDone`]; asking again
-    /// while it is not known is the same change. A change that never left is forgotten with the process.
-    pub fn create_group(
-        &mut self,
-        name: &str,
-        members: &[AccountId],
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<ChangeId, GroupError> {
-        self.turn(now, rng, |turn| {
-            let change = turn.create_group(name, members)?;
-            turn.advance()?;
-            Ok(change)
-        })?
-    }
-
-    /// Changes a group, as [`Engine::create_group`] makes one.
-    pub fn change_group(
-        &mut self,
-        group: GroupId,
-        command: GroupCommand,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<ChangeId, GroupError> {
-        self.turn(now, rng, |turn| {
-            let change = turn.change_group(group, command)?;
-            turn.advance()?;
-            Ok(change)
-        })?
-    }
-
-    /// Joins a group by its invite link, as [`Engine::create_group`] makes one.
-    pub fn join_group(
-        &mut self,
-        link: &InviteLink,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<ChangeId, GroupError> {
-        self.turn(now, rng, |turn| {
-            let change = turn.join_group(link)?;
-            turn.advance()?;
-            Ok(change)
-        })?
-    }
-
-    /// Asks the server which account a number leads to: [`Effect::LookedUp`]. Forgotten with the process.
-    pub fn look_up(
-        &mut self,
-        phone: PhoneNumber,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<(), Fault> {
-        self.turn(now, rng, |turn| {
-            turn.live.lookups.insert(phone);
-            turn.advance()
-        })
-    }
-
-    /// Asks for the newest device lists of these accounts, so that [`View::safety`] can answer and [`View::is_closed`] is
-    /// up to date.
-    pub fn fetch_device_lists(
-        &mut self,
-        accounts: &[AccountId],
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<(), Fault> {
-        self.turn(now, rng, |turn| {
-            accounts.iter().for_each(|account| turn.want_list(*account));
-            turn.advance()
-        })
-    }
-
-    /// Remembers that the safety number with this account was compared. False if the account is not known.
-    pub fn mark_verified(&mut self, account: AccountId) -> Result<bool, Fault> {
-        self.write(|db| contacts::set_verified(db, account))
-    }
-
-    /// Accepts the account that a number leads to now: the number moves to it, and what was held for the number
-    /// is sent there. None if the number leads where it led.
-    pub fn accept_key_change(
-        &mut self,
-        phone: &PhoneNumber,
-        now: Timestamp,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Option<AcceptedChange>, Fault> {
-        self.turn(now, rng, |turn| {
-            let accepted = turn.accept_key_change(phone)?;
-            turn.advance()?;
-            Ok(accepted)
-        })
-    }
-
     /// Forgets events whose lines were written and flushed.
     pub fn mark_printed(&mut self, printed: &[EventId]) -> Result<(), Fault> {
         self.write(|db| printed.iter().try_for_each(|event| events::remove(db, *event)))
@@ -422,119 +332,5 @@ impl Engine {
         self.poisoned = committed.is_err();
         committed.map_err(Fault::from)?;
         Ok(result)
-    }
-}
-
-/// The engine's table of contents: what each frame of the server leads to.
-impl Turn<'_> {
-    fn received(&mut self, bytes: bytes::Bytes) -> Stored<()> {
-        if self.live.phase == Phase::Offline {
-            return Ok(());
-        }
-        match ServerFrame::decode(bytes) {
-            Ok(ServerFrame::Push(push)) => self.pushed(push),
-            Ok(ServerFrame::Answer { id, result }) => match self.live.asked.remove(&id) {
-                Some(asked) => self.answered(asked, result),
-                None => {
-                    self.close(Closed::Protocol);
-                    Ok(())
-                }
-            },
-            Err(_) => {
-                self.close(Closed::Protocol);
-                Ok(())
-            }
-        }
-    }
-
-    fn pushed(&mut self, push: Push) -> Stored<()> {
-        match push {
-            Push::Hello(hello) => return self.greeted(&hello),
-            Push::Closing(refusal) => return self.closing(&refusal),
-            Push::Reconnect { after } => self.close(Closed::Reconnect { after }),
-            Push::Ephemeral(_) | Push::Unknown => {}
-            _ if !self.live.is_open() => self.close(Closed::Protocol),
-            Push::Deliver(rows) => return self.delivered(&rows),
-            Push::Drained => self.live.drained = true,
-            Push::KeysLow(left) => self.keys_low(left),
-            Push::DeviceListChanged { account, version } => return self.list_changed(account, version),
-        }
-        Ok(())
-    }
-
-    fn list_changed(&mut self, account: AccountId, version: u64) -> Stored<()> {
-        let known = self.list(account)?;
-        // The primary signs its account's lists, so no other is newer.
-        let is_ours_to_sign = account == self.me.account() && self.me.account_secret.is_some();
-        if known.is_some_and(|list| list.version() < version) && !is_ours_to_sign {
-            device_lists::mark_stale(self.db, account)?;
-            self.want_list(account);
-        }
-        Ok(())
-    }
-
-    fn answered(&mut self, asked: Asked, result: Result<Response, Refusal>) -> Stored<()> {
-        match (asked, result) {
-            (Asked::Authenticate, Ok(Response::Authenticated(answer))) => self.authenticated(answer),
-            (Asked::Authenticate, Err(refusal)) => self.closing(&refusal),
-            (Asked::Send { row, lane }, Ok(Response::Accepted { stamp, .. })) => {
-                self.accepted(row, lane, stamp)
-            }
-            (Asked::Send { row, lane }, Err(refusal)) => self.send_refused(row, lane, &refusal),
-            // A row that was not deleted comes again and is dropped then.
-            (Asked::Ack, Ok(Response::Done) | Err(_)) => Ok(()),
-            (Asked::Keys(accounts), Ok(Response::Keys(keys))) => self.keys_came(&accounts, &keys),
-            (Asked::Keys(accounts), Err(refusal)) => self.keys_refused(&accounts, &refusal),
-            (Asked::Lists(accounts), Ok(Response::DeviceLists(lists))) => self.lists_came(&accounts, &lists),
-            (Asked::Lists(accounts), Err(refusal)) => {
-                self.lists_refused(accounts, &refusal);
-                Ok(())
-            }
-            (Asked::PutList, Ok(Response::Done) | Err(_)) => {
-                self.list_put();
-                Ok(())
-            }
-            (Asked::UploadKeys { signed, last_resort }, Ok(Response::Done)) => {
-                self.keys_uploaded(signed, last_resort)
-            }
-            (Asked::UploadKeys { .. }, Err(_)) => {
-                self.upload_refused();
-                Ok(())
-            }
-            (Asked::KeyCount, Ok(Response::KeyCounts(left))) => self.keys_counted(left),
-            (Asked::KeyCount, Err(_)) => Ok(()),
-            (Asked::LookUp(phone), Ok(Response::LookupResult(found))) => {
-                self.looked_up(phone, found.first().copied().flatten())
-            }
-            (Asked::LookUp(phone), Err(refusal)) => {
-                self.look_up_refused(phone, &refusal);
-                Ok(())
-            }
-            (Asked::CheckClaim { account, phone }, Ok(Response::LookupResult(found))) => {
-                self.claim_checked(account, &phone, found.first().copied().flatten())
-            }
-            // Asked again with the next connection.
-            (Asked::CheckClaim { .. }, Err(_)) => Ok(()),
-            (Asked::Successor { account, phone }, Ok(Response::LookupResult(found))) => {
-                self.successor_found(account, &phone, found.first().copied().flatten())
-            }
-            (Asked::Successor { account, .. }, Err(refusal)) => {
-                self.successor_refused(account, &refusal);
-                Ok(())
-            }
-            (Asked::Linking(asked), result) => self.linking_answered(asked, result),
-            (Asked::Group(Asking::Chain(group)), Ok(Response::GroupState { operations, more })) => {
-                self.chain_came(group, &operations, more)
-            }
-            (Asked::Group(Asking::Chain(group)), Err(refusal)) => self.chain_refused(group, &refusal),
-            (Asked::Group(Asking::Change(change)), Ok(Response::Accepted { stamp, .. })) => {
-                self.change_accepted(change, stamp)
-            }
-            (Asked::Group(Asking::Change(change)), Err(refusal)) => self.change_refused(change, &refusal),
-            (_, Ok(_)) => {
-                self.close(Closed::Protocol);
-                Ok(())
-            }
-        }
     }
 }

@@ -56,6 +56,22 @@ impl Turn<'_> {
         self.miss_counters(chat, from, (heard.highest + 1, counter - 1), stamp)
     }
 
+    /// Notes the counter of something that is not to be shown. What is missing before it is not wanted either.
+    pub(crate) fn count_unshown(
+        &mut self,
+        chat: ChatId,
+        from: DeviceAddress,
+        counter: u64,
+        stamp: Stamp,
+    ) -> Stored<()> {
+        match inbox::heard(self.db, chat, from)? {
+            Some(heard) if counter > heard.highest && i64::try_from(counter).is_ok() => {
+                inbox::set_heard(self.db, chat, from, Heard { highest: counter, ..heard })
+            }
+            _ => self.count(chat, from, counter, stamp),
+        }
+    }
+
     /// What another device knows of the time before this one came: everything of a device up to a counter is in
     /// its archive, or missing there too. What came between that and what was heard here first is missed.
     pub(crate) fn set_baseline(&mut self, chat: ChatId, from: DeviceAddress, counter: u64) -> Stored<()> {

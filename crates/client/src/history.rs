@@ -152,6 +152,7 @@ impl Turn<'_> {
             for (chat, sender) in imports::take_unnamed(self.db)? {
                 self.set_baseline(chat, sender, 0)?;
             }
+            self.fetch_unsettled_groups()?;
         }
         imports::remove(self.db, import.archive)?;
         profile::set_told(self.db)?;

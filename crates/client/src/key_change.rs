@@ -18,7 +18,7 @@ use crate::{
     },
     turn::Turn,
 };
-use seal::{Body, ContactState, Content, SyncState};
+use seal::Content;
 use types::{AccountId, ChatId, Millis, PhoneNumber, Stamp, limits::ENVELOPE_LIFE};
 use wire::{Code, Refusal, Request};
 
@@ -143,6 +143,10 @@ impl Turn<'_> {
         if !key_changes::put(self.db, &change, self.server_now())? {
             return Ok(());
         }
+        if contacts::is_blocked(self.db, old_account)? {
+            // Whoever registers anew is the same person to the one who has blocked them.
+            self.set_blocked(account, true)?;
+        }
         let oldest = self.server_now() - ENVELOPE_LIFE;
         let since = Stamp::new(oldest.as_millis() << 16, types::NodeId(0));
         let word = Code::AccountClosed.name();
@@ -159,9 +163,7 @@ impl Turn<'_> {
     pub(crate) fn accept_key_change(&mut self, phone: &PhoneNumber) -> Stored<Option<AcceptedChange>> {
         let accepted = self.move_number(phone)?;
         if let Some(AcceptedChange { account, .. }) = accepted {
-            let contact = ContactState { account, phone: Some(phone.clone()), verified: false };
-            let state = SyncState { contacts: vec![contact], ..SyncState::default() };
-            self.tell_own_devices(Body::Sync(state))?;
+            self.tell_contact(account, true)?;
         }
         Ok(accepted)
     }

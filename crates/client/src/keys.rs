@@ -5,7 +5,10 @@ use crate::{
     devices,
     live::Asked,
     sealing::store_failed,
-    store::{Stored, device_lists, encryption, inbox, linking, outbox::OutboxRow, prekeys, profile, sent},
+    store::{
+        Stored, device_lists, early_receipts, encryption, inbox, linking, outbox::OutboxRow, prekeys,
+        profile, sent,
+    },
     turn::Turn,
 };
 use seal::{Bundle, Peer, SealError};
@@ -186,6 +189,7 @@ impl Turn<'_> {
         }
         prekeys::prune(self.db, now - KEEP_REPLACED, now - KEEP_ONE_TIME)?;
         inbox::prune_seen(self.db, now - KEEP_SEEN)?;
+        early_receipts::prune(self.db, now - limits::ENVELOPE_LIFE)?;
         sent::prune(self.db, now - limits::ENVELOPE_LIFE, now - Millis::from_hours(1))?;
         self.prune_groups()
     }

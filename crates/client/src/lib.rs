@@ -23,6 +23,7 @@
 mod apply;
 mod archive;
 pub mod backup;
+mod blocks;
 mod bugs;
 mod clock;
 mod connect;

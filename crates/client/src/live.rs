@@ -107,6 +107,10 @@ pub(crate) struct Live {
     pub(crate) has_claims: bool,
     /// When the receipts that are due leave.
     pub(crate) receipts_at: Option<Timestamp>,
+    /// When more of our messages are marked as read.
+    pub(crate) reads_at: Option<Timestamp>,
+    /// Whether our other devices were not told yet what became known of contacts.
+    pub(crate) has_untold: bool,
     /// When gaps have to be looked at.
     pub(crate) gaps_at: Option<Timestamp>,
     /// When the pool of one-time keys is refilled, and what the server has left of it.
@@ -153,6 +157,9 @@ impl Live {
             lookups: BTreeSet::new(),
             has_claims: true,
             receipts_at: None,
+            // What an earlier process left undone.
+            reads_at: Some(Timestamp::from_millis(0)),
+            has_untold: true,
             gaps_at: None,
             refill_at: None,
             keys_left: wire::KeyCounts::default(),

@@ -37,13 +37,22 @@ impl Turn<'_> {
 
     pub(crate) fn looked_up(&mut self, phone: PhoneNumber, account: Option<AccountId>) -> Stored<()> {
         match account {
-            Some(account) => self.set_number(&phone, account)?,
+            Some(account) => self.learn_number(&phone, account)?,
             None => self.forget_number(&phone)?,
         }
         // What the person has not accepted yet is not where the number leads.
         let account = contacts::last_account_of(self.db, &phone)?;
         self.effect(Effect::LookedUp { phone, result: Ok(account) });
         Ok(())
+    }
+
+    /// Writes where a number leads, and lets our other devices know, if that is new.
+    fn learn_number(&mut self, phone: &PhoneNumber, account: AccountId) -> Stored<()> {
+        let known = contacts::phone_of(self.db, account)?;
+        self.set_number(phone, account)?;
+        let now_known = contacts::phone_of(self.db, account)?;
+        let is_news = now_known != known && account != self.me.account();
+        if is_news { self.tell_contact(account, false) } else { Ok(()) }
     }
 
     pub(crate) fn look_up_refused(&mut self, phone: PhoneNumber, refusal: &Refusal) {

@@ -2,12 +2,16 @@
 
 use crate::{
     Effect,
+    live::Asked,
     receive::Intake,
     store::{Stored, chats, contacts, events, inbox, messages, messages::NewMessage},
     turn::Turn,
 };
-use seal::{Body, ContactState, Content, Opened, ReadUpTo, SentTranscript, SyncState, Text};
-use types::{ChatId, Stamp};
+use seal::{
+    BlockState, Body, ContactState, Content, Opened, ReadUpTo, SYNC_ENTRIES_MAX, SentTranscript, SyncState,
+    Text,
+};
+use types::{AccountId, ChatId, Stamp, Timestamp};
 use wire::Envelope;
 
 impl Turn<'_> {
@@ -68,8 +72,10 @@ impl Turn<'_> {
         let written = transcript.content.get();
         let me = self.me.account();
         if !inbox::see(self.db, me, written.message_id, self.server_now())? {
-            if let Some(known) = messages::own(self.db, me, written.message_id)? {
-                messages::lower_stamp(self.db, known.seq, stamp)?;
+            if let Some(known) = messages::own(self.db, me, written.message_id)?
+                && messages::lower_stamp(self.db, known.seq, stamp)?
+            {
+                self.settle_receipts(known.seq)?;
             }
             return Ok(());
         }
@@ -100,7 +106,7 @@ impl Turn<'_> {
         events::log_message(self.db, self.live.batch, chat, seq, stamp)?;
         self.effect(Effect::EventsLogged);
         // Who has read beyond it has read it, too.
-        self.settle_reads(seq)
+        self.settle_receipts(seq)
     }
 
     fn sync_came(&mut self, state: &SyncState) -> Stored<()> {
@@ -112,10 +118,14 @@ impl Turn<'_> {
         for contact in &state.contacts {
             self.contact_came(contact)?;
         }
+        for block in state.blocks.iter().filter(|block| block.account != self.me.account()) {
+            contacts::decide_block(self.db, block.account, block.blocked, block.decided_at)?;
+        }
         Ok(())
     }
 
-    /// Another device of ours has looked a number up, and its person has accepted where it leads.
+    /// Another device of ours has looked a number up, or its person has compared keys. Where the number led elsewhere
+    /// before, that was for the person to accept on one of the devices.
     fn contact_came(&mut self, contact: &ContactState) -> Stored<()> {
         if contact.account == self.me.account() {
             return Ok(());
@@ -123,10 +133,43 @@ impl Turn<'_> {
         contacts::ensure(self.db, contact.account)?;
         if let Some(phone) = &contact.phone {
             self.set_number(phone, contact.account)?;
-            self.move_number(phone)?;
+            if contact.accepted {
+                self.move_number(phone)?;
+            }
         }
         if contact.verified {
             contacts::set_verified(self.db, contact.account)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers that our other devices are to be told what this one knows of a contact.
+    pub(crate) fn tell_contact(&mut self, account: AccountId, accepted: bool) -> Stored<()> {
+        contacts::set_untold(self.db, account, accepted)?;
+        self.live.has_untold = true;
+        Ok(())
+    }
+
+    /// Tells our other devices what became known of contacts: of many at once, when several numbers are looked up.
+    pub(crate) fn advance_contacts(&mut self) -> Stored<()> {
+        let is_asking = self.live.is_asked(|asked| matches!(asked, Asked::LookUp(_)));
+        while self.live.has_untold && !is_asking {
+            let untold = contacts::take_untold(self.db, SYNC_ENTRIES_MAX)?;
+            if untold.is_empty() {
+                self.live.has_untold = false;
+                break;
+            }
+            let mut state = SyncState::default();
+            for (account, accepted) in untold {
+                let (blocked, decided_at) = contacts::block(self.db, account)?;
+                if decided_at > Timestamp::from_millis(0) {
+                    state.blocks.push(BlockState { account, blocked, decided_at });
+                }
+                let phone = contacts::phone_of(self.db, account)?;
+                let verified = contacts::is_verified(self.db, account)?;
+                state.contacts.push(ContactState { account, phone, verified, accepted });
+            }
+            self.tell_own_devices(Body::Sync(state))?;
         }
         Ok(())
     }

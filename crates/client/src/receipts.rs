@@ -2,13 +2,20 @@
 //! earns another one.
 
 use crate::{
-    MarkedRead,
-    store::{Stored, chats, inbox, inbox::ReceiptDue, messages},
+    Effect, EventView, MarkedRead,
+    store::{
+        Stored, chats,
+        chats::Unmarked,
+        contacts, early_receipts, events, inbox,
+        inbox::ReceiptDue,
+        messages,
+        messages::{MessageSeq, OwnMessage},
+    },
     turn::Turn,
 };
 use seal::{Body, DeliveredMessage, Receipt, ReceiptKind};
 use std::collections::BTreeMap;
-use types::{AccountId, ChatId, ConversationId, Millis};
+use types::{AccountId, ChatId, ConversationId, DeviceAddress, MessageId, Millis, NodeId, Stamp, Timestamp};
 use wire::Envelope;
 
 /// Receipts wait this long for company, and a random while longer, so that the moment says little.
@@ -16,6 +23,10 @@ const WAIT: Millis = Millis(200);
 const WAIT_JITTER: Millis = Millis(400);
 /// Messages that one receipt names (the limit of its format).
 const MESSAGES_MAX: usize = 500;
+/// Our messages that one turn marks as read: it stays short, however long the chat is.
+const READS_AT_ONCE: usize = 1_000;
+/// Until the next ones are marked, so that whatever came meanwhile has its turn.
+const READS_PAUSE: Millis = Millis(1);
 /// A stamp that somebody else reports for our message is believed if it is not lower than ours by more.
 const LOWER_STAMP_MAX: Millis = Millis::from_hours(24);
 
@@ -72,7 +83,9 @@ impl Turn<'_> {
         if let (Some(_), ChatId::Group(group)) = (unread, chat) {
             self.tell_group_read(group, known)?;
         }
-        if let (Some(up_to), ChatId::Direct(other)) = (unread, chat) {
+        if let (Some(up_to), ChatId::Direct(other)) = (unread, chat)
+            && !contacts::is_blocked(self.db, other)?
+        {
             let receipt = Receipt {
                 kind: ReceiptKind::Read,
                 delivered: Vec::new(),
@@ -106,7 +119,8 @@ impl Turn<'_> {
                 let from = envelope.from;
                 chats::ensure(self.db, self.me.account(), chat)?;
                 chats::raise_peer_read(self.db, chat, from, up_to, at)?;
-                self.read_by(chat, from, up_to, at)
+                self.live.reads_at = Some(self.now);
+                Ok(())
             }
             ReceiptKind::Played => Ok(()),
         }
@@ -120,16 +134,112 @@ impl Turn<'_> {
         chat: ChatId,
         delivered: &DeliveredMessage,
     ) -> Stored<bool> {
-        let message = messages::own(self.db, self.me.account(), delivered.message_id)?;
-        let Some(message) = message.filter(|message| message.chat == chat) else {
-            return Ok(false);
-        };
-        let credible =
-            message.stamp.is_none_or(|ours| delivered.stamp.time() + LOWER_STAMP_MAX >= ours.time());
-        if credible {
-            messages::lower_stamp(self.db, message.seq, delivered.stamp)?;
+        let at = envelope.stamp.time();
+        match messages::own(self.db, self.me.account(), delivered.message_id)? {
+            Some(message) if message.chat == chat => {
+                self.set_delivered(&message, envelope.from, delivered.stamp, at)
+            }
+            Some(_) => Ok(false),
+            None => {
+                let said = (delivered.stamp, at);
+                early_receipts::keep(self.db, delivered.message_id, chat, envelope.from, said)?;
+                Ok(false)
+            }
         }
-        messages::set_delivered(self.db, message.seq, envelope.from, envelope.stamp.time())
+    }
+
+    fn set_delivered(
+        &mut self,
+        message: &OwnMessage,
+        by: DeviceAddress,
+        stamp: Stamp,
+        at: Timestamp,
+    ) -> Stored<bool> {
+        let credible = message.stamp.is_none_or(|ours| stamp.time() + LOWER_STAMP_MAX >= ours.time());
+        if credible && messages::lower_stamp(self.db, message.seq, stamp)? {
+            self.settle_reads(message.seq)?;
+        }
+        messages::set_delivered(self.db, message.seq, by, at)
+    }
+
+    // ---- receipts that were here before their messages
+
+    /// A message that has come, or whose stamp became known: devices may have said before what they have of it.
+    pub(crate) fn settle_receipts(&mut self, message: MessageSeq) -> Stored<()> {
+        let own = messages::own_by_seq(self.db, message)?;
+        for early in early_receipts::take(self.db, own.id)? {
+            let is_its_own = early.chat == *own.chat.as_bytes();
+            if is_its_own && self.set_delivered(&own, early.by, early.stamp, early.at)? {
+                let kind = crate::ReceiptKind::Delivered;
+                self.log_receipt(kind, vec![own.id], early.by.account, early.at)?;
+            }
+        }
+        self.settle_reads(message)
+    }
+
+    pub(crate) fn settle_reads(&mut self, message: MessageSeq) -> Stored<()> {
+        let own = messages::own_by_seq(self.db, message)?;
+        for (by, up_to, at) in chats::peer_reads(self.db, own.chat)? {
+            if own.stamp <= Some(up_to) && messages::set_read(self.db, message, by, at)? {
+                self.log_receipt(crate::ReceiptKind::Read, vec![own.id], by.account, at)?;
+            }
+        }
+        Ok(())
+    }
+
+    // ---- how far others have read
+
+    /// Marks our messages as read, as far as devices have said so: so many in a turn, and the rest in the next ones.
+    pub(crate) fn advance_reads(&mut self) -> Stored<()> {
+        if self.live.reads_at.is_none_or(|at| at > self.now) {
+            return Ok(());
+        }
+        let mut room = READS_AT_ONCE;
+        while room > 0 {
+            let Some(read) = chats::first_unmarked(self.db)? else {
+                self.live.reads_at = None;
+                return Ok(());
+            };
+            room = room.saturating_sub(self.mark_reads(&read, room)?.max(1));
+        }
+        self.live.reads_at = Some(self.now + READS_PAUSE);
+        Ok(())
+    }
+
+    /// Marks the next messages; gives how many there were.
+    fn mark_reads(&mut self, read: &Unmarked, room: usize) -> Stored<usize> {
+        let unread = messages::unread_by(self.db, self.me.account(), read, room)?;
+        let mut ids = Vec::with_capacity(unread.len());
+        for (message, id, _) in &unread {
+            if messages::set_read(self.db, *message, read.by, read.at)? {
+                ids.push(*id);
+            }
+        }
+        self.log_receipt(crate::ReceiptKind::Read, ids, read.by.account, read.at)?;
+        let last = unread.last().filter(|_| unread.len() == room);
+        chats::set_marked(self.db, read.chat, read.by, last.map_or(read.up_to, |(_, _, stamp)| *stamp))?;
+        Ok(unread.len())
+    }
+
+    /// Logs a receipt, and says which messages have a new state.
+    pub(crate) fn log_receipt(
+        &mut self,
+        kind: crate::ReceiptKind,
+        message_ids: Vec<MessageId>,
+        from: AccountId,
+        at: Timestamp,
+    ) -> Stored<()> {
+        if message_ids.is_empty() {
+            return Ok(());
+        }
+        for id in &message_ids {
+            self.effect(Effect::StateChanged(*id));
+        }
+        let stamp = Stamp::new(at.as_millis() << 16, NodeId(0));
+        let event = EventView::Receipt { kind, message_ids, from };
+        events::log(self.db, self.live.batch, Some(stamp), &event)?;
+        self.effect(Effect::EventsLogged);
+        Ok(())
     }
 
     /// The chat that somebody may speak of: a direct one with them, or, among our own devices, any that there is.

@@ -11,7 +11,7 @@ use crate::{
         records::AccountRecord,
     },
     backup::{self, BackupError},
-    devices, groups as joined, keys,
+    devices, keys,
     store::{Stored, account, device_lists, groups, inbox, inbox::Heard, prekeys, profile, profile::Me},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -155,7 +155,7 @@ pub(crate) fn restored(
         }
     }
     // Chains went on after the backup, and nobody sends this device what the one before it was sent.
-    for (group, _) in joined::known(db)? {
+    for group in groups::joined(db)? {
         groups::want(db, group, None)?;
     }
     prekeys::set_all_uploaded(db)?;

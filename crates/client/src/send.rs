@@ -3,7 +3,7 @@
 use crate::{
     DeliveryState, SendError, SendText, Sent,
     store::{
-        Stored, chats, groups, messages,
+        Stored, chats, contacts, groups, messages,
         messages::{NewMessage, OwnMessage},
         outbox,
         outbox::{Audience, Lane, LaneClass, OutboxId},
@@ -26,6 +26,11 @@ impl Turn<'_> {
         if let Some(known) = messages::own(self.db, self.me.account(), text.message_id)? {
             let same = known.chat == text.chat && known.text == text.text;
             return Ok(if same { Ok(sent(&known)) } else { Err(SendError::MessageIdUsed) });
+        }
+        if let ChatId::Direct(account) = text.chat
+            && contacts::is_blocked(self.db, account)?
+        {
+            return Ok(Err(SendError::Blocked));
         }
         if let ChatId::Group(group) = text.chat
             && !groups::is_member(self.db, group, self.me.account())?

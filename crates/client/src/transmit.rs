@@ -8,7 +8,7 @@ use crate::{
     live::Asked,
     sealing::Sealing,
     store::{
-        Stored, chats, contacts, device_lists, events, messages,
+        Stored, contacts, device_lists, messages,
         messages::MessageSeq,
         outbox,
         outbox::{Lane, LaneClass, OutboxId, OutboxRow},
@@ -213,18 +213,7 @@ impl Turn<'_> {
         if lowered {
             self.effect(Effect::StateChanged(own.id));
         }
-        self.settle_reads(message)
-    }
-
-    /// A message whose stamp became known may have been read already.
-    pub(crate) fn settle_reads(&mut self, message: MessageSeq) -> Stored<()> {
-        let own = messages::own_by_seq(self.db, message)?;
-        for (by, up_to, at) in chats::peer_reads(self.db, own.chat)? {
-            if own.stamp <= Some(up_to) && messages::set_read(self.db, message, by, at)? {
-                self.log_receipt(crate::ReceiptKind::Read, vec![own.id], by.account, at)?;
-            }
-        }
-        Ok(())
+        self.settle_receipts(message)
     }
 
     /// The server has not stored it, or does not know whether it has.
@@ -379,44 +368,5 @@ impl Turn<'_> {
         let half = Millis(pause.0 / 2);
         let after = Millis(half.0 + self.jitter(half).0);
         self.try_again(row, after)
-    }
-
-    /// Writes that a device has read our messages up to a stamp.
-    pub(crate) fn read_by(
-        &mut self,
-        chat: ChatId,
-        device: types::DeviceAddress,
-        up_to: Stamp,
-        at: types::Timestamp,
-    ) -> Stored<()> {
-        let unread = messages::unread_by(self.db, self.me.account(), chat, device, up_to)?;
-        let mut ids = Vec::with_capacity(unread.len());
-        for (message, id) in unread {
-            if messages::set_read(self.db, message, device, at)? {
-                ids.push(id);
-            }
-        }
-        self.log_receipt(crate::ReceiptKind::Read, ids, device.account, at)
-    }
-
-    /// Logs a receipt, and says which messages have a new state.
-    pub(crate) fn log_receipt(
-        &mut self,
-        kind: crate::ReceiptKind,
-        message_ids: Vec<types::MessageId>,
-        from: AccountId,
-        at: types::Timestamp,
-    ) -> Stored<()> {
-        if message_ids.is_empty() {
-            return Ok(());
-        }
-        for id in &message_ids {
-            self.effect(Effect::StateChanged(*id));
-        }
-        let stamp = Stamp::new(at.as_millis() << 16, types::NodeId(0));
-        let event = crate::EventView::Receipt { kind, message_ids, from };
-        events::log(self.db, self.live.batch, Some(stamp), &event)?;
-        self.effect(Effect::EventsLogged);
-        Ok(())
     }
 }

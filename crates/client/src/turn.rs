@@ -82,7 +82,9 @@ impl<'a> Turn<'a> {
             self.advance_groups()?;
             self.advance_gaps()?;
             self.advance_receipts()?;
+            self.advance_reads()?;
         }
+        self.advance_contacts()?;
         self.advance_outbox()?;
         // A parcel that had nobody to go to was the last one that a group waited for.
         while self.live.is_open() && self.live.groups.has_due() {

@@ -4,13 +4,13 @@ use crate::{
     Chat, ChatKind, ChatName, DeviceView, Fault, GroupInfo, HeldReason, LoggedEvent, MessageView, OpenError,
     Resolved, Safety, StatusView, Whoami, database, devices, printing, reading, search, status,
     store::{
-        Columns, chats, contacts, device_lists, events::Batch, groups, key_changes, key_changes::KeyChange,
-        outbox, profile, profile::ClockRecord,
+        Columns, chats, contacts, device_lists, events::Batch, groups, handovers, key_changes,
+        key_changes::KeyChange, outbox, profile, profile::ClockRecord,
     },
 };
 use rusqlite::Connection;
 use seal::{Body, ReceiptKind};
-use types::{AccountId, ChatId, GroupId, MessageId, Millis, PhoneNumber, Timestamp};
+use types::{AccountId, ChatId, DeviceNumber, GroupId, MessageId, Millis, PhoneNumber, Timestamp};
 
 /// Primaries sign a fresh list at least every 30 days, when they connect; half as long again is suspicious.
 const LIST_OLD_AFTER: Millis = Millis::from_days(45);
@@ -174,7 +174,7 @@ impl View<'_> {
         crate::groups::view::all(self.connection)
     }
 
-    /// The URL of a group's invite link; none if it has none, or one that only another device knows.
+    /// The URL of a group's invite link; none if it has none, or one whose seed is not here.
     pub fn group_link(&self, group: GroupId) -> Result<Option<String>, Fault> {
         crate::groups::view::link(self.connection, group)
     }
@@ -189,9 +189,21 @@ impl View<'_> {
         contacts::known_as(self.connection, account)
     }
 
+    /// The number that was checked to lead to an account.
+    pub fn phone_of(&self, account: AccountId) -> Result<Option<PhoneNumber>, Fault> {
+        contacts::phone_of(self.connection, account)
+    }
+
     /// Whether this device was taken off its account's list, or the account is closed. What it has stays readable.
     pub fn is_revoked(&self) -> Result<bool, Fault> {
         Ok(profile::load(self.connection)?.is_some_and(|me| me.revoked))
+    }
+
+    /// The device that came by this link code, once it has all that it is to be given. Forgotten some minutes later.
+    pub fn device_added_by(&self, code: &str) -> Result<Option<DeviceNumber>, Fault> {
+        let Ok(code) = code.parse::<seal::link::LinkCode>() else { return Ok(None) };
+        let added = handovers::of_link(self.connection, code.link())?;
+        Ok(added.filter(|(_, finished)| *finished).map(|(device, _)| device))
     }
 
     /// The devices of this account, as its newest known list says.
@@ -208,6 +220,17 @@ impl View<'_> {
             account,
             old_account,
         }))
+    }
+
+    /// Whether an account is blocked: nothing that it writes one-to-one is shown.
+    pub fn is_blocked(&self, account: AccountId) -> Result<bool, Fault> {
+        contacts::is_blocked(self.connection, account)
+    }
+
+    /// All blocked accounts, by id, with their checked numbers.
+    pub fn blocked(&self) -> Result<Vec<(AccountId, Option<PhoneNumber>)>, Fault> {
+        let blocked = contacts::blocked(self.connection)?.into_iter();
+        blocked.map(|account| Ok((account, contacts::phone_of(self.connection, account)?))).collect()
     }
 
     /// Whether an account was closed: its number may lead to another one now.

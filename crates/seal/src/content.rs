@@ -5,7 +5,7 @@
 //! that a later version can still read them.
 
 use crate::own_devices::{Forward, HistoryArchive, SentTranscript, SyncState};
-use crate::{GroupSecret, content_wire};
+use crate::{GroupSecret, LinkSeed, content_wire};
 use types::{
     AccountId, ConversationId, DeviceAddress, GroupId, MessageId, PhoneNumber, Stamp, Timestamp, limits,
 };
@@ -101,12 +101,14 @@ pub enum Body {
     HistoryArchive(HistoryArchive),
     /// To a device of a group's member: what opens this device's messages in that group.
     SenderKeyDistribution(SenderKeyDistribution),
-    /// To a new member of a group: what opens its name.
+    /// To a new member of a group: what opens its name. To an admin also what makes its invite link.
     GroupSecret {
         /// The group.
         group: GroupId,
         /// Its secret.
         secret: GroupSecret,
+        /// The seed of its link, for admins and one's own devices.
+        link: Option<LinkSeed>,
     },
     /// A body that this version does not act on: the whole encoded content, which [`Content::decode`] of a
     /// later version reads.

@@ -64,7 +64,7 @@ pub use own_devices::{
 pub use padding::{PaddingInvalid, pad, padded_length, unpad};
 pub use peer::Peer;
 pub use safety_number::{SafetyNumber, safety_number};
-pub use secret::{ArchiveKey, GroupSecret, SyncKey};
+pub use secret::{ArchiveKey, GroupSecret, LinkSeed, SyncKey};
 pub use sender_key::{group_encrypt, process_distribution, rotate_sender_key, sender_key_distribution};
 pub use session::{
     CHAIN_LENGTH_MAX, CHAIN_LENGTH_RENEW, STEPS_MAX, SealKind, Sealed, decrypt, encrypt, forward_steps,

@@ -3,7 +3,7 @@
 
 use crate::content::{CONTENT_BYTES_MAX, Content, ContentInvalid};
 use crate::{ArchiveKey, content_wire};
-use types::{AccountId, BlobId, ConversationId, Invalid, PhoneNumber, Stamp};
+use types::{AccountId, BlobId, ConversationId, Invalid, PhoneNumber, Stamp, Timestamp};
 
 /// Read positions, contacts or blocks, each, in one [`SyncState`].
 pub const SYNC_ENTRIES_MAX: usize = 500;
@@ -75,6 +75,8 @@ pub struct ContactState {
     pub phone: Option<PhoneNumber>,
     /// True if its safety number was compared.
     pub verified: bool,
+    /// True if the person has accepted that the number leads here, and not where it led before.
+    pub accepted: bool,
 }
 
 /// Whether an account is blocked from now on.
@@ -84,6 +86,8 @@ pub struct BlockState {
     pub account: AccountId,
     /// True if it is.
     pub blocked: bool,
+    /// When the person decided, by the server's clock: the latest decision counts.
+    pub decided_at: Timestamp,
 }
 
 /// Everything from before, for a device that was just linked ([`crate::archive`]).

@@ -58,6 +58,11 @@ secret! {
 }
 
 secret! {
+    /// The seed of a group's invite link: whoever has it can sign a `join`. Admins share it.
+    LinkSeed, "link seed"
+}
+
+secret! {
     /// Shared by the devices of one account: seals their names in the device list ([`crate::names`]). Born on
     /// the primary device.
     SyncKey, "sync key"

@@ -8,9 +8,9 @@ use rand_chacha::ChaCha20Rng;
 use seal::{
     ArchiveId, ArchiveKey, ArchivePart, Arrival, BlockState, Body, Bundle, ContactState, Content,
     DecryptError, DecryptFailure, DeliveredMessage, Forward, GroupSecret, GroupView, HistoryArchive,
-    InnerContent, KemPrekey, LinkPreview, ListView, LocalDevice, Mention, NewPrekey, OneTimePrekey, Opened,
-    Peer, Quote, ReadUpTo, Receipt, ReceiptKind, ResendRequest, SealKind, Sealed, SenderKeyDistribution,
-    SentTranscript, SignedPrekey, SyncState, Text, Void, guard, memory::MemoryStore,
+    InnerContent, KemPrekey, LinkPreview, LinkSeed, ListView, LocalDevice, Mention, NewPrekey, OneTimePrekey,
+    Opened, Peer, Quote, ReadUpTo, Receipt, ReceiptKind, ResendRequest, SealKind, Sealed,
+    SenderKeyDistribution, SentTranscript, SignedPrekey, SyncState, Text, Void, guard, memory::MemoryStore,
 };
 use std::sync::OnceLock;
 use types::{
@@ -449,7 +449,7 @@ fn contents() -> Vec<(&'static str, Content)> {
         ("sync_state", to_myself(Body::Sync(sync_state(to)))),
         ("history_archive", to_myself(Body::HistoryArchive(history_archive()))),
         ("sender_key_distribution", with(Body::SenderKeyDistribution(sender_key()))),
-        ("group_secret", with(Body::GroupSecret { group: GROUP, secret: sender_key().secret })),
+        ("group_secret", with(group_secret())),
     ]
 }
 
@@ -459,10 +459,11 @@ fn second_device() -> DeviceNumber {
 
 fn sync_state(account: AccountId) -> SyncState {
     let conversation = signed::direct_conversation(account, account);
+    let phone = "+15552000100".parse().ok();
     SyncState {
         read: vec![ReadUpTo { conversation, stamp: stamp() }],
-        contacts: vec![ContactState { account, phone: "+15552000100".parse().ok(), verified: true }],
-        blocks: vec![BlockState { account, blocked: true }],
+        contacts: vec![ContactState { account, phone, verified: true, accepted: true }],
+        blocks: vec![BlockState { account, blocked: true, decided_at: NOW }],
         settings: b"settings".to_vec(),
     }
 }
@@ -474,6 +475,11 @@ fn history_archive() -> HistoryArchive {
         parts: vec![ArchivePart { blob: BlobId::from_bytes([3; 16]), size: 1_000, digest: [4; 32] }; 2],
         with_messages: true,
     }
+}
+
+fn group_secret() -> Body {
+    let link = LinkSeed::from_slice(&[8; 32]).ok();
+    Body::GroupSecret { group: GROUP, secret: sender_key().secret, link }
 }
 
 fn sender_key() -> SenderKeyDistribution {

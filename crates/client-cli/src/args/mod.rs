@@ -77,6 +77,12 @@ pub enum Command {
     Status(Status),
     /// Print the safety number to compare with someone, or accept their new account
     Verify(Verify),
+    /// Do not hear from someone any more, on all your devices
+    Block(Block),
+    /// Hear from someone again
+    Unblock(Block),
+    /// List whom you have blocked
+    Blocked,
     /// Make, change and show groups
     Group(Group),
     /// List the groups
@@ -253,6 +259,21 @@ pub struct Verify {
     /// Accept that the number leads to a new account, and send what waits for that
     #[arg(long, conflicts_with = "mark")]
     pub accept: bool,
+}
+
+/// `wax block` and `wax unblock`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What somebody writes to you while they are blocked is not shown, now or later, and they get no ticks
+for it; nothing tells them. In groups they are members like all others.
+
+Examples:
+  wax block +15552000101
+  wax unblock +15552000101
+  wax blocked")]
+pub struct Block {
+    /// A phone number or an account id
+    pub number: String,
 }
 
 /// Whole or decimal seconds, up to a year.

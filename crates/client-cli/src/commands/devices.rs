@@ -23,6 +23,9 @@ pub struct Add {
     pub yes: bool,
     /// It gets the messages from before, too.
     pub with_history: bool,
+    /// Another process has begun with it, and ended.
+    #[serde(default)]
+    pub again: bool,
 }
 
 /// Adds a device, and stays until it has everything that it is to be given.
@@ -32,6 +35,13 @@ pub async fn add(
     mut waiting: Waiting,
     output: &mut dyn Output,
 ) -> Result<(), Stop> {
+    if job.again {
+        // A code serves once; that it has served this very command is no failure.
+        let code = job.code.clone();
+        if let Some(device) = session.ask(move |engine, _| engine.view().device_added_by(&code)).await? {
+            return done(device, output).await;
+        }
+    }
     let begun = session.driver().add_device(job.code, job.with_history).await;
     let mut steps = begun.map_err(|stopped| session.stopped(stopped))?.map_err(not_added)?;
     let mut added = None;
@@ -64,13 +74,15 @@ pub async fn add(
                     output.note(&format!("handed over {done} of {total} messages")).await;
                 }
             }
-            AddingDevice::Done { device } => {
-                output.print(Line::DeviceAdded(DeviceAdded { device: device.get() }).into()).await?;
-                return Ok(());
-            }
+            AddingDevice::Done { device } => return done(device, output).await,
             AddingDevice::Failed(error) => return Err(interrupted(added, error).into()),
         }
     }
+}
+
+async fn done(device: DeviceNumber, output: &mut dyn Output) -> Result<(), Stop> {
+    output.print(Line::DeviceAdded(DeviceAdded { device: device.get() }).into()).await?;
+    Ok(())
 }
 
 /// The next step, as long as the server says anything.

@@ -277,8 +277,8 @@ impl Work<'_> {
             ),
             GroupError::LinkElsewhere => (
                 Reason::BadGroupLink,
-                "the group's link was made on another device, which alone can show it".into(),
-                "make a new one with --reset; the other one is void then",
+                "the group's link was made by another admin and has not arrived here".into(),
+                "run 'wax receive', and this again; --reset makes a new link, and the other one is void then",
             ),
             GroupError::DeadLink => {
                 (Reason::BadGroupLink, "this link is not valid any more".into(), "ask for a new one")

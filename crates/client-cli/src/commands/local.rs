@@ -9,7 +9,7 @@ use super::{
 use crate::{
     args,
     failure::{Failure, Reason},
-    lines::{Device, Group, Identity, Line, Status},
+    lines::{Blocked, Device, Group, Identity, Line, Status},
     names::Names,
     output::Batch,
     process::{busy, open_engine},
@@ -53,6 +53,8 @@ pub enum Question {
     },
     /// `devices`
     Devices,
+    /// `blocked`
+    Blocked,
 }
 
 impl Question {
@@ -73,6 +75,7 @@ impl Question {
                 Self::Group { group: group.clone() }
             }
             args::Command::Devices(args::Devices { command: None }) => Self::Devices,
+            args::Command::Blocked => Self::Blocked,
             _ => return None,
         })
     }
@@ -117,6 +120,11 @@ impl Question {
                 let info = view.group(group).map_err(failure)?.ok_or_else(super::group::unknown_group)?;
                 Ok(vec![Line::Group(Group::from(info))])
             }
+            Self::Blocked => {
+                let blocked = view.blocked().map_err(failure)?.into_iter();
+                let line = |(account, phone): (_, Option<_>)| Blocked::new(account, phone.as_ref(), true);
+                Ok(blocked.map(|blocked| Line::Blocked(line(blocked))).collect())
+            }
             Self::Devices => {
                 let devices = view.devices().map_err(failure)?.into_iter();
                 Ok(devices.map(|device| Line::Device(Device::from(device))).collect())
@@ -157,7 +165,8 @@ pub fn check(question: &Question) -> Result<(), Failure> {
         | Question::Search { .. }
         | Question::Whoami
         | Question::Groups
-        | Question::Devices => Ok(()),
+        | Question::Devices
+        | Question::Blocked => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod accept;
 pub mod backup;
+pub mod block;
 pub mod devices;
 pub mod empty;
 pub mod group;
@@ -50,6 +51,13 @@ pub enum Job {
         /// The number, as it was typed.
         number: String,
     },
+    /// `block` and `unblock`
+    Block {
+        /// A number or an account id, as it was typed.
+        number: String,
+        /// `block`.
+        blocked: bool,
+    },
     /// `group …`
     Group(group::Job),
     /// `devices add`
@@ -71,11 +79,12 @@ impl Job {
             Self::Status(status) => {
                 status.timeout = status.timeout.map(|timeout| timeout.saturating_sub(elapsed));
             }
+            Self::AddDevice(add) => add.again = true,
             Self::Read { .. }
             | Self::Verify(_)
             | Self::Accept { .. }
+            | Self::Block { .. }
             | Self::Group(_)
-            | Self::AddDevice(_)
             | Self::RemoveDevice { .. } => {}
         }
         job
@@ -138,6 +147,7 @@ pub async fn perform(
         Job::Status(job) => status::perform(job, session, waiting, output).await,
         Job::Verify(job) => verify::perform(job, session, waiting, output).await,
         Job::Accept { number } => accept::perform(&number, session, waiting, output).await,
+        Job::Block { number, blocked } => block::perform(&number, blocked, session, waiting, output).await,
         Job::Group(job) => group::perform(job, session, waiting, output).await,
         Job::AddDevice(job) => devices::add(job, session, waiting, output).await,
         Job::RemoveDevice { device } => devices::remove(device, session, waiting, output).await,

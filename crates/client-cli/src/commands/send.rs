@@ -131,6 +131,11 @@ async fn store(text: SendText, to_account: bool, session: &Session) -> Result<()
             "repeat a send with the same chat and text, or leave --message-id out",
         )),
         Err(SendError::ToOneself) => Err(super::oneself()),
+        Err(SendError::Blocked) => Err(Failure::new(
+            Reason::Blocked,
+            "you have blocked them",
+            "'wax unblock' lets you write to them, and them to you",
+        )),
         Err(SendError::NotAMember) => Err(super::group::not_a_member()),
         Err(SendError::Fault(fault)) => Err(trouble::fault(&fault)),
     }

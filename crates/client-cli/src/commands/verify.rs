@@ -58,14 +58,13 @@ pub async fn perform(
 }
 
 async fn safety(chat: AccountId, mark: bool, session: &Session) -> Result<Option<Safety>, Failure> {
-    session
-        .ask(move |engine, _| {
-            if mark && engine.view().safety(chat)?.is_some() {
-                engine.mark_verified(chat)?;
-            }
-            engine.view().safety(chat)
-        })
-        .await
+    let asked = session.driver().call(move |engine, now, rng| {
+        if mark && engine.view().safety(chat)?.is_some() {
+            engine.mark_verified(chat, now, rng)?;
+        }
+        engine.view().safety(chat)
+    });
+    asked.await.map_err(|stopped| session.stopped(stopped))?.map_err(|fault| trouble::fault(&fault))
 }
 
 /// The server said everything that it will and gave no keys, or it did not answer.

@@ -3,9 +3,11 @@
 
 mod device;
 mod group;
+mod person;
 
 pub use device::{BackupMade, BackupVerified, Device, DeviceAdded, DeviceRemoved, LinkCode, Linked};
 pub use group::{Group, GroupLink, Member};
+pub use person::{Accepted, Blocked, Verification};
 
 use client::{DeliveryState, EventView, MessageView, SenderView, StatusView};
 use serde::{Deserialize, Serialize};
@@ -33,6 +35,8 @@ pub enum Line {
     Status(Status),
     /// `verify`.
     Verification(Verification),
+    /// `block`, `unblock` and `blocked`.
+    Blocked(Blocked),
     /// `whoami`.
     Identity(Identity),
     /// `link`, waiting.
@@ -72,6 +76,7 @@ impl Line {
             Self::Chat(line) => serde_json::to_string(line),
             Self::Status(line) => serde_json::to_string(line),
             Self::Verification(line) => serde_json::to_string(line),
+            Self::Blocked(line) => serde_json::to_string(line),
             Self::Identity(line) => serde_json::to_string(line),
             Self::LinkCode(line) => serde_json::to_string(line),
             Self::Linked(line) => serde_json::to_string(line),
@@ -442,28 +447,6 @@ impl From<StatusView> for Status {
             recipients: recipients.collect(),
         }
     }
-}
-
-/// What to compare.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verification {
-    /// Sixty digits.
-    pub safety_number: String,
-    /// Whether it was marked as compared.
-    pub verified: bool,
-}
-
-/// A number's new account was accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Accepted {
-    /// The number, E.164.
-    pub phone: String,
-    /// The account that it leads to from now on.
-    pub account: String,
-    /// Where it led; null if there was nothing to accept.
-    pub old_account: Option<String>,
-    /// Messages that waited for this and are being sent.
-    pub released: u64,
 }
 
 /// Whose profile this is.

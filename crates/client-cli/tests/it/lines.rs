@@ -267,6 +267,11 @@ fn states_and_safety_numbers() {
             Compare it with the other side, then run this again with --mark."]],
     );
     check(
+        &Line::Blocked(Blocked { account: ACCOUNT.into(), phone: None, blocked: true }),
+        expect![[r#"{"account":"000102030405060708090a0b0c0d0e0f","phone":null,"blocked":true}"#]],
+        expect!["000102030405060708090a0b0c0d0e0f is blocked"],
+    );
+    check(
         &Line::Read(Read { chat: ACCOUNT.into(), up_to: None }),
         expect![[r#"{"chat":"000102030405060708090a0b0c0d0e0f","up_to":null}"#]],
         expect!["There is nothing to read."],

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod backups;
+mod blocks;
 mod conversation;
 mod devices;
 mod documents;

@@ -120,7 +120,7 @@ fn deliveries(db: &Connection, message: i64) -> Stored<Vec<DeliveryRecord>> {
 
 fn contacts(db: &Connection, me: AccountId, parts: &mut Parts) -> Stored<()> {
     let mut statement = db.prepare(
-        "SELECT account, name, phone, coalesce(checked_at, 0), verified, closed, heard
+        "SELECT account, name, phone, coalesce(checked_at, 0), verified, closed, heard, blocked, block_decided_at
          FROM contact LEFT JOIN number USING (account) WHERE account <> ?1 ORDER BY account",
     )?;
     let mut rows = statement.query([me.as_bytes()])?;
@@ -135,6 +135,7 @@ fn contacts(db: &Connection, me: AccountId, parts: &mut Parts) -> Stored<()> {
             verified: row.get(4)?,
             closed: row.get(5)?,
             heard: row.get(6)?,
+            block: (row.get(7)?, row.time(8)?),
             list: device_lists::get(db, account)?,
         };
         parts.push(&Record::Contact(Box::new(contact)));

@@ -4,34 +4,34 @@
 use super::records::Record;
 use crate::{
     groups,
-    store::{Stored, groups as chains},
+    store::{Stored, group_secrets, groups as chains},
 };
 use rusqlite::Connection;
-use seal::GroupSecret;
 use types::AccountId;
 
-/// Writes every group that this device knows.
+/// Writes every group that this device knows, and then which devices are known to be gone.
 pub(crate) fn export(db: &Connection, mut write: impl FnMut(Record)) -> Stored<()> {
-    for (group, secret) in groups::known(db)? {
-        if let Some(secret) = secret {
-            write(Record::Group { group, secret: *secret.as_bytes() });
+    for group in chains::joined(db)? {
+        if let (Some(secret), Some(state)) = (group_secrets::get(db, group)?, chains::state(db, group)?) {
+            write(Record::Group { group, secret, link: groups::known_link(db, &state)? });
         }
         for epoch in 0..=chains::epoch(db, group)?.unwrap_or(0) {
             let Some(operation) = chains::operation_at(db, group, epoch)? else { break };
             write(Record::GroupOperation { group, operation });
         }
     }
+    for (account, device_key) in chains::removed_devices(db)? {
+        write(Record::RemovedDevice { account, device_key });
+    }
     Ok(())
 }
 
-/// Takes in a group's secret, or the next operation of its chain.
+/// Takes in what opens a group, the next operation of its chain, or a device whose word does not count any more.
 pub(crate) fn import(db: &Connection, me: AccountId, record: &Record) -> Stored<()> {
     match record {
-        Record::Group { group, secret } => match GroupSecret::from_slice(secret) {
-            Ok(secret) => groups::adopt_secret(db, *group, &secret),
-            Err(_) => Ok(()),
-        },
+        Record::Group { group, secret, link } => groups::adopt_secrets(db, *group, secret, link.as_ref()),
         Record::GroupOperation { operation, .. } => groups::adopt_operation(db, me, operation),
+        Record::RemovedDevice { account, device_key } => chains::note_removed(db, *account, device_key),
         _ => Ok(()),
     }
 }

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     Fault,
-    store::{Columns, Stored, contacts, device_lists, messages, messages::MessageSeq, millis, number},
+    store::{
+        Columns, Stored, chats, contacts, device_lists, early_receipts, messages, messages::MessageSeq,
+        millis, number,
+    },
 };
 use rusqlite::{Connection, OptionalExtension, params};
 use signed::Succession;
@@ -70,9 +73,9 @@ impl Import<'_> {
                     let known = chats.get(&heard.chat).filter(|_| heard.sender != self.me);
                     read.heard.extend(known.map(|chat| (*chat, heard.sender, heard.counter)));
                 }
-                record @ (Record::Group { .. } | Record::GroupOperation { .. }) => {
-                    groups::import(self.db, self.me.account, &record)?;
-                }
+                record @ (Record::Group { .. }
+                | Record::GroupOperation { .. }
+                | Record::RemovedDevice { .. }) => groups::import(self.db, self.me.account, &record)?,
                 // Messages of chats that this version does not know have no place.
                 Record::Message(message) if !chats.contains_key(&message.chat) => {}
                 Record::Message(message) => {
@@ -106,6 +109,8 @@ impl Import<'_> {
                 contact.closed,
                 contact.heard
             ])?;
+        let (blocked, decided_at) = contact.block;
+        contacts::decide_block(self.db, account, blocked, decided_at)?;
         if let Some((phone, checked_at)) = &contact.phone
             && !self.is_checked_since(contact, phone, *checked_at)?
         {
@@ -145,7 +150,7 @@ impl Import<'_> {
             )?
             .execute(params![id, chat.read_up_to.map(Stamp::to_bytes)])?;
         let mut statement = self.db.prepare_cached(
-            "INSERT INTO peer_read (chat, account, device, up_to, at) VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO peer_read (chat, account, device, up_to, at, marked) VALUES (?1, ?2, ?3, ?4, ?5, ?4)
              ON CONFLICT (chat, account, device) DO UPDATE SET up_to = excluded.up_to, at = excluded.at
              WHERE up_to < excluded.up_to",
         )?;
@@ -167,7 +172,25 @@ impl Import<'_> {
         if let Some(epoch) = message.group_epoch {
             messages::learn_group_epoch(self.db, MessageSeq(seq), epoch)?;
         }
-        message.deliveries.iter().try_for_each(|delivery| self.delivery(seq, delivery))
+        message.deliveries.iter().try_for_each(|delivery| self.delivery(seq, delivery))?;
+        if message.sender.account == self.me.account { self.settle_receipts(message, seq) } else { Ok(()) }
+    }
+
+    /// What devices have said since the archive was written may have come before the message.
+    fn settle_receipts(&self, message: &MessageRecord, seq: i64) -> Stored<()> {
+        let seq = MessageSeq(seq);
+        for early in early_receipts::take(self.db, message.id)? {
+            if early.chat == message.chat {
+                messages::set_delivered(self.db, seq, early.by, early.at)?;
+            }
+        }
+        let own = messages::own_by_seq(self.db, seq)?;
+        for (by, up_to, at) in chats::peer_reads(self.db, own.chat)? {
+            if own.stamp.is_some_and(|stamp| stamp <= up_to) {
+                messages::set_read(self.db, seq, by, at)?;
+            }
+        }
+        Ok(())
     }
 
     /// None: it is known.

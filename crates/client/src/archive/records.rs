@@ -2,8 +2,8 @@
 
 use super::ArchiveError;
 use prost::Message as _;
-use seal::SyncKey;
-use signed::{AccountSecret, DeviceList};
+use seal::{GroupSecret, LinkSeed, SyncKey};
+use signed::{AccountSecret, DeviceKey, DeviceList};
 use types::{
     AccountId, ChatId, DeviceAddress, DeviceNumber, GroupId, Invalid, MessageId, PhoneNumber, Stamp,
     Timestamp,
@@ -33,13 +33,18 @@ pub(crate) enum Record {
     Heard(HeardRecord),
     Group {
         group: GroupId,
-        secret: [u8; 32],
+        secret: GroupSecret,
+        link: Option<LinkSeed>,
     },
     GroupOperation {
         group: GroupId,
         operation: Vec<u8>,
     },
     Message(Box<MessageRecord>),
+    RemovedDevice {
+        account: AccountId,
+        device_key: DeviceKey,
+    },
     /// Of a later version; skipped.
     Unknown,
 }
@@ -77,6 +82,8 @@ pub(crate) struct ContactRecord {
     pub(crate) verified: bool,
     pub(crate) closed: bool,
     pub(crate) heard: bool,
+    /// Whether it is blocked, and when that was decided.
+    pub(crate) block: (bool, Timestamp),
     pub(crate) list: Option<DeviceList>,
 }
 
@@ -152,14 +159,20 @@ impl Record {
                 device: heard.sender.device.get().into(),
                 counter: heard.counter,
             }),
-            Self::Group { group, secret } => {
-                Kind::Group(proto::Group { group: group.as_bytes().to_vec(), secret: secret.to_vec() })
-            }
+            Self::Group { group, secret, link } => Kind::Group(proto::Group {
+                group: group.as_bytes().to_vec(),
+                secret: secret.as_bytes().to_vec(),
+                link_seed: link.as_ref().map(|seed| seed.as_bytes().to_vec()).unwrap_or_default(),
+            }),
             Self::GroupOperation { group, operation } => Kind::GroupOperation(proto::GroupOperation {
                 group: group.as_bytes().to_vec(),
                 operation: operation.clone(),
             }),
             Self::Message(message) => Kind::Message(message.to_proto()),
+            Self::RemovedDevice { account, device_key } => Kind::RemovedDevice(proto::RemovedDevice {
+                account: account.as_bytes().to_vec(),
+                device_key: device_key.as_bytes().to_vec(),
+            }),
             // Never written; an empty group operation would be, so there is nothing better to say.
             Self::Unknown => Kind::GroupOperation(proto::GroupOperation::default()),
         }
@@ -185,13 +198,21 @@ impl Record {
             }),
             Kind::Group(group) => Self::Group {
                 group: GroupId::from_slice(&group.group)?,
-                secret: exactly(&group.secret, "group secret")?,
+                secret: GroupSecret::from_slice(&group.secret)?,
+                link: match group.link_seed.is_empty() {
+                    true => None,
+                    false => Some(LinkSeed::from_slice(&group.link_seed)?),
+                },
             },
             Kind::GroupOperation(operation) => Self::GroupOperation {
                 group: GroupId::from_slice(&operation.group)?,
                 operation: operation.operation,
             },
             Kind::Message(message) => Self::Message(Box::new(MessageRecord::from_proto(message)?)),
+            Kind::RemovedDevice(removed) => Self::RemovedDevice {
+                account: AccountId::from_slice(&removed.account)?,
+                device_key: DeviceKey::from_slice(&removed.device_key)?,
+            },
         })
     }
 }
@@ -244,6 +265,8 @@ impl ContactRecord {
             verified: self.verified,
             closed: self.closed,
             heard: self.heard,
+            blocked: self.block.0,
+            block_decided_at_ms: self.block.1.as_millis(),
             device_list: self.list.as_ref().map(|list| list.as_bytes().to_vec()).unwrap_or_default(),
         }
     }
@@ -268,6 +291,7 @@ impl ContactRecord {
             verified: contact.verified,
             closed: contact.closed,
             heard: contact.heard,
+            block: (contact.blocked, Timestamp::from_millis(contact.block_decided_at_ms)),
             list,
         })
     }

@@ -1,27 +1,32 @@
 //! Groups that another device of this account knew, or this one before its disk was lost: their secrets, and their
 //! chains, which are verified like those that a server gives. Nothing of it is told: it is the past.
 
-use super::{chain::note_members, secrets::open_name};
+use super::{
+    chain::note_members,
+    secrets::{learn_link, open_name},
+};
 use crate::store::{Stored, chats, group_secrets, groups};
 use rusqlite::Connection;
-use seal::GroupSecret;
+use seal::{GroupSecret, LinkSeed};
 use signed::{GroupState, SignedOperation};
 use types::{AccountId, GroupId};
 
-/// The groups that are worth telling another device of, with their secrets where they are known.
-pub(crate) fn known(db: &Connection) -> Stored<Vec<(GroupId, Option<GroupSecret>)>> {
-    let joined = groups::joined(db)?.into_iter();
-    joined.map(|group| Ok((group, group_secrets::get(db, group)?))).collect()
-}
-
-/// Takes in a secret; it counts once it has opened the group's name.
-pub(crate) fn adopt_secret(db: &Connection, group: GroupId, secret: &GroupSecret) -> Stored<()> {
-    if group_secrets::get(db, group)?.is_some() {
-        return Ok(());
+/// Takes in what opens a group; the secret counts once it has opened the group's name.
+pub(crate) fn adopt_secrets(
+    db: &Connection,
+    group: GroupId,
+    secret: &GroupSecret,
+    link: Option<&LinkSeed>,
+) -> Stored<()> {
+    if group_secrets::get(db, group)?.is_none() {
+        group_secrets::offer(db, group, secret)?;
     }
-    group_secrets::offer(db, group, secret)?;
-    match groups::state(db, group)? {
-        Some(state) => open_name(db, &state),
+    let state = groups::state(db, group)?;
+    if let Some(link) = link {
+        learn_link(db, group, link)?;
+    }
+    match &state {
+        Some(state) => open_name(db, state),
         None => Ok(()),
     }
 }

@@ -265,6 +265,14 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// An archive has told of groups, and of devices that are gone.
+    pub(crate) fn fetch_unsettled_groups(&mut self) -> Stored<()> {
+        for group in groups::joined_with(self.db, self.me.account())? {
+            self.settle_removed_devices(group, None)?;
+        }
+        Ok(())
+    }
+
     /// A group that has come, or that somebody has come into, may have members with devices that are known to be gone:
     /// what those did in it is fetched, so that nothing of theirs counts afterwards.
     fn settle_removed_devices(&mut self, group: GroupId, stamp: Option<Stamp>) -> Stored<()> {

@@ -9,7 +9,7 @@
 //! What left and was not answered is stored, and found on the chain by the next connection; what never left is gone
 //! with the process that asked for it.
 
-use super::{ChangeId, GroupCommand, GroupError, InviteLink, rules};
+use super::{ChangeId, GroupCommand, GroupError, InviteLink, rules, secrets::known_link};
 use crate::{
     store::{
         Stored, group_changes,
@@ -238,20 +238,13 @@ impl Turn<'_> {
         state: &GroupState,
         command: &GroupCommand,
     ) -> Stored<Result<Option<LinkSecret>, LinkAnswer>> {
-        let known = self.known_link(state)?;
+        let known = known_link(self.db, state)?;
         Ok(match command {
             GroupCommand::MakeLink if known.is_some() => Err(LinkAnswer::Known),
             GroupCommand::MakeLink if state.link().is_some() => Err(LinkAnswer::Elsewhere),
             GroupCommand::MakeLink | GroupCommand::ResetLink => Ok(Some(LinkSecret::random(self.rng))),
             _ => Ok(None),
         })
-    }
-
-    /// The secret of the link that the chain has now, where this device knows it.
-    fn known_link(&self, state: &GroupState) -> Stored<Option<LinkSecret>> {
-        let seed = group_secrets::link_seed(self.db, state.id())?;
-        let link = seed.map(|seed| LinkSecret::from_bytes(&seed));
-        Ok(link.filter(|link| state.link() == Some(&link.public())))
     }
 }
 

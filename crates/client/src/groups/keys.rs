@@ -15,7 +15,7 @@ use crate::{
     },
     turn::Turn,
 };
-use seal::{Body, Peer, SealError, SenderKeyDistribution};
+use seal::{Body, Content, Peer, SealError, SenderKeyDistribution};
 use types::{AccountId, DeviceAddress, GroupId, MessageId, Millis, limits::FETCH_KEYS_ACCOUNTS_MAX};
 use wire::{Code, FetchKeys, Request};
 
@@ -167,11 +167,15 @@ impl Turn<'_> {
         group_keys::add_parcel(self.db, row, &parcel, self.is_stuck(account)?)
     }
 
-    /// Whether a parcel must not leave any more: its account left; or, before it was sealed, the key that it carries was
-    /// replaced.
+    /// Whether a parcel must not leave any more: its account left, or is no admin any more and it carries a link; or,
+    /// before it was sealed, the key that it carries was replaced.
     pub(crate) fn is_parcel_void(&self, row: &OutboxRow) -> Stored<bool> {
         let Some(parcel) = group_keys::parcel(self.db, row.id)? else { return Ok(false) };
         if !groups::is_member(self.db, parcel.group, parcel.account)? {
+            return Ok(true);
+        }
+        let is_admin = groups::is_admin(self.db, parcel.group, parcel.account)?;
+        if !is_admin && carries_link(&row.content) {
             return Ok(true);
         }
         if row.envelope_id.is_some() {
@@ -244,6 +248,11 @@ impl Turn<'_> {
         }
         Ok(())
     }
+}
+
+fn carries_link(content: &[u8]) -> bool {
+    let content = Content::decode(content);
+    content.is_ok_and(|content| matches!(content.body, Body::GroupSecret { link: Some(_), .. }))
 }
 
 /// Parcels share the lane of receipts and requests.

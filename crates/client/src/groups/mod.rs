@@ -47,11 +47,12 @@ pub(crate) mod view;
 pub use link::InviteLink;
 pub use model::{ChangeId, FIRST_MEMBERS_MAX, GroupCommand, GroupError, GroupInfo, GroupRole, MemberView};
 
-pub(crate) use adopt::{adopt_operation, adopt_secret, known};
+pub(crate) use adopt::{adopt_operation, adopt_secrets};
 use chain::HeadClaim;
 pub(crate) use chain::read_change_word;
 pub(crate) use live::{Asking, LiveGroups};
 pub use seal::group_info::GROUP_NAME_CHARS_MAX;
+pub(crate) use secrets::known_link;
 
 use crate::store::{Stored, device_lists, group_changes, group_keys};
 use rusqlite::Connection;

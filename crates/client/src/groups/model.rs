@@ -30,7 +30,7 @@ pub enum GroupCommand {
     Rename(String),
     /// One's own account is a member no more.
     Leave,
-    /// There is an invite link: the one that this device knows, or a first one.
+    /// There is an invite link: the one that all admins know, or a first one.
     MakeLink,
     /// There is a new invite link, and the one before is dead.
     ResetLink,
@@ -87,8 +87,8 @@ pub enum GroupError {
     /// The group's secret has not arrived yet, so nothing can be sealed with it.
     #[error("the group's secret has not arrived yet")]
     SecretMissing,
-    /// The link was made by another device, which alone can show it.
-    #[error("the link was made by another admin or device; reset it to have one here")]
+    /// The link was made by another admin, whose word of it has not come.
+    #[error("the link was made by another admin and has not arrived; reset it to have one here")]
     LinkElsewhere,
     /// The invite link was reset or revoked, or leads to no group of this server.
     #[error("the invite link is not valid any more")]

@@ -4,13 +4,14 @@ use super::{
     ChangeId, GroupError,
     chain::{Extent, Source},
     change::{Running, Step, What},
+    secrets::learn_link,
 };
 use crate::{
     Effect,
-    store::{Stored, group_changes, group_secrets, groups, profile},
+    store::{Stored, group_changes, groups, profile},
     turn::Turn,
 };
-use seal::GroupSecret;
+use seal::{GroupSecret, LinkSeed};
 use signed::{GroupChange, SignedOperation, keys::LinkSecret};
 use types::{AccountId, GroupId, Millis, Stamp};
 use wire::{Code, Refusal};
@@ -155,8 +156,8 @@ impl Turn<'_> {
             {
                 self.secret_came(group, &secret)?;
             }
-            if let Some(seed) = row.link_seed.as_deref() {
-                group_secrets::set_link_seed(self.db, group, seed)?;
+            if let Some(seed) = row.link_seed.as_deref().and_then(|bytes| LinkSeed::from_slice(bytes).ok()) {
+                learn_link(self.db, group, &seed)?;
             }
             group_changes::set_applied(self.db, row.id)?;
             if self.live.groups.changes.contains_key(&row.id) {
@@ -174,6 +175,14 @@ impl Turn<'_> {
                 self.give_secret(group, &members)
             }
             GroupChange::Join(_) => self.give_secret_to_own_devices(group),
+            GroupChange::SetInviteLink(Some(_)) => {
+                let admins = self.admins(group)?;
+                self.give_link(group, &admins)
+            }
+            GroupChange::Promote(risen) => {
+                let risen: Vec<AccountId> = risen.iter().copied().collect();
+                self.give_link(group, &risen)
+            }
             _ => Ok(()),
         }
     }

@@ -1,6 +1,6 @@
 //! What comes in groups: messages, keys and secrets, each held against the chain before it counts.
 
-use super::HeadClaim;
+use super::{HeadClaim, secrets::learn_link};
 use crate::{
     receive::Intake,
     sealing::store_failed,
@@ -8,7 +8,8 @@ use crate::{
     turn::Turn,
 };
 use seal::{
-    Body, Content, DecryptError, DecryptFailure, GroupSecret, GroupView, Opened, Peer, SenderKeyDistribution,
+    Body, Content, DecryptError, DecryptFailure, GroupSecret, GroupView, LinkSeed, Opened, Peer,
+    SenderKeyDistribution,
 };
 use types::{AccountId, ChatId, GroupId, Stamp};
 use wire::Envelope;
@@ -174,16 +175,21 @@ impl Turn<'_> {
         Ok(Intake::Done)
     }
 
-    /// A member gives us the group's secret.
+    /// A member gives us the group's secret, and an admin, or another device of ours, the seed of its link.
     pub(crate) fn group_secret_came(
         &mut self,
         envelope: &Envelope,
         opened: &Opened,
         group: GroupId,
-        secret: &GroupSecret,
+        (secret, link): (&GroupSecret, Option<&LinkSeed>),
     ) -> Stored<Intake> {
         if let Some(waits) = self.hold_for_member(group, envelope, opened)? {
             return Ok(waits);
+        }
+        if let Some(link) = link
+            && groups::is_admin(self.db, group, envelope.from.account)?
+        {
+            learn_link(self.db, group, link)?;
         }
         self.secret_came(group, secret)?;
         Ok(Intake::Done)

@@ -1,12 +1,13 @@
-//! A group's secret, which its members have and its server has not, and the name that it seals.
+//! A group's secret, which its members have and its server has not, and the name that it seals; and the seed of its
+//! invite link, which its admins have.
 
 use crate::{
     store::{Stored, group_secrets, groups},
     turn::Turn,
 };
 use rusqlite::Connection;
-use seal::{Body, GroupSecret, group_info::GroupInfo};
-use signed::GroupState;
+use seal::{Body, GroupSecret, LinkSeed, group_info::GroupInfo};
+use signed::{GroupState, group::Role, keys::LinkSecret};
 use types::{AccountId, GroupId};
 
 impl Turn<'_> {
@@ -51,11 +52,53 @@ impl Turn<'_> {
     pub(super) fn give_secret(&mut self, group: GroupId, to: &[AccountId]) -> Stored<()> {
         let Some(secret) = group_secrets::get(self.db, group)? else { return Ok(()) };
         for account in to {
-            let body = Body::GroupSecret { group, secret: secret.clone() };
+            let body = Body::GroupSecret { group, secret: secret.clone(), link: None };
             self.queue_parcel(group, *account, body, None)?;
         }
         self.prefetch_keys(to)
     }
+
+    /// Gives the seed of the invite link that we have made, or know, to other admins, and to our own other devices.
+    pub(super) fn give_link(&mut self, group: GroupId, to: &[AccountId]) -> Stored<()> {
+        let Some(state) = self.group(group)? else { return Ok(()) };
+        let Some(secret) = group_secrets::get(self.db, group)? else { return Ok(()) };
+        let link = known_link(self.db, &state)?;
+        if link.is_none() {
+            return Ok(());
+        }
+        for account in to {
+            let body = Body::GroupSecret { group, secret: secret.clone(), link: link.clone() };
+            self.queue_parcel(group, *account, body, None)?;
+        }
+        self.prefetch_keys(to)
+    }
+
+    /// Every admin of a group, with our own account among them.
+    pub(super) fn admins(&mut self, group: GroupId) -> Stored<Vec<AccountId>> {
+        let state = self.group(group)?;
+        let members = state.iter().flat_map(|state| state.members());
+        Ok(members.filter(|(_, role)| **role >= Role::Admin).map(|(account, _)| *account).collect())
+    }
+}
+
+/// The seed of the link that a chain has now, where this device knows it.
+pub(crate) fn known_link(db: &Connection, state: &GroupState) -> Stored<Option<LinkSeed>> {
+    let is_its = |seed: &LinkSeed| state.link() == Some(&LinkSecret::from_bytes(seed.as_bytes()).public());
+    Ok(group_secrets::link_seeds(db, state.id())?.into_iter().find(is_its))
+}
+
+/// Keeps a seed beside that of the present link: its operation may not be here yet.
+pub(super) fn learn_link(db: &Connection, group: GroupId, seed: &LinkSeed) -> Stored<()> {
+    let known = match groups::state(db, group)? {
+        Some(state) => known_link(db, &state)?,
+        None => None,
+    };
+    for old in group_secrets::link_seeds(db, group)? {
+        if known.as_ref() != Some(&old) {
+            group_secrets::remove_link_seed(db, group, &old)?;
+        }
+    }
+    group_secrets::add_link_seed(db, group, seed)
 }
 
 /// Whether this is the secret of a group, as far as its name tells.

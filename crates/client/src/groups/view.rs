@@ -1,6 +1,6 @@
 //! What is shown of groups. Nothing here writes, and nothing needs a connection.
 
-use super::{GroupInfo, InviteLink, MemberView};
+use super::{GroupInfo, InviteLink, MemberView, secrets::known_link};
 use crate::{
     DeliveryState, Fault, RecipientView,
     status::{self, Progress},
@@ -49,14 +49,10 @@ pub(crate) fn all(db: &Connection) -> Stored<Vec<GroupInfo>> {
 /// The URL of the group's invite link, if there is one and this device knows it.
 pub(crate) fn link(db: &Connection, group: GroupId) -> Stored<Option<String>> {
     let Some(state) = groups::state(db, group)? else { return Ok(None) };
-    let (seed, secret) = (group_secrets::link_seed(db, group)?, group_secrets::get(db, group)?);
+    let (seed, secret) = (known_link(db, &state)?, group_secrets::get(db, group)?);
     let (Some(seed), Some(secret)) = (seed, secret) else { return Ok(None) };
-    let link = LinkSecret::from_bytes(&seed);
-    if state.link() != Some(&link.public()) {
-        return Ok(None);
-    }
     let Some(me) = profile::load(db)? else { return Ok(None) };
-    let secret = InviteSecret { link, group: secret };
+    let secret = InviteSecret { link: LinkSecret::from_bytes(seed.as_bytes()), group: secret };
     Ok(Some(InviteLink { origin: me.server, group, secret }.to_string()))
 }
 

@@ -5,7 +5,9 @@ use crate::{
     AddDeviceError, AddingDevice, Effect, RemoveDeviceError, devices,
     linking::LinkingAsked,
     store::{
-        Stored, account, device_lists, encryption, handovers, list_changes,
+        Stored, account, device_lists, encryption, handovers,
+        handovers::Newcomer,
+        list_changes,
         list_changes::{ChangeKind, ListChange},
     },
     turn::Turn,
@@ -91,9 +93,14 @@ impl Turn<'_> {
         list_changes::remove(self.db)?;
         self.take_own_list(&list)?;
         match change.kind {
-            ChangeKind::Add { with_history, .. } => {
-                let registration = change.registration;
-                handovers::begin(self.db, change.device, registration, change.version, now, with_history)?;
+            ChangeKind::Add { with_history, link, .. } => {
+                let newcomer = Newcomer {
+                    device: change.device,
+                    registration: change.registration,
+                    list_version: change.version,
+                    link,
+                };
+                handovers::begin(self.db, &newcomer, now, with_history)?;
                 self.live.linking.is_handing_over = true;
                 self.live.linking.window = handovers::window(self.db)?;
                 self.effect(Effect::AddingDevice(AddingDevice::Added { device: change.device }));

@@ -5,7 +5,7 @@ use crate::{
     Effect, Fault, devices,
     linking::LinkingAsked,
     store::{
-        Stored, linking,
+        Stored, handovers, linking,
         linking::Addition,
         list_changes,
         list_changes::{ChangeKind, ListChange},
@@ -126,8 +126,14 @@ impl Turn<'_> {
             return Ok(Err(AddDeviceError::NotPrimary));
         }
         let Ok(code) = code.parse::<LinkCode>() else { return Ok(Err(AddDeviceError::BadCode)) };
-        if list_changes::is_pending(self.db)? {
-            return Ok(Err(AddDeviceError::Busy));
+        if let Some(change) = list_changes::get(self.db)? {
+            // Its own list is on its way: what follows is told to whoever asks now.
+            let is_its = matches!(change.kind, ChangeKind::Add { link, .. } if link == code.link());
+            return Ok(if is_its { Ok(()) } else { Err(AddDeviceError::Busy) });
+        }
+        if let Some((device, false)) = handovers::of_link(self.db, code.link())? {
+            self.effect(Effect::AddingDevice(AddingDevice::Added { device }));
+            return Ok(Ok(()));
         }
         if self.free_number()?.is_none() {
             return Ok(Err(AddDeviceError::TooManyDevices));

@@ -105,3 +105,36 @@ pub(crate) fn raise_peer_read(
     )?;
     Ok(())
 }
+
+/// How far a device has read, and how far our messages were marked so.
+pub(crate) struct Unmarked {
+    pub(crate) chat: ChatId,
+    pub(crate) by: DeviceAddress,
+    pub(crate) marked: Option<Stamp>,
+    pub(crate) up_to: Stamp,
+    pub(crate) at: Timestamp,
+}
+
+/// A device that has read further than our messages were marked.
+pub(crate) fn first_unmarked(db: &Connection) -> Stored<Option<Unmarked>> {
+    let mut statement = db.prepare_cached(
+        "SELECT chat, (SELECT kind FROM chat WHERE chat.id = peer_read.chat), account, device, marked, up_to, at
+         FROM peer_read WHERE marked IS NULL OR marked < up_to LIMIT 1",
+    )?;
+    let unmarked = statement.query_row([], |row| {
+        Ok(Unmarked {
+            chat: row.chat(0)?,
+            by: DeviceAddress::new(row.account(2)?, row.device(3)?),
+            marked: row.stamp(4)?,
+            up_to: row.stamp(5)?.unwrap_or(Stamp::ZERO),
+            at: row.time(6)?,
+        })
+    });
+    Ok(unmarked.optional()?)
+}
+
+pub(crate) fn set_marked(db: &Connection, chat: ChatId, by: DeviceAddress, marked: Stamp) -> Stored<()> {
+    db.prepare_cached("UPDATE peer_read SET marked = ?4 WHERE chat = ?1 AND account = ?2 AND device = ?3")?
+        .execute(params![chat.as_bytes(), by.account.as_bytes(), by.device.get(), marked.to_bytes()])?;
+    Ok(())
+}

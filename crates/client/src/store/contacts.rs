@@ -140,3 +140,67 @@ pub(crate) fn set_verified(db: &Connection, account: AccountId) -> Stored<bool> 
     let changed = db.execute("UPDATE contact SET verified = 1 WHERE account = ?1", [account.as_bytes()])?;
     Ok(changed > 0)
 }
+
+// ---- who is blocked
+
+/// Blocks an account or ends that, as of a time; false if a later decision is known, or the same one.
+pub(crate) fn decide_block(
+    db: &Connection,
+    account: AccountId,
+    blocked: bool,
+    decided_at: Timestamp,
+) -> Stored<bool> {
+    ensure(db, account)?;
+    // Of two decisions of one moment the careful one counts, so that all devices agree.
+    let changed = db.execute(
+        "UPDATE contact SET blocked = ?2, block_decided_at = ?3 WHERE account = ?1
+           AND (block_decided_at < ?3 OR (block_decided_at = ?3 AND blocked < ?2))",
+        params![account.as_bytes(), blocked, millis(decided_at)],
+    )?;
+    Ok(changed > 0)
+}
+
+pub(crate) fn is_blocked(db: &Connection, account: AccountId) -> Stored<bool> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM contact WHERE account = ?1 AND blocked")?;
+    Ok(statement.exists([account.as_bytes()])?)
+}
+
+/// Whether an account is blocked, and when that was decided.
+pub(crate) fn block(db: &Connection, account: AccountId) -> Stored<(bool, Timestamp)> {
+    let mut statement =
+        db.prepare_cached("SELECT blocked, block_decided_at FROM contact WHERE account = ?1")?;
+    let block = statement.query_row([account.as_bytes()], |row| Ok((row.get(0)?, row.time(1)?)));
+    Ok(block.optional()?.unwrap_or((false, Timestamp::from_millis(0))))
+}
+
+/// All blocked accounts.
+pub(crate) fn blocked(db: &Connection) -> Stored<Vec<AccountId>> {
+    let mut statement = db.prepare_cached("SELECT account FROM contact WHERE blocked ORDER BY account")?;
+    let rows = statement.query_map([], |row| row.account(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+// ---- what our other devices are still to be told
+
+/// Remembers that something became known of a contact; `accepted`: that a number leads to it.
+pub(crate) fn set_untold(db: &Connection, account: AccountId, accepted: bool) -> Stored<()> {
+    db.prepare_cached(
+        "INSERT INTO contact_untold (account, accepted) VALUES (?1, ?2)
+         ON CONFLICT (account) DO UPDATE SET accepted = max(accepted, excluded.accepted)",
+    )?
+    .execute(params![account.as_bytes(), accepted])?;
+    Ok(())
+}
+
+/// Takes the first `limit` of those contacts.
+pub(crate) fn take_untold(db: &Connection, limit: usize) -> Stored<Vec<(AccountId, bool)>> {
+    let mut statement = db.prepare_cached(
+        "DELETE FROM contact_untold WHERE account IN (SELECT account FROM contact_untold ORDER BY account LIMIT ?1)
+         RETURNING account, accepted",
+    )?;
+    let rows =
+        statement.query_map([super::number(limit as u64)], |row| Ok((row.account(0)?, row.get(1)?)))?;
+    let mut untold: Vec<_> = rows.collect::<Result<_, _>>()?;
+    untold.sort_unstable();
+    Ok(untold)
+}

@@ -1,8 +1,8 @@
-//! What only a group's members have: its secret, and the seed of its invite link.
+//! What only a group's members have, its secret, and what only its admins have, the seed of its invite link.
 
 use super::Stored;
 use rusqlite::{Connection, OptionalExtension, params};
-use seal::GroupSecret;
+use seal::{GroupSecret, LinkSeed};
 use types::GroupId;
 use zeroize::Zeroizing;
 
@@ -50,16 +50,25 @@ pub(crate) fn offers(db: &Connection, group: GroupId) -> Stored<Vec<GroupSecret>
     Ok(offers)
 }
 
-/// The seed of a group's invite link, whether or not the chain still has that link.
-pub(crate) fn link_seed(db: &Connection, group: GroupId) -> Stored<Option<Zeroizing<[u8; 32]>>> {
-    let mut statement = db.prepare_cached("SELECT link_seed FROM group_chain WHERE group_id = ?1")?;
-    let seed: Option<Option<[u8; 32]>> =
-        statement.query_row([group.as_bytes()], |row| row.get(0)).optional()?;
-    Ok(seed.flatten().map(Zeroizing::new))
+/// What may be the seeds of the group's invite link.
+pub(crate) fn link_seeds(db: &Connection, group: GroupId) -> Stored<Vec<LinkSeed>> {
+    let mut statement = db.prepare_cached("SELECT seed FROM group_link_seed WHERE group_id = ?1")?;
+    let rows = statement.query_map([group.as_bytes()], |row| row.get::<_, Vec<u8>>(0))?;
+    let mut seeds = Vec::new();
+    for bytes in rows {
+        seeds.extend(LinkSeed::from_slice(&Zeroizing::new(bytes?)));
+    }
+    Ok(seeds)
 }
 
-pub(crate) fn set_link_seed(db: &Connection, group: GroupId, seed: &[u8; 32]) -> Stored<()> {
-    db.prepare_cached("UPDATE group_chain SET link_seed = ?2 WHERE group_id = ?1")?
-        .execute(params![group.as_bytes(), seed])?;
+pub(crate) fn add_link_seed(db: &Connection, group: GroupId, seed: &LinkSeed) -> Stored<()> {
+    db.prepare_cached("INSERT OR IGNORE INTO group_link_seed (group_id, seed) VALUES (?1, ?2)")?
+        .execute(params![group.as_bytes(), seed.as_bytes()])?;
+    Ok(())
+}
+
+pub(crate) fn remove_link_seed(db: &Connection, group: GroupId, seed: &LinkSeed) -> Stored<()> {
+    db.prepare_cached("DELETE FROM group_link_seed WHERE group_id = ?1 AND seed = ?2")?
+        .execute(params![group.as_bytes(), seed.as_bytes()])?;
     Ok(())
 }

@@ -194,6 +194,14 @@ pub(crate) fn is_member(db: &Connection, group: GroupId, account: AccountId) -> 
     Ok(statement.exists(params![group.as_bytes(), account.as_bytes()])?)
 }
 
+/// Whether an account is an admin now, as far as the chain is known.
+pub(crate) fn is_admin(db: &Connection, group: GroupId, account: AccountId) -> Stored<bool> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM group_member WHERE group_id = ?1 AND account = ?2 AND until IS NULL AND role >= ?3",
+    )?;
+    Ok(statement.exists(params![group.as_bytes(), account.as_bytes(), role_number(Role::Admin)])?)
+}
+
 /// The epoch in which the present membership of an account began; none if it is no member. A change of its role
 /// ends no membership.
 pub(crate) fn member_since(db: &Connection, group: GroupId, account: AccountId) -> Stored<Option<u64>> {
@@ -304,6 +312,16 @@ pub(crate) fn note_gone(db: &Connection, known: &DeviceList, newer: &DeviceList)
         any = true;
     }
     Ok(any)
+}
+
+/// All devices that are known to be gone, in the order in which it was learned.
+pub(crate) fn removed_devices(db: &Connection) -> Stored<Vec<(AccountId, DeviceKey)>> {
+    let mut statement =
+        db.prepare_cached("SELECT account, device_key FROM device_removed ORDER BY number")?;
+    let rows = statement.query_map([], |row| {
+        Ok((row.account(0)?, row.read(1, |bytes: Vec<u8>| DeviceKey::from_slice(&bytes))?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The number of the device that is known last to be gone.

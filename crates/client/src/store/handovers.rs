@@ -4,7 +4,7 @@ use super::{Columns, Stored, millis, number, outbox::OutboxId};
 use crate::archive::export::Before;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use seal::{ArchiveId, ArchiveKey, ArchivePart};
-use types::{BlobId, DeviceNumber, RegistrationId, Timestamp};
+use types::{BlobId, DeviceNumber, LinkId, RegistrationId, Timestamp};
 
 /// One device's hand-over.
 pub(crate) struct Handover {
@@ -48,22 +48,43 @@ impl Handover {
     }
 }
 
+/// A device that was linked.
+pub(crate) struct Newcomer {
+    pub(crate) device: DeviceNumber,
+    pub(crate) registration: RegistrationId,
+    /// The first list with it.
+    pub(crate) list_version: u64,
+    /// By which link it came.
+    pub(crate) link: LinkId,
+}
+
 /// A device was linked: its list is the server's now. An earlier life of its number is owed nothing.
 pub(crate) fn begin(
     db: &Connection,
-    device: DeviceNumber,
-    registration: RegistrationId,
-    list_version: u64,
+    newcomer: &Newcomer,
     accepted_at: Timestamp,
     with_messages: bool,
 ) -> Stored<()> {
-    remove(db, device)?;
+    remove(db, newcomer.device)?;
     db.execute(
-        "INSERT INTO handover (device, registration, list_version, accepted_at, with_messages)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![device.get(), registration.get(), number(list_version), millis(accepted_at), with_messages],
+        "INSERT INTO handover (device, registration, list_version, accepted_at, with_messages, link)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![
+            newcomer.device.get(),
+            newcomer.registration.get(),
+            number(newcomer.list_version),
+            millis(accepted_at),
+            with_messages,
+            newcomer.link.as_bytes()
+        ],
     )?;
     Ok(())
+}
+
+/// The device that came by a link, and whether it has all that it is to be given.
+pub(crate) fn of_link(db: &Connection, link: LinkId) -> Stored<Option<(DeviceNumber, bool)>> {
+    let mut statement = db.prepare_cached("SELECT device, finished FROM handover WHERE link = ?1")?;
+    Ok(statement.query_row([link.as_bytes()], |row| Ok((row.device(0)?, row.get(1)?))).optional()?)
 }
 
 /// The hand-over that goes on next.

@@ -1,6 +1,6 @@
 //! What history shows, and how far our own messages got.
 
-use super::{Columns, Stored, millis, number};
+use super::{Columns, Stored, chats::Unmarked, millis, number};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, MessageId, Stamp, Timestamp};
 
@@ -274,28 +274,31 @@ fn progressed(db: &Connection, column: &str, seq: MessageSeq, account: AccountId
     Ok(db.prepare_cached(&sql)?.exists(params![seq.0, account.as_bytes()])?)
 }
 
-/// Our messages in a chat up to a stamp that a device was not known to have read.
+/// Our first `limit` messages in a chat after a stamp and up to another one that a device was not known to have read.
 pub(crate) fn unread_by(
     db: &Connection,
     me: AccountId,
-    chat: ChatId,
-    device: DeviceAddress,
-    up_to: Stamp,
-) -> Stored<Vec<(MessageSeq, MessageId)>> {
+    read: &Unmarked,
+    limit: usize,
+) -> Stored<Vec<(MessageSeq, MessageId, Stamp)>> {
     let mut statement = db.prepare_cached(
-        "SELECT seq, id FROM message
-         WHERE chat = ?1 AND sender = ?2 AND stamp <= ?5
+        "SELECT seq, id, stamp FROM message
+         WHERE chat = ?1 AND sender = ?2 AND stamp > ?5 AND stamp <= ?6
            AND NOT EXISTS (SELECT 1 FROM delivery
                            WHERE message = seq AND account = ?3 AND device = ?4 AND read_at IS NOT NULL)
-         ORDER BY stamp",
+         ORDER BY stamp LIMIT ?7",
     )?;
     let key = params![
-        chat.as_bytes(),
+        read.chat.as_bytes(),
         me.as_bytes(),
-        device.account.as_bytes(),
-        device.device.get(),
-        up_to.to_bytes()
+        read.by.account.as_bytes(),
+        read.by.device.get(),
+        read.marked.unwrap_or(Stamp::ZERO).to_bytes(),
+        read.up_to.to_bytes(),
+        number(limit as u64)
     ];
-    let rows = statement.query_map(key, |row| Ok((MessageSeq(row.get(0)?), row.message_id(1)?)))?;
+    let rows = statement.query_map(key, |row| {
+        Ok((MessageSeq(row.get(0)?), row.message_id(1)?, row.stamp(2)?.unwrap_or(Stamp::ZERO)))
+    })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! profile            this device: keys, token, connection number, clock, highest stamp
 //! contact            other accounts            number        phone -> account, once looked up
+//! contact_untold     of whom our other devices were not told yet
 //! key_change         numbers that lead to another account than before
 //! device_list        newest verified lists     list_seen     hashes of every verified version
 //! ratchet, sender_key, prekey, last_resort_use   the encryption state (seal::Store)
@@ -14,12 +15,14 @@
 //! └── outbox_sealed  its ciphertexts, once sealed
 //! sent, sent_device  what was sealed to whom, 30 days; resend_count, resend_wanted
 //! receipt_due        delivered receipts that were not queued yet
+//! early_receipt      receipts for messages of ours that another device of ours has not told us of yet
 //! seen               ids of the last 60 days   heard         highest counters
 //! gap                what is missing           held          what waits for a device list
 //! quarantine         what a later version may open
 //! group_chain        verified chains and where they stand, with secret and name
 //! ├── group_operation, group_member   what they consist of, and who was a member when
 //! ├── group_wanted, group_fork        what is missing, and what contradicts
+//! ├── group_link_seed                 what makes invite links
 //! └── group_secret, group_change      secrets to be tried, changes of ours whose outcome is not told yet
 //! device_removed     devices whose signatures do not count any more
 //! list_device        the devices of all lists  list_generation  counts changes of lists
@@ -41,6 +44,7 @@ pub(crate) mod account;
 pub(crate) mod chats;
 pub(crate) mod contacts;
 pub(crate) mod device_lists;
+pub(crate) mod early_receipts;
 pub(crate) mod encryption;
 pub(crate) mod events;
 pub(crate) mod gaps;

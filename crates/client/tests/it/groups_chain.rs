@@ -354,7 +354,14 @@ fn a_backup_has_the_chain_and_what_opens_its_name() {
     let (mut world, group) = World::with_group(3);
     world.change(0, group, GroupCommand::Rename("Old friends".to_owned())).unwrap();
     world.promote(0, group, 1).unwrap();
+    world.link(0, group, GroupCommand::MakeLink);
     world.settle();
+    let gone = world.account(1);
+    world.with_database(0, |database| {
+        let key = signed::DeviceSecret::from_bytes(&[3; 32]).public();
+        let sql = "INSERT INTO device_removed (account, device_key) VALUES (?1, ?2)";
+        database.execute(sql, rusqlite::params![gone.as_bytes(), key.as_bytes()]).unwrap();
+    });
     let now = world.now;
     let backup =
         world.people[0].with_rng(|engine, rng| client::backup::create(&engine.view(), now, rng)).unwrap();
@@ -365,11 +372,22 @@ fn a_backup_has_the_chain_and_what_opens_its_name() {
     let answer = restored(&asked);
     world.people[0].with_rng(|_, rng| other.restored(&answer, now, rng)).unwrap();
     let there = other.close();
+    let account = world.account(0);
     world.with_database(0, |original| {
-        for table in ["group_operation", "group_member", "group_chain"] {
+        for table in ["group_operation", "group_member", "group_chain", "group_link_seed"] {
             assert!(rows(&there, table) == rows(original, table), "{table} is the same");
             assert!(!rows(original, table).is_empty());
         }
+        let mut removed = rows(original, "device_removed");
+        let key: [u8; 32] =
+            original.query_row("SELECT device_secret FROM profile", [], |row| row.get(0)).unwrap();
+        let replaced = signed::DeviceSecret::from_bytes(&key).public().as_bytes().to_vec();
+        let mut known = rows(&there, "device_removed");
+        removed.push(vec![account.as_bytes().to_vec().into(), replaced.into()]);
+        for rows in [&mut removed, &mut known] {
+            rows.sort_by_key(|row| format!("{row:?}"));
+        }
+        assert!(known == removed, "and the device that was replaced");
     });
 }
 
@@ -391,10 +409,12 @@ fn rows(database: &Connection, table: &str) -> Vec<Vec<rusqlite::types::Value>> 
     let columns = match table {
         "group_operation" => "group_id, epoch, hash, operation_id, operation, admins_send",
         "group_member" => "group_id, account, since, until, role",
+        "group_link_seed" => "group_id, seed",
+        "device_removed" => "account, device_key",
         _ => "group_id, epoch, head, state, joined, secret, name",
     };
     let count = columns.split(',').count();
-    let mut statement = database.prepare(&format!("SELECT {columns} FROM {table} ORDER BY 1, 2, 3")).unwrap();
+    let mut statement = database.prepare(&format!("SELECT {columns} FROM {table} ORDER BY 1, 2")).unwrap();
     let read = |row: &rusqlite::Row<'_>| (0..count).map(|column| row.get(column)).collect();
     statement.query_map([], read).unwrap().map(Result::unwrap).collect()
 }

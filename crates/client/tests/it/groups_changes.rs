@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use client::{EventView, GroupCommand, GroupError};
-use types::{AccountId, Millis};
+use types::{AccountId, GroupId, Millis};
 use wire::{Code, Refusal};
 
 fn add(world: &World, whom: &[usize]) -> GroupCommand {
@@ -268,17 +268,84 @@ fn a_link_lets_people_in_until_it_is_reset() {
     assert_eq!(world.info(1, group).members.len(), 4);
 }
 
+/// The links that people see, and how many seeds of links each of them holds.
+fn links(world: &mut World, group: GroupId, who: &[usize]) -> Vec<(Option<String>, i64)> {
+    let mut seen = Vec::new();
+    for who in who {
+        let url = world.people[*who].engine().view().group_link(group).unwrap();
+        let mut seeds = 0;
+        world.with_database(*who, |database| {
+            let sql = "SELECT count(*) FROM group_link_seed";
+            seeds = database.query_row(sql, [], |row| row.get(0)).unwrap();
+        });
+        seen.push((url, seeds));
+    }
+    seen
+}
+
 #[test]
-fn another_admin_does_not_void_a_link_by_asking_for_it() {
-    let (mut world, group) = World::with_group(2);
+fn every_admin_has_the_same_link_and_nobody_else_has_it() {
+    let (mut world, group) = World::with_group(4);
+    let laptop = world.link_device(0);
+    world.settle();
+    world.send_group(0, group, "the laptop hears of the group");
+    world.settle();
     world.promote(0, group, 1).unwrap();
     let url = world.link(0, group, GroupCommand::MakeLink);
     world.settle();
-    assert_eq!(world.begin_change(1, group, GroupCommand::MakeLink), Err(GroupError::LinkElsewhere));
+    world.promote(1, group, 2).unwrap();
+    world.settle();
+    let known = (Some(url.clone()), 1);
+    assert_eq!(
+        links(&mut world, group, &[0, laptop, 1, 2, 3]),
+        [known.clone(), known.clone(), known.clone(), known, (None, 0)]
+    );
+    world.settle();
+    assert_eq!(world.link(2, group, GroupCommand::MakeLink), url, "asking for it is no change");
+
     let new = world.link(1, group, GroupCommand::ResetLink);
     world.settle();
     assert_ne!(new, url);
-    assert_eq!(world.people[0].engine().view().group_link(group).unwrap(), None, "the old one is dead");
+    let links = links(&mut world, group, &[0, laptop, 1, 2, 3]);
+    assert!(links[..4].iter().all(|(seen, _)| seen.as_ref() == Some(&new)), "{links:?}");
+    assert_eq!(links[4], (None, 0));
+    let late = world.register();
+    world.settle();
+    assert_eq!(world.join(late, &url), Err(GroupError::DeadLink));
+    assert_eq!(world.join(late, &new), Ok(group));
+}
+
+#[test]
+fn who_is_no_admin_any_more_is_not_given_the_link() {
+    let (mut world, group) = World::with_group(3);
+    world.promote(0, group, 1).unwrap();
+    world.settle();
+    let account = world.account(1);
+    // Nothing one-to-one leaves until the other one is no admin any more.
+    let later = Refusal { retry_after: Some(Millis::from_secs(60)), ..Refusal::new(Code::RetryAfter) };
+    world.send(1, 0, "to be receipted");
+    world.run();
+    world.server.refusals.push_back(("send", later));
+    world.pass(Millis::from_secs(2));
+    assert!(world.server.refusals.is_empty());
+    world.link(0, group, GroupCommand::MakeLink);
+    world.change(0, group, GroupCommand::Demote(vec![account])).unwrap();
+    world.pass(Millis::from_mins(2));
+    world.settle();
+    assert_eq!(links(&mut world, group, &[1]), [(None, 0)]);
+}
+
+#[test]
+fn a_link_that_nobody_gave_is_found_elsewhere() {
+    let (mut world, group) = World::with_group(2);
+    world.promote(0, group, 1).unwrap();
+    world.link(0, group, GroupCommand::MakeLink);
+    world.settle();
+    world.with_database(1, |database| {
+        database.execute("DELETE FROM group_link_seed", []).unwrap();
+    });
+    world.settle();
+    assert_eq!(world.begin_change(1, group, GroupCommand::MakeLink), Err(GroupError::LinkElsewhere));
 }
 
 #[test]

@@ -87,7 +87,9 @@ fn what_is_repaired_after_linking_reaches_the_new_device() {
 fn contacts_come_without_history_too() {
     let (mut world, new) = with_past(6);
     let friend = world.account(1);
-    world.machines[0].engine().mark_verified(friend).unwrap();
+    world.mark_verified(0, friend);
+    let nuisance = types::AccountId::from_bytes([9; 16]);
+    world.set_blocked(0, nuisance, true);
     world.link(0, new, false);
     world.settle();
     assert!(world.history(new, friend).is_empty());
@@ -95,6 +97,7 @@ fn contacts_come_without_history_too() {
     let found = world.machines[new].engine().view().resolve(&phone).unwrap();
     assert_eq!(found, client::Resolved::Known(friend.into()), "the number was checked by the primary");
     assert!(world.machines[new].engine().view().safety(friend).unwrap().unwrap().verified);
+    assert!(world.machines[new].engine().view().is_blocked(nuisance).unwrap());
 
     world.send(1, 0, "counter four, and no gap");
     world.settle();

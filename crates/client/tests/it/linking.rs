@@ -5,6 +5,7 @@ use client::{AddDeviceError, AddingDevice, Closed, Effect, LinkError, NewDevice,
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use types::{DeviceNumber, Millis};
+use wire::{Code, Refusal};
 
 fn failed(world: &World, who: usize) -> Option<AddDeviceError> {
     world.machines[who].adding().into_iter().find_map(|adding| match adding {
@@ -368,7 +369,7 @@ fn a_version_that_is_signed_twice_is_noticed() {
     world.plant(0, bugs);
     let versions = |world: &World| world.server.accounts[&world.account(0)].list.version();
     let before = versions(&world);
-    world.server.refusals.push_back(("put_device_list", wire::Refusal::from(wire::Code::BadDeviceList)));
+    world.server.refusals.push_back(("put_device_list", Refusal::from(Code::BadDeviceList)));
     world.remove(0, 2).unwrap();
     world.settle();
     world.remove(0, 3).unwrap();
@@ -418,10 +419,45 @@ fn a_list_that_the_server_did_not_look_at_is_sent_again() {
     let new = world.machine();
     world.link(0, new, false);
     world.settle();
-    let busy = || ("put_device_list", wire::Refusal::from(wire::Code::TooManyInFlight));
+    let busy = || ("put_device_list", Refusal::from(Code::TooManyInFlight));
     world.server.refusals.push_back(busy());
     world.remove(0, 2).unwrap();
     world.pass(Millis::from_mins(1));
     assert!(world.server.refusals.is_empty());
     assert_eq!(world.machines[0].engine().view().devices().unwrap().len(), 1);
+}
+
+#[test]
+fn who_takes_an_addition_over_hears_that_the_device_is_in() {
+    let mut world = World::new(1);
+    let new = world.machine();
+    // The list is stored, the server does not say so, and the process that asked ends.
+    world.server.lies.push_back(("complete_link", Refusal::new(Code::Unavailable)));
+    world.try_link(new).unwrap();
+    let code = world.machines[new].code.clone().unwrap();
+    world.connect(0);
+    world.add_device(0, &code, false).unwrap();
+    for _ in 0..20 {
+        world.pass(Millis(300));
+        world.try_link(new).unwrap();
+    }
+    world.confirm(0);
+    world.run();
+    assert!(world.server.lies.is_empty());
+    world.crash(0);
+    world.machines[0].effects.clear();
+    world.connect(0);
+    assert_eq!(world.add_device(0, &code, false), Ok(()), "it is the one whose list is on its way");
+    let other = world.machine();
+    world.try_link(other).unwrap();
+    let foreign = world.machines[other].code.clone().unwrap();
+    assert_eq!(world.add_device(0, &foreign, false), Err(AddDeviceError::Busy));
+    world.pass(Millis::from_secs(10));
+    let device = DeviceNumber::new(2).unwrap();
+    assert!(world.machines[0].adding().ends_with(&[AddingDevice::Done { device }]));
+
+    // After that the code is used up, and whoever takes over asks what became of it.
+    world.crash(0);
+    assert_eq!(world.machines[0].engine().view().device_added_by(&code).unwrap(), Some(device));
+    assert_eq!(world.machines[0].engine().view().device_added_by(&foreign).unwrap(), None);
 }

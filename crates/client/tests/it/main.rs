@@ -1,7 +1,9 @@
 //! Engines against a server in memory, whose faults the tests choose.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod agreement;
 mod backup;
+mod blocks;
 mod bytes;
 mod connection;
 mod conversation;

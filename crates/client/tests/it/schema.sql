@@ -21,6 +21,11 @@ CREATE TABLE contact (
   verified INTEGER NOT NULL DEFAULT 0,   -- the safety number was compared
   closed INTEGER NOT NULL DEFAULT 0,
   heard INTEGER NOT NULL DEFAULT 0       -- something of it was opened and verified
+, blocked INTEGER NOT NULL DEFAULT 0, block_decided_at INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contact_untold (
+  account BLOB PRIMARY KEY,
+  accepted INTEGER NOT NULL              -- the person has accepted that the number leads there
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE delivery (
@@ -46,6 +51,18 @@ CREATE TABLE device_removed (
   device_key BLOB NOT NULL,
   UNIQUE (account, device_key)
 ) STRICT;
+
+CREATE TABLE early_receipt (
+  message_id BLOB NOT NULL,
+  account BLOB NOT NULL,
+  device INTEGER NOT NULL,
+  chat BLOB NOT NULL,
+  stamp BLOB NOT NULL,                   -- under which the device has the message
+  at INTEGER NOT NULL,
+  PRIMARY KEY (message_id, account, device)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX early_receipt_account ON early_receipt (account);
 
 CREATE TABLE event (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -93,9 +110,7 @@ CREATE TABLE group_chain (
   joined INTEGER NOT NULL DEFAULT 0,     -- this account is or was a member
   settled INTEGER NOT NULL DEFAULT 0,    -- all that removed devices up to this number did in it is known
   secret BLOB,                           -- 32 bytes, shown right by having opened the name
-  name TEXT,
-  link_seed BLOB                         -- of the invite link, where this device knows it
-) STRICT, WITHOUT ROWID;
+  name TEXT) STRICT, WITHOUT ROWID;
 
 CREATE TABLE group_change (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -134,6 +149,12 @@ CREATE TABLE group_held (
 CREATE INDEX group_held_ask ON group_held (ask_at) WHERE ask_at IS NOT NULL;
 
 CREATE INDEX group_held_group ON group_held (group_id, waits, account, device);
+
+CREATE TABLE group_link_seed (
+  group_id BLOB NOT NULL,
+  seed BLOB NOT NULL,
+  PRIMARY KEY (group_id, seed)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE group_member (
   group_id BLOB NOT NULL,
@@ -201,7 +222,7 @@ CREATE TABLE handover (
   total INTEGER NOT NULL DEFAULT 0,
   announced INTEGER,                     -- the outbox row that names the parts
   finished INTEGER NOT NULL DEFAULT 0
-) STRICT;
+, link BLOB) STRICT;
 
 CREATE TABLE handover_part (
   device INTEGER NOT NULL REFERENCES handover (device) ON DELETE CASCADE,
@@ -422,7 +443,7 @@ CREATE TABLE "peer_read" (
   account BLOB NOT NULL,
   device INTEGER NOT NULL,
   up_to BLOB NOT NULL,
-  at INTEGER NOT NULL,
+  at INTEGER NOT NULL, marked BLOB,
   PRIMARY KEY (chat, account, device)
 ) STRICT, WITHOUT ROWID;
 

@@ -397,6 +397,21 @@ impl World {
         marked
     }
 
+    /// The safety number was compared; false if nobody is known by this account.
+    pub fn mark_verified(&mut self, who: usize, account: AccountId) -> bool {
+        let now = self.now;
+        let known = self.people[who].with_rng(|engine, rng| engine.mark_verified(account, now, rng));
+        self.poll(who);
+        known.unwrap()
+    }
+
+    pub fn set_blocked(&mut self, who: usize, whom: usize, blocked: bool) -> bool {
+        let (now, account) = (self.now, self.account(whom));
+        let changed = self.people[who].with_rng(|engine, rng| engine.set_blocked(account, blocked, now, rng));
+        self.poll(who);
+        changed.unwrap()
+    }
+
     pub fn accept(&mut self, who: usize, phone: &str) -> Option<client::AcceptedChange> {
         let now = self.now;
         let person = &mut self.people[who];

@@ -2,7 +2,6 @@
 
 mod own_devices;
 
-use crate::GroupSecret;
 use crate::content::{
     Body, CONTENT_BYTES_MAX, Content, ContentInvalid, DISTRIBUTION_BYTES_MAX, DeliveredMessage, GAPS_MAX,
     GroupView, LinkPreview, ListView, MENTIONS_MAX, Mention, PREVIEW_TEXT_BYTES_MAX,
@@ -11,6 +10,7 @@ use crate::content::{
 };
 use crate::own_devices::{NESTED_CONTENT_BYTES_MAX, NESTING_MAX, content_bytes_max};
 use crate::proto::content as proto;
+use crate::{GroupSecret, LinkSeed};
 use prost::Message;
 use types::{
     AccountId, ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, Invalid, MessageId, Stamp,
@@ -183,9 +183,10 @@ fn body_to_proto(body: &Body) -> Option<proto::content::Body> {
         Body::SenderKeyDistribution(sender_key) => {
             Some(Wire::SenderKeyDistribution(distribution_to_proto(sender_key)))
         }
-        Body::GroupSecret { group, secret } => Some(Wire::GroupSecret(proto::GroupSecret {
+        Body::GroupSecret { group, secret, link } => Some(Wire::GroupSecret(proto::GroupSecret {
             group: group.as_bytes().to_vec(),
             secret: secret.as_bytes().to_vec(),
+            link_seed: link.as_ref().map(|seed| seed.as_bytes().to_vec()).unwrap_or_default(),
         })),
         Body::Unsupported(_) => None,
     }
@@ -213,6 +214,7 @@ fn body_from_proto(wire: Option<proto::content::Body>, bytes: &[u8], depth: usiz
         Some(Wire::GroupSecret(shared)) => Body::GroupSecret {
             group: GroupId::from_slice(&shared.group)?,
             secret: GroupSecret::from_slice(&shared.secret)?,
+            link: optional(&shared.link_seed, LinkSeed::from_slice)?,
         },
         // Absent: a body with a field number that this version has never heard of.
         Some(_) | None => Body::Unsupported(bytes.to_vec()),

@@ -9,7 +9,7 @@ use crate::own_devices::{
     ARCHIVE_PARTS_MAX, ArchiveId, ArchivePart, BlockState, ContactState, Forward, HistoryArchive,
     InnerContent, ReadUpTo, SETTINGS_BYTES_MAX, SYNC_ENTRIES_MAX, SentTranscript, SyncState,
 };
-use types::{AccountId, BlobId, ConversationId, Stamp};
+use types::{AccountId, BlobId, ConversationId, Stamp, Timestamp};
 
 /// What was sent to others is for history: nothing that is itself meant for one's own devices.
 pub(super) fn check_transcript(outer: &Content, transcript: &SentTranscript) -> Decoded<()> {
@@ -76,10 +76,12 @@ pub(super) fn sync_to_proto(state: &SyncState) -> proto::SyncState {
         account: contact.account.as_bytes().to_vec(),
         phone: contact.phone.as_ref().map(|phone| phone.e164().to_owned()).unwrap_or_default(),
         verified: contact.verified,
+        accepted: contact.accepted,
     });
     let blocks = state.blocks.iter().map(|block| proto::BlockState {
         account: block.account.as_bytes().to_vec(),
         blocked: block.blocked,
+        decided_at_ms: block.decided_at.as_millis(),
     });
     proto::SyncState {
         read: read.collect(),
@@ -101,10 +103,15 @@ pub(super) fn sync_from_proto(wire: proto::SyncState) -> Decoded<SyncState> {
             account: AccountId::from_slice(&contact.account)?,
             phone: optional(contact.phone.as_bytes(), |_| contact.phone.parse())?,
             verified: contact.verified,
+            accepted: contact.accepted,
         })
     });
     let blocks = wire.blocks.iter().map(|block| {
-        Ok(BlockState { account: AccountId::from_slice(&block.account)?, blocked: block.blocked })
+        Ok(BlockState {
+            account: AccountId::from_slice(&block.account)?,
+            blocked: block.blocked,
+            decided_at: Timestamp::from_millis(block.decided_at_ms),
+        })
     });
     Ok(SyncState {
         read: read.collect::<Decoded<_>>()?,

@@ -6,8 +6,8 @@ use expect_test::expect;
 use proptest::prelude::*;
 use seal::{
     ArchiveId, ArchiveKey, ArchivePart, BlockState, Body, ContactState, Content, ContentInvalid,
-    DeliveredMessage, GroupSecret, GroupView, HistoryArchive, LinkPreview, ListView, Mention, Quote,
-    ReadUpTo, Receipt, ReceiptKind, ResendRequest, SenderKeyDistribution, SyncState, Text, Void,
+    DeliveredMessage, GroupSecret, GroupView, HistoryArchive, LinkPreview, LinkSeed, ListView, Mention,
+    Quote, ReadUpTo, Receipt, ReceiptKind, ResendRequest, SenderKeyDistribution, SyncState, Text, Void,
 };
 use types::{
     AccountId, BlobId, ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MessageId, NodeId,
@@ -89,10 +89,12 @@ fn body() -> impl Strategy<Value = Body> {
 fn sync_state() -> impl Strategy<Value = SyncState> {
     let read = (id(ConversationId::from_bytes), stamp())
         .prop_map(|(conversation, stamp)| ReadUpTo { conversation, stamp });
-    let contact = (id(AccountId::from_bytes), phone(), any::<bool>())
-        .prop_map(|(account, phone, verified)| ContactState { account, phone, verified });
-    let block = (id(AccountId::from_bytes), any::<bool>())
-        .prop_map(|(account, blocked)| BlockState { account, blocked });
+    let contact = (id(AccountId::from_bytes), phone(), any::<bool>(), any::<bool>())
+        .prop_map(|(account, phone, verified, accepted)| ContactState { account, phone, verified, accepted });
+    let block =
+        (id(AccountId::from_bytes), any::<bool>(), any::<u64>()).prop_map(|(account, blocked, at)| {
+            BlockState { account, blocked, decided_at: Timestamp::from_millis(at) }
+        });
     let settings = prop::collection::vec(any::<u8>(), 0..40);
     (several(read), several(contact), several(block), settings)
         .prop_map(|(read, contacts, blocks, settings)| SyncState { read, contacts, blocks, settings })
@@ -121,7 +123,10 @@ fn group_keys() -> impl Strategy<Value = Body> {
                     secret,
                     counter,
                 }),
-                None => Body::GroupSecret { group, secret },
+                None => {
+                    let link = (counter % 2 == 0).then(|| LinkSeed::from_slice(secret.as_bytes()).unwrap());
+                    Body::GroupSecret { group, secret, link }
+                }
             }
         },
     )

@@ -8,8 +8,8 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use seal::{
     ARCHIVE_PARTS_MAX, ArchiveId, ArchiveKey, ArchivePart, BlockState, Body, ContactState, Content,
-    ContentInvalid, DecryptFailure, Forward, GroupSecret, GroupView, HistoryArchive, InnerContent, ReadUpTo,
-    SETTINGS_BYTES_MAX, SYNC_ENTRIES_MAX, SenderKeyDistribution, SentTranscript, SyncState, Text,
+    ContentInvalid, DecryptFailure, Forward, GroupSecret, GroupView, HistoryArchive, InnerContent, LinkSeed,
+    ReadUpTo, SETTINGS_BYTES_MAX, SYNC_ENTRIES_MAX, SenderKeyDistribution, SentTranscript, SyncState, Text,
 };
 use types::{
     AccountId, BlobId, ConversationId, DeviceAddress, DeviceNumber, GroupId, MessageId, NodeId, Stamp, limits,
@@ -87,8 +87,9 @@ fn sync_state() -> SyncState {
             account: YOU,
             phone: Some("+15552000100".parse().unwrap()),
             verified: true,
+            accepted: true,
         }],
-        blocks: vec![BlockState { account: YOU, blocked: true }],
+        blocks: vec![BlockState { account: YOU, blocked: true, decided_at: stamp().time() }],
         settings: b"settings".to_vec(),
     }
 }
@@ -98,8 +99,8 @@ fn sender_key(distribution: Vec<u8>) -> Body {
     Body::SenderKeyDistribution(SenderKeyDistribution { group: GROUP, distribution, secret, counter: 7 })
 }
 
-fn group_secret() -> Body {
-    Body::GroupSecret { group: GROUP, secret: GroupSecret::from_slice(&[0x5e; 32]).unwrap() }
+fn group_secret(link: Option<LinkSeed>) -> Body {
+    Body::GroupSecret { group: GROUP, secret: GroupSecret::from_slice(&[0x5e; 32]).unwrap(), link }
 }
 
 fn is_read_back(content: &Content) {
@@ -131,7 +132,7 @@ fn the_bytes_do_not_change() {
     check_bytes(
         Body::Sync(sync_state()),
         expect![
-            "b202640a1e0a103b2729f043e315518f952298c3af6a6b120a0123456789ab0001000212220a10b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0120c2b313535353230303031303018011a140a10b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b01001220873657474696e6773"
+            "b2026d0a1e0a103b2729f043e315518f952298c3af6a6b120a0123456789ab0001000212240a10b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0120c2b3135353532303030313030180120011a1b0a10b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0100118ab939eabb424220873657474696e6773"
         ],
     );
     check_bytes(
@@ -147,9 +148,15 @@ fn the_bytes_do_not_change() {
         ],
     );
     check_bytes(
-        group_secret(),
+        group_secret(None),
         expect![
             "b203340a106666666666666666666666666666666612205e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"
+        ],
+    );
+    check_bytes(
+        group_secret(LinkSeed::from_slice(&[0x11; 32]).ok()),
+        expect![
+            "b203560a106666666666666666666666666666666612205e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e1a201111111111111111111111111111111111111111111111111111111111111111"
         ],
     );
 }
@@ -313,7 +320,7 @@ fn limits_hold() {
 /// Secrets on their way through a program do not end in its logs.
 #[test]
 fn secrets_show_nothing() {
-    for body in [sender_key(vec![1]), group_secret(), archive(1, 1)] {
+    for body in [sender_key(vec![1]), group_secret(None), archive(1, 1)] {
         let shown = format!("{body:?}");
         assert!(shown.contains("(redacted)"), "{shown}");
         assert!(!shown.contains("94, 94") && !shown.contains("75, 75"), "{shown}");

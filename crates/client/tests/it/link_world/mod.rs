@@ -367,6 +367,21 @@ impl World {
         message_id
     }
 
+    /// The safety number was compared.
+    pub fn mark_verified(&mut self, who: usize, account: AccountId) {
+        let now = self.now;
+        let Machine { engine, rng, .. } = &mut self.machines[who];
+        assert!(engine.as_mut().unwrap().mark_verified(account, now, rng).unwrap());
+        self.poll(who);
+    }
+
+    pub fn set_blocked(&mut self, who: usize, account: AccountId, blocked: bool) {
+        let now = self.now;
+        let Machine { engine, rng, .. } = &mut self.machines[who];
+        assert!(engine.as_mut().unwrap().set_blocked(account, blocked, now, rng).unwrap());
+        self.poll(who);
+    }
+
     pub fn send(&mut self, who: usize, to: usize, text: &str) -> MessageId {
         self.send_to(who, self.account(to), text)
     }
