@@ -1,8 +1,8 @@
 //! The whole service and its clients on one thread, under a virtual clock, network and disk.
 //!
 //! Owns: the executor, the network, nodes made of the server's own core and session machines over
-//! shared fakes, people with the client's own engines, the script that a seed draws, and the run that
-//! plays it and hands its history to the checker.
+//! shared fakes, people whose devices, one or several, run the client's own engine, the script that a
+//! seed draws, and the run that plays it and hands its history to the checker.
 //!
 //! Invariants: one seed is one run, byte for byte; nothing reads a clock, an environment or a hash
 //! map's order.

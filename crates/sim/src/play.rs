@@ -2,6 +2,7 @@
 //! pending arrives, and the history is checked.
 
 mod devices;
+mod recovery;
 
 use crate::{
     bugs::Planted,
@@ -19,7 +20,7 @@ use crate::{
 use client::{Fault, HttpRequest, NewAccount, RegistrationError};
 use server_core::Core;
 use server_ports::fake::Mode;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use testkit::{
     check::{self, Report, Terms},
     event::{Event, Person},
@@ -69,7 +70,13 @@ pub struct Outcome {
 pub fn play(seed: u64, planted: &Planted) -> Result<Outcome, Fault> {
     let guests: Vec<_> = (0..GUESTS as u64).map(|number| Guest::new(seed ^ (number << 48))).collect();
     let guild = Guild::new(GUESTS, Chance::new(seed, plan::GUILD));
-    let mut play = Play { world: World::new(Plan::of(seed), planted.clone())?, guests, guild, texts: 0 };
+    let mut play = Play {
+        world: World::new(Plan::of(seed), planted.clone())?,
+        guests,
+        guild,
+        backups: BTreeMap::new(),
+        texts: 0,
+    };
     play.run()?;
     let terms = Terms {
         race_within: match play.world.plan.mode {
@@ -89,6 +96,8 @@ struct Play {
     /// The first one has two devices now and then, and is written to.
     guests: Vec<Guest>,
     guild: Guild,
+    /// What people have put aside for the day on which they lose their primary device.
+    backups: BTreeMap<Person, recovery::Kept>,
     texts: u64,
 }
 
@@ -110,6 +119,7 @@ impl Play {
         self.faults_end()?;
         self.last_words()?;
         self.farewells()?;
+        self.lost_ones_are_out();
         self.world.take_stock()
     }
 
@@ -187,6 +197,8 @@ impl Play {
             Event::Relink(_) => self.guest_relinks(),
             Event::Link { person, with_history } => self.link(person, with_history),
             Event::Unlink(person) => self.unlink(person),
+            Event::BackUp(person) => self.back_up(person),
+            Event::Recover(person) => self.recover(person),
             Event::Assemble => {
                 self.guild.act(&mut self.guests, &mut self.world);
                 Ok(())
@@ -398,10 +410,18 @@ impl Play {
             Err(RegistrationError::Fault(fault)) => return Err(fault),
             Err(error) => panic!("nobody can ask: {error}"),
         };
+        self.ask_until_answered(&request, CALL_WITHIN)
+    }
+
+    fn ask_until_answered(
+        &mut self,
+        request: &HttpRequest,
+        within: Millis,
+    ) -> Result<Option<client::HttpAnswer>, Fault> {
         for _ in 0..CALLS_MAX {
             let request = request.clone();
             let asked = |core: Arc<Core>| async move { http::answer(&core, &request).await };
-            let answer = self.world.wait_for(CALL_WITHIN, asked)?;
+            let answer = self.world.wait_for(within, asked)?;
             if let Some(answer) = answer.filter(|answer| answer.status < 500) {
                 return Ok(Some(answer));
             }

@@ -161,6 +161,15 @@ impl World {
         Ok(std::mem::replace(&mut self.devices[seat.0], device))
     }
 
+    /// Somebody's primary device is lost: it goes on elsewhere, and a new one with an empty disk takes its place.
+    pub fn lose_primary(&mut self, person: Person) -> Result<(), Fault> {
+        let (primary, elsewhere) = (Seat::primary(person), Seat(self.devices.len()));
+        self.with_device(primary, |device, outside| device.lose(elsewhere, outside));
+        let lost = self.replace_device(primary)?;
+        self.devices.push(lost);
+        Ok(())
+    }
+
     fn new_device(&mut self, person: Person, seat: Seat) -> Result<Device, Fault> {
         self.lives += 1;
         let skew_ms = match seat.0 < self.plan.homes.len() {

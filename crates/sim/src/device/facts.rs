@@ -20,7 +20,7 @@ use wire::{ClientFrame, Envelope, Push, Request, Response, ServerFrame};
 
 impl Device {
     pub(super) fn record_presence(&self) {
-        let Some(mailbox) = self.mailbox else { return };
+        let Some(mailbox) = self.mailbox.filter(|_| !self.is_retired) else { return };
         let device = mailbox.address();
         let fact = if self.online { Fact::Online { device } } else { Fact::Offline { device } };
         self.chronicle.record(fact);
@@ -171,7 +171,9 @@ impl Device {
             if self.disk.has_quarantined(id) {
                 self.chronicle.record(Fact::Quarantined { device: mailbox.address(), envelope: id });
             }
-            let message = outside.post.get(&id).and_then(|post| post.posted.message);
+            // What is sent again because one device asked for it says nothing to the others.
+            let posted = outside.post.get(&id).map(|post| post.posted).filter(|posted| !posted.resend);
+            let message = posted.and_then(|posted| posted.message);
             let committed = message.is_none_or(|message| {
                 self.disk.has_seen(envelope.from.account, message)
                     || self.failed.contains(&id)
@@ -195,7 +197,8 @@ impl Device {
     pub(super) fn print_events(&mut self) -> Result<(), Fault> {
         let (Some(engine), Some(mailbox)) = (&mut self.engine, self.mailbox) else { return Ok(()) };
         let events = engine.view().unprinted_events(10_000)?;
-        for LoggedEvent { event, .. } in &events {
+        let seen = if self.is_retired { &[] } else { events.as_slice() };
+        for LoggedEvent { event, .. } in seen {
             record_event(&self.chronicle, mailbox, event);
             if let EventView::KeyChanged { phone, .. } = event {
                 self.moved.push(phone.clone());

@@ -234,6 +234,23 @@ impl Device {
         self.is_retired = true;
     }
 
+    /// Whoever has found the device goes on with it at another place. What it shows nobody sees.
+    pub fn lose(&mut self, seat: Seat, outside: &mut Outside<'_>) {
+        self.hang_up(outside);
+        self.retry_at = Some(outside.now);
+        if let Some(mailbox) = self.mailbox.filter(|_| self.online) {
+            self.chronicle.record(Fact::Offline { device: mailbox.address() });
+        }
+        self.is_retired = true;
+        self.seat = seat;
+    }
+
+    /// Its process is killed and started again.
+    pub fn start_again(&mut self) -> Result<(), Fault> {
+        self.engine = None;
+        self.start()
+    }
+
     /// Names the process that runs on it, if one does.
     pub fn process(&self) -> Option<(MailboxId, u64)> {
         self.engine.as_ref()?;

@@ -50,7 +50,7 @@ impl Play {
     pub(super) fn shut_out_begin_anew(&mut self) -> Result<(), Fault> {
         for person in self.world.plan.people() {
             if self.world.device(Seat::primary(person)).ended().is_some() {
-                self.reregister(person)?;
+                self.recover_or_register(person)?;
             }
             for seat in linked(&self.world, person) {
                 if self.world.device(seat).ended().is_some() {
