@@ -92,14 +92,20 @@ impl Play {
             return Ok(());
         }
         self.world.run_for(REMOVED_WITHIN)?;
-        // Once for the open connection, once for a new one.
-        for _ in 0..2 {
-            for seat in &gone {
-                let ended = self.world.device(*seat).ended();
-                assert_eq!(ended, Some(Closed::Revoked), "{seat:?} was unlinked");
-                self.world.with_device(*seat, |device, outside| device.dial_all_the_same(outside))?;
+        // That a connection is over is told by soft state, which may have been lost; a new one is refused in any
+        // case, and so is the next.
+        for seat in &gone {
+            match self.world.device(*seat).ended() {
+                None => self.world.cut(*seat),
+                Some(_) => {
+                    self.world.with_device(*seat, |device, outside| device.dial_all_the_same(outside))?
+                }
             }
-            self.world.run_for(Millis::from_secs(2))?;
+        }
+        self.world.run_for(Millis::from_secs(5))?;
+        for seat in &gone {
+            let ended = self.world.device(*seat).ended();
+            assert_eq!(ended, Some(Closed::Revoked), "{seat:?} was unlinked");
         }
         self.shut_out_begin_anew()?;
         self.last_words()
