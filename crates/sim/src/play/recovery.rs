@@ -15,8 +15,9 @@ const KEEPS_PER_MILLE: u32 = 500;
 const LOST_PER_MILLE: u32 = 300;
 /// So many times in a thousand the process dies before it knows how a restoration ended.
 const DIES_PER_MILLE: u32 = 200;
-/// So many people in a thousand, of those who could not connect any more and have a backup, restore it.
-const RESTORES_PER_MILLE: u32 = 500;
+/// So many people in a thousand, of those who could not connect any more and have a backup, restore it: none, for
+/// the reason that [`crate::plan`] names.
+const RESTORES_PER_MILLE: u32 = 0;
 
 /// A backup that somebody keeps.
 pub(super) struct Kept {
