@@ -29,6 +29,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use types::{AccountId, ChatId};
 
+/// A command that was handed over this long ago may have been begun by a process that is gone.
+const BEGUN_AFTER: Duration = Duration::from_secs(1);
+
 /// A command for the process that holds the profile. Times count from when it is handed over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,7 +82,7 @@ impl Job {
             Self::Status(status) => {
                 status.timeout = status.timeout.map(|timeout| timeout.saturating_sub(elapsed));
             }
-            Self::AddDevice(add) => add.again = true,
+            Self::AddDevice(add) => add.again = elapsed >= BEGUN_AFTER,
             Self::Read { .. }
             | Self::Verify(_)
             | Self::Accept { .. }
