@@ -125,10 +125,15 @@ impl Turn<'_> {
 
     /// [`Bugs::seal_to_removed`] and [`Bugs::show_removed`]: keeps a list that is not the newest any more.
     pub(crate) fn remember_removed(&mut self, known: &DeviceList) {
-        let bugs = self.live.planted.bugs;
-        if bugs.seal_to_removed || bugs.show_removed {
+        if self.keeps_removed() {
             self.live.planted.old_lists.push(known.clone());
         }
+    }
+
+    /// [`Bugs::seal_to_removed`] and [`Bugs::show_removed`]: sessions with removed devices stay, too.
+    pub(crate) fn keeps_removed(&self) -> bool {
+        let bugs = self.live.planted.bugs;
+        bugs.seal_to_removed || bugs.show_removed
     }
 
     /// [`Bugs::seal_to_removed`]

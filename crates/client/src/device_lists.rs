@@ -162,7 +162,9 @@ impl Turn<'_> {
         let added = missing_from(known, list);
         self.remember_removed(known);
         for device in &removed {
-            encryption::forget_device(self.db, DeviceAddress::new(account, *device))?;
+            if !self.keeps_removed() {
+                encryption::forget_device(self.db, DeviceAddress::new(account, *device))?;
+            }
             self.end_life(DeviceAddress::new(account, *device))?;
         }
         let me = self.me;

@@ -90,4 +90,13 @@ pub use view::{Reader, View};
 #[doc(hidden)]
 pub mod testing {
     pub use crate::bugs::Bugs;
+
+    /// Lets `work` use the keys of a profile, as whoever stole its disk does. None if it has no account.
+    pub fn with_keys<T>(
+        db: &rusqlite::Connection,
+        work: impl FnOnce(&mut dyn seal::Store) -> T,
+    ) -> Option<T> {
+        let me = crate::store::profile::load(db).ok()??;
+        Some(work(&mut crate::store::encryption::EncryptionState { db, me: &me }))
+    }
 }

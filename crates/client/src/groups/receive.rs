@@ -169,7 +169,10 @@ impl Turn<'_> {
             Err(DecryptError::Refused(_)) => return Ok(Intake::Done),
             Err(DecryptError::Store(error)) => return Err(store_failed(error)),
         }
-        self.set_baseline(group.into(), from, distribution.counter)?;
+        // Whoever was there from the first misses what does not come, also if it was lost together with its key.
+        if !self.counts_from_the_first(group.into())? {
+            self.set_baseline(group.into(), from, distribution.counter)?;
+        }
         self.secret_came(group, &distribution.secret)?;
         self.retry_held_for_key(group, from)?;
         Ok(Intake::Done)

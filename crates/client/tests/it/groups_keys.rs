@@ -1,7 +1,7 @@
 //! Sender keys: given before a message leaves, to nobody else, and replaced when somebody is gone.
 
 use crate::{groups_world::secrets, world::World};
-use client::{DeliveryState, testing::Bugs};
+use client::{DeliveryState, EventView, testing::Bugs};
 use signed::{DeviceList, DeviceListDraft};
 use std::collections::BTreeSet;
 use types::{AccountId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, Millis};
@@ -344,6 +344,21 @@ fn a_lost_key_comes_again_with_the_next_message() {
         let texts = world.group_texts(who, group);
         assert_eq!(texts, ["who can read this?", "and this?", "not before I know its secret"]);
     }
+}
+
+/// The first message and the key under which it was are lost; a later key says how many came before it.
+#[test]
+fn a_drop_that_took_its_key_with_it_shows() {
+    let (mut world, group) = World::with_group(2);
+    world.server.swallow = 1;
+    world.server.groups.swallow = 1;
+    world.send_group(0, group, "lost with its key");
+    world.settle();
+    world.pass(Millis::from_days(8));
+    world.send_group(0, group, "under another key");
+    world.settle();
+    let is_gap = |event: &EventView| matches!(event, EventView::Gap { first: 1, last: 1, .. });
+    assert!(world.print(1).iter().any(is_gap));
 }
 
 #[test]
