@@ -135,6 +135,65 @@ impl Disk {
         assert_eq!(changed, Ok(1), "the list of an account is on its disk");
     }
 
+    /// Lets the link that this device has begun begin now.
+    ///
+    /// # Panics
+    /// If it has begun none.
+    pub fn begin_link_at(&self, now: types::Timestamp) {
+        let changed = self.eye.execute("UPDATE link_request SET begun_at = ?1", [now.as_millis() as i64]);
+        assert_eq!(changed, Ok(1), "a link was begun on this disk");
+    }
+
+    /// The invitation that was answered on the way into an account.
+    pub fn invitation(&self) -> Option<Vec<u8>> {
+        self.eye.query_row("SELECT invitation FROM link_request", [], |row| row.get(0)).ok().flatten()
+    }
+
+    /// The public identity key of a device that is on its way into an account.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn link_identity(&self) -> [u8; 33] {
+        let sql = "SELECT substr(identity, 1, 33) FROM link_request";
+        let identity = self.eye.query_row(sql, [], |row| row.get(0));
+        identity.expect("a link was begun on this disk")
+    }
+
+    /// Private keys of a device that is on its way into an account.
+    pub fn link_secrets(&self) -> Vec<Vec<u8>> {
+        // The identity is stored as its public key (33 bytes) and its private one.
+        let sql = "SELECT device_secret, substr(identity, 34) FROM link_request";
+        let both = self.eye.query_row(sql, [], |row| Ok(vec![row.get(0)?, row.get(1)?]));
+        both.unwrap_or_default()
+    }
+
+    /// The key of the account, which the primary alone has.
+    pub fn account_secret(&self) -> Option<[u8; 32]> {
+        self.eye.query_row("SELECT account_secret FROM profile", [], |row| row.get(0)).ok().flatten()
+    }
+
+    /// The device's own private keys.
+    pub fn private_keys(&self) -> Vec<Vec<u8>> {
+        // The identity is stored as its public key (33 bytes) and its private one.
+        let sql = "SELECT device_secret, substr(identity, 34) FROM profile";
+        let both = self.eye.query_row(sql, [], |row| Ok(vec![row.get(0)?, row.get(1)?]));
+        both.unwrap_or_default()
+    }
+
+    /// Lets `work` use all keys that are committed; none if the device has no account.
+    pub fn with_keys<T>(&self, work: impl FnOnce(&mut dyn seal::Store) -> T) -> Option<T> {
+        client::testing::with_keys(&self.eye, work)
+    }
+
+    /// The stamp of an operation, as far as this device knows it.
+    pub fn operation_stamp(&self, group: GroupId, epoch: u64) -> Option<types::Stamp> {
+        let sql = "SELECT stamp FROM group_operation WHERE group_id = ?1 AND epoch = ?2";
+        let stamp = self
+            .eye
+            .query_row(sql, params![group.as_bytes(), epoch as i64], |row| row.get::<_, Option<Vec<u8>>>(0));
+        stamp.ok().flatten().and_then(|stamp| types::Stamp::from_slice(&stamp).ok())
+    }
+
     /// Version of the device list that it holds of an account.
     pub fn list_version(&self, account: AccountId) -> Option<u64> {
         let sql = "SELECT version FROM device_list WHERE account = ?1";

@@ -11,6 +11,8 @@ pub struct Planted {
     /// The server has somebody's account key, and the witness believes that it has none: as if engines took any
     /// list for a good one.
     pub theft_unnoticed: bool,
+    /// People confirm whatever digits they see.
+    pub any_digits: bool,
     /// The server never turns honest.
     pub never_repents: bool,
 }
@@ -48,5 +50,8 @@ pub const ALL: &[Bug] = &[
     bug("older-list-taken", NeverOlder, |planted| planted.client.take_older_lists = true),
     bug("sender-key-kept", NothingForOutsiders, |planted| planted.client.keep_sender_key = true),
     bug("any-head-trusted", ForksFound, |planted| planted.client.trust_any_head = true),
+    bug("any-digits-confirmed", LinksTrue, |planted| planted.any_digits = true),
+    bug("removed-sealed-to", NothingForOutsiders, |planted| planted.client.seal_to_removed = true),
+    bug("removed-shown", NothingFromRemoved, |planted| planted.client.show_removed = true),
     bug("never-repents", Heals, |planted| planted.never_repents = true),
 ];

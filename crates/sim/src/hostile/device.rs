@@ -6,7 +6,7 @@ use super::{
 };
 use crate::disk::Disk;
 use bytes::Bytes;
-use client::{Closed, Effect, Engine, Event, Fault};
+use client::{AddingDevice, Closed, Effect, Engine, Event, Fault};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use std::collections::VecDeque;
 use types::{MailboxId, Timestamp};
@@ -25,6 +25,10 @@ pub struct Device {
     /// Its randomness.
     pub rng: ChaCha20Rng,
     bugs: client::testing::Bugs,
+    /// How the adding of a device went on, for its person.
+    pub adding: Vec<AddingDevice>,
+    /// There is something new to say to its person.
+    pub has_news: bool,
     session: Option<Session>,
     up: VecDeque<Bytes>,
     written: VecDeque<Bytes>,
@@ -45,6 +49,32 @@ impl Device {
             rng: ChaCha20Rng::seed_from_u64(seed),
             disk: profile.disk,
             bugs,
+            adding: Vec::new(),
+            has_news: false,
+            session: None,
+            up: VecDeque::new(),
+            written: VecDeque::new(),
+            down: VecDeque::new(),
+        }
+    }
+
+    /// A device that has just become one of an account.
+    pub fn linked(
+        disk: Disk,
+        engine: Engine,
+        mailbox: MailboxId,
+        rng: ChaCha20Rng,
+        bugs: client::testing::Bugs,
+    ) -> Self {
+        Self {
+            disk,
+            mailbox,
+            ended: None,
+            engine: engine.with_bugs(bugs),
+            rng,
+            bugs,
+            adding: Vec::new(),
+            has_news: true,
             session: None,
             up: VecDeque::new(),
             written: VecDeque::new(),
@@ -103,6 +133,8 @@ impl Device {
                     self.written.push_back(bytes.clone());
                     self.up.push_back(bytes);
                 }
+                Effect::AddingDevice(adding) => self.adding.push(adding),
+                Effect::EventsLogged => self.has_news = true,
                 Effect::Close(why) => {
                     self.ended = self.ended.or(Some(why).filter(|why| why.is_final()));
                     self.cut();

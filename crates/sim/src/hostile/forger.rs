@@ -7,19 +7,20 @@ use bytes::Bytes;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use rand_core::RngCore as _;
 use seal::{
-    Arrival, Body, Content, DeviceSecrets, LocalDevice, NewPrekey, Peer, SealKind, Store as _, Text,
-    memory::MemoryStore,
+    Arrival, Body, Content, DeviceSecrets, GroupSecret, GroupView, LocalDevice, NewPrekey, Peer, SealKind,
+    SenderKeyDistribution, Store as _, Text, link, memory::MemoryStore,
 };
 use signed::{
     AccountSecret, DeviceCertificate, DeviceList, DeviceListDraft, DeviceSecret, GroupChange, GroupState,
-    ListedDevice, SignedOperation,
+    LinkOffer, ListedDevice, SignedOperation,
     group::{OperationDraft, OperationId},
 };
 use std::sync::OnceLock;
 use types::{
-    DeviceAddress, DeviceNumber, EnvelopeId, MailboxId, MessageId, RegistrationId, Stamp, Timestamp,
+    ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, LinkId, MailboxId, MessageId,
+    RegistrationId, Stamp, Timestamp,
 };
-use wire::{Bundle, Envelope, EnvelopeKind, KemPrekey, OneTimePrekey, SignedPrekey, Urgency};
+use wire::{Bundle, Envelope, EnvelopeKind, KemPrekey, KeyUpload, OneTimePrekey, SignedPrekey, Urgency};
 
 /// Every text that the forger writes begins so.
 pub const FORGED: &str = "forged";
@@ -140,6 +141,100 @@ pub fn operation(
     draft.sign(&device).ok()
 }
 
+/// The prekeys of a new device of the server's own.
+pub fn key_upload() -> KeyUpload {
+    let bundle = bundle(ghost_number(), keys().device.registration);
+    KeyUpload {
+        signed_prekey: Some(bundle.signed_prekey),
+        last_resort: Some(bundle.kem_prekey),
+        ..KeyUpload::default()
+    }
+}
+
+/// The code of a link as far as a server knows it: all but its secret.
+pub fn guessed_code(link: LinkId, offer: &[u8]) -> Option<String> {
+    let hash = LinkOffer::decode(offer).ok()?.hash();
+    let bytes = [link.as_bytes().as_slice(), &hash, &[0; 16]].concat();
+    Some(format!("wxl1-{}", hex::encode(bytes)))
+}
+
+/// A link whose new device is the server's own.
+pub struct GhostLink(link::NewDevice);
+
+impl GhostLink {
+    /// Draws a link.
+    pub fn begin(rng: &mut ChaCha20Rng) -> Self {
+        Self(link::NewDevice::begin(&keys().device, rng))
+    }
+
+    /// Its id.
+    pub fn id(&self) -> LinkId {
+        self.0.link()
+    }
+
+    /// What it offers.
+    pub fn offer(&self) -> Bytes {
+        Bytes::copy_from_slice(self.0.offer().as_bytes())
+    }
+
+    /// What it would show.
+    pub fn code(&self) -> String {
+        self.0.code().to_string()
+    }
+
+    /// Answers an invitation, as a true device does.
+    pub fn accept(&self, invitation: &[u8], rng: &mut ChaCha20Rng) -> Option<Bytes> {
+        let name = "laptop".parse().ok()?;
+        let invited = self.0.accept(invitation, &keys().device, &name, rng).ok()?;
+        Some(Bytes::copy_from_slice(invited.answer()))
+    }
+}
+
+/// The server as the primary of an account of its own.
+pub struct GhostPrimary(link::Primary);
+
+impl GhostPrimary {
+    /// Invites the device that showed a code.
+    pub fn invite(code: &str, offer: &[u8], rng: &mut ChaCha20Rng) -> Option<Self> {
+        let invitation = link::Invitation {
+            account_key: keys().account.public(),
+            device: DeviceNumber::new(2).ok()?,
+            phone: testkit::fixture::phone(799),
+        };
+        link::Primary::invite(&code.parse().ok()?, offer, invitation, rng).ok().map(Self)
+    }
+
+    /// The invitation.
+    pub fn message(&self) -> Bytes {
+        Bytes::copy_from_slice(self.0.message())
+    }
+
+    /// Lists the device, if this is its answer.
+    pub fn complete(&self, answer: &[u8], rng: &mut ChaCha20Rng) -> Option<Bytes> {
+        let keys = keys();
+        let candidate = self.0.open_answer(answer).ok()?;
+        let device = DeviceSecret::from_bytes(keys.device.device_key_seed.expose());
+        let primary = ListedDevice::sign(
+            signed::account_id(&keys.account.public()),
+            DeviceNumber::PRIMARY,
+            keys.device.registration,
+            *keys.device.identity.public(),
+            &device,
+        );
+        let certificate =
+            DeviceCertificate::sign(&keys.account, candidate.listed.number(), *candidate.listed.device_key());
+        let draft = DeviceListDraft {
+            version: 2,
+            issued_at: testkit::fixture::EPOCH,
+            devices: vec![primary, candidate.listed],
+            sealed_names: Vec::new(),
+        };
+        let list = draft.sign(&keys.account).ok()?;
+        let completion = link::Completion { list, certificate, sync_key: seal::SyncKey::random(rng) };
+        self.0.complete(&completion, rng).ok().map(Bytes::from)
+    }
+}
+
 /// Whether somebody who has this sender key opens a message of a group.
 pub fn opens_with(sender_key: &[u8], row: &Arrival<'_>) -> bool {
     let Some(group) = row.group else { return false };
@@ -175,15 +270,82 @@ impl Ghost {
         &mut self,
         to: &Peer,
         bundle: &Bundle,
+        at: (Timestamp, Stamp),
+        counter: u64,
+        rng: &mut ChaCha20Rng,
+    ) -> Option<Envelope> {
+        let text = format!("{FORGED} {}", MessageId::new(at.0, rng));
+        self.say(to, bundle, at, counter, Body::Text(Text::from(text.as_str())), rng)
+    }
+
+    /// Gives a device a sender key for a group, and writes to the group with it.
+    pub fn write_in_group(
+        &mut self,
+        to: &Peer,
+        bundle: &Bundle,
+        at: (Timestamp, Stamp),
+        view: (GroupId, GroupView),
+        rng: &mut ChaCha20Rng,
+    ) -> Option<[Envelope; 2]> {
+        let (group, view) = view;
+        let distribution = seal::rotate_sender_key(&mut self.store, group, rng).ok()?;
+        let secret = GroupSecret::random(rng);
+        let body = SenderKeyDistribution { group, distribution, secret, counter: 0 };
+        let key = self.say(to, bundle, at, 0, Body::SenderKeyDistribution(body), rng)?;
+        let message_id = MessageId::new(at.0, rng);
+        let text = format!("{FORGED} {message_id}");
+        let content = Content {
+            conversation: ConversationId::from_bytes(*group.as_bytes()),
+            recipient: None,
+            group: Some(view),
+            ..self.content(message_id, to.address().account, at.0, 1, Body::Text(Text::from(text.as_str())))
+        };
+        let sealed = seal::group_encrypt(&mut self.store, group, &content, rng).ok()?;
+        let message = Envelope {
+            envelope_id: EnvelopeId::random(rng),
+            kind: EnvelopeKind::SenderKey,
+            ciphertext: sealed.ciphertext.into(),
+            group: Some(group),
+            ..key.clone()
+        };
+        Some([key, message])
+    }
+
+    fn say(
+        &mut self,
+        to: &Peer,
+        bundle: &Bundle,
         (now, stamp): (Timestamp, Stamp),
         counter: u64,
+        body: Body,
         rng: &mut ChaCha20Rng,
     ) -> Option<Envelope> {
         let verified = seal::verify_bundle(to, to_seal(to.address(), bundle)?).ok()?;
         seal::open_session(&mut self.store, &verified, now, rng).ok()?;
-        let account = to.address().account;
         let message_id = MessageId::new(now, rng);
-        let content = Content {
+        let content = self.content(message_id, to.address().account, now, counter, body);
+        let sealed = seal::encrypt(&mut self.store, to, &content, now, rng).ok()?;
+        Some(Envelope {
+            envelope_id: EnvelopeId::random(rng),
+            from: self.address,
+            to: to.address().mailbox(to.registration()),
+            kind: EnvelopeKind::Prekey,
+            urgency: Urgency::Normal,
+            stamp,
+            ciphertext: sealed.ciphertext.into(),
+            group: None,
+        })
+    }
+
+    fn content(
+        &self,
+        message_id: MessageId,
+        account: types::AccountId,
+        now: Timestamp,
+        counter: u64,
+        body: Body,
+    ) -> Content {
+        Content {
             message_id,
             conversation: signed::direct_conversation(self.address.account, account),
             sent_at: now,
@@ -196,19 +358,8 @@ impl Ghost {
             expire_after_seconds: 0,
             sender_phone: None,
             original_stamp: None,
-            body: Body::Text(Text::from(format!("{FORGED} {message_id}").as_str())),
-        };
-        let sealed = seal::encrypt(&mut self.store, to, &content, now, rng).ok()?;
-        Some(Envelope {
-            envelope_id: EnvelopeId::random(rng),
-            from: self.address,
-            to: to.address().mailbox(to.registration()),
-            kind: EnvelopeKind::Prekey,
-            urgency: Urgency::Normal,
-            stamp,
-            ciphertext: sealed.ciphertext.into(),
-            group: None,
-        })
+            body,
+        }
     }
 }
 

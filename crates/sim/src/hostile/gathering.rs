@@ -30,6 +30,11 @@ impl World {
         Ok(())
     }
 
+    /// Devices that were not removed.
+    fn present(&self) -> Vec<usize> {
+        (0..self.devices.len()).filter(|at| !self.witness.is_former(self.devices[*at].mailbox)).collect()
+    }
+
     fn somebody(&mut self) -> usize {
         self.chance.below(self.devices.len() as u64) as usize
     }
@@ -38,7 +43,9 @@ impl World {
     fn write_to_group(&mut self, who: usize, group: GroupId) -> Result<Option<MessageId>, Fault> {
         let now = self.now;
         let device = &mut self.devices[who];
-        if device.engine.view().group(group)?.is_none_or(|known| !known.i_am_member) {
+        if device.engine.view().is_revoked()?
+            || device.engine.view().group(group)?.is_none_or(|known| !known.i_am_member)
+        {
             return Ok(None);
         }
         self.texts += 1;
@@ -60,10 +67,13 @@ impl World {
     fn change(&mut self, who: usize, group: GroupId) -> Result<(), Fault> {
         let target = self.somebody();
         let account = self.devices[target].mailbox.account;
-        let is_last = target + 1 == self.devices.len();
+        let is_last = target + 1 == self.people;
         let now = self.now;
         let kind = self.chance.below(10);
         let device = &mut self.devices[who];
+        if device.engine.view().is_revoked()? {
+            return Ok(());
+        }
         let is_member = device
             .engine
             .view()
@@ -85,7 +95,7 @@ impl World {
     pub(super) fn last_words_in_group(&mut self) -> Result<Vec<(MessageId, usize)>, Fault> {
         let Some(group) = self.witness.group() else { return Ok(Vec::new()) };
         let mut words = Vec::new();
-        for who in 0..self.devices.len() {
+        for who in self.present() {
             words.extend(self.write_to_group(who, group)?.map(|message| (message, who)));
         }
         Ok(words)

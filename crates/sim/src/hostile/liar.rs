@@ -5,17 +5,20 @@
 //! Must not know: engines, and what they make of it.
 
 mod groups;
+mod links;
 
 use super::{forger, office::Office};
 use crate::chance::Chance;
 use bytes::Bytes;
+use links::LinkLies;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use seal::Peer;
 use signed::{AccountSecret, DeviceList};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{AccountId, EnvelopeId, MailboxId, Millis, NodeId, Stamp};
+use types::{AccountId, DeviceAddress, EnvelopeId, MailboxId, Millis, NodeId, Stamp};
 use wire::{
-    AccountKeys, AccountList, Code, Envelope, EnvelopeKind, FetchKeys, Refusal, Request, Response, Stale,
+    AccountKeys, AccountList, Bundle, Code, Envelope, EnvelopeKind, FetchKeys, Refusal, Request, Response,
+    Stale,
 };
 
 /// What a server did against its duty.
@@ -65,11 +68,29 @@ pub enum Lie {
     HeadRolledBack,
     /// A message to a group was given to those who are not in it.
     Leaked,
+    /// A sender key of the server's own was given in the name of somebody, and a message under it.
+    KeyForged,
+    /// A device that was removed is served on, as if it had not been.
+    FormerServed,
+    /// Other keys than the new device's were given as its offer.
+    OfferSwapped,
+    /// Another invitation was given, also into an account of the server's own.
+    InvitationSwapped,
+    /// Another answer was given as the new device's.
+    AnswerSwapped,
+    /// Another completion was given.
+    CompletionSwapped,
+    /// A new device was told something else of its link than is true.
+    LinkDenied,
+    /// A person got the code of a device of the server's own.
+    CodeSwapped,
+    /// The server saw a code.
+    CodeOverheard,
 }
 
 impl Lie {
     /// Every lie.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 31] = [
         Self::Dropped,
         Self::Doubled,
         Self::HeldBack,
@@ -92,6 +113,15 @@ impl Lie {
         Self::ChainRolledBack,
         Self::HeadRolledBack,
         Self::Leaked,
+        Self::KeyForged,
+        Self::FormerServed,
+        Self::OfferSwapped,
+        Self::InvitationSwapped,
+        Self::AnswerSwapped,
+        Self::CompletionSwapped,
+        Self::LinkDenied,
+        Self::CodeSwapped,
+        Self::CodeOverheard,
     ];
 }
 
@@ -114,6 +144,9 @@ pub struct Liar {
     traitor: Option<AccountSecret>,
     past: Vec<Envelope>,
     held: Vec<Envelope>,
+    links: LinkLies,
+    /// How eager it is when it is not asleep.
+    eagerness: u32,
 }
 
 impl Liar {
@@ -133,7 +166,28 @@ impl Liar {
             traitor,
             past: Vec::new(),
             held: Vec::new(),
+            links: LinkLies::default(),
+            eagerness: per_mille,
         }
+    }
+
+    /// It is honest for now.
+    pub const fn sleep(&mut self) {
+        self.per_mille = 0;
+    }
+
+    /// It lies from now on.
+    pub const fn wake(&mut self) {
+        self.per_mille = self.eagerness;
+    }
+
+    /// Whether a device that is removed now is served on.
+    pub fn serves_former(&mut self) -> bool {
+        let serves = self.per_mille > 0 && self.chance.per_mille(600);
+        if serves {
+            self.note(Lie::FormerServed);
+        }
+        serves
     }
 
     /// Whose account key it has.
@@ -144,6 +198,7 @@ impl Liar {
     /// From now on it is honest. What it held back comes now.
     pub fn repent(&mut self, office: &mut Office) {
         self.per_mille = 0;
+        office.serves_formers = false;
         self.held.drain(..).for_each(|row| office.put(&row));
     }
 
@@ -173,6 +228,10 @@ impl Liar {
                     | Request::GetDeviceLists(_)
                     | Request::ApplyGroup { .. }
                     | Request::GetGroup { .. }
+                    | Request::GetLink(_)
+                    | Request::InviteLink { .. }
+                    | Request::CompleteLink { .. }
+                    | Request::PutDeviceList(_)
             );
             return (refusable && self.tells(Lie::Refused)).then(|| Refusal::new(Code::Unavailable));
         };
@@ -198,7 +257,11 @@ impl Liar {
     /// Whether a request that was done is answered as if nobody knew.
     pub fn forgets(&mut self, request: &Request) -> Option<Refusal> {
         let is_send =
-            matches!(request, Request::Send(_) | Request::SendGroup(_) | Request::ApplyGroup { .. });
+            matches!(request, Request::Send(_) | Request::SendGroup(_) | Request::ApplyGroup { .. })
+                || matches!(
+                    request,
+                    Request::InviteLink { .. } | Request::CompleteLink { .. } | Request::PutDeviceList(_)
+                );
         (is_send && self.tells(Lie::Forgotten)).then(|| Refusal::new(Code::Unavailable))
     }
 
@@ -212,6 +275,7 @@ impl Liar {
                 Response::DeviceLists(lists.into_iter().map(|list| self.list(list, office)).collect())
             }
             Response::GroupState { operations, .. } => self.chain(operations, office),
+            Response::LinkState(state) => self.link_state(state),
             other => other,
         }
     }
@@ -369,23 +433,27 @@ impl Liar {
 
     /// Somebody writes who is not on anybody's list, and says to be another person's device.
     fn inject(&mut self, office: &mut Office) {
-        let (Some(claimed), Some(to)) = (self.somebody(office), self.somebody(office)) else { return };
-        let from = match self.chance.below(3) {
-            0 => forger::ghost_of(claimed.account).address(),
-            _ => claimed.address(),
-        };
-        let Some(list) = office.accounts.get(&to.account).map(|account| account.list().clone()) else {
-            return;
-        };
-        let Some(peer) = Peer::on_list(&list, to.device) else { return };
-        let fetch = FetchKeys { accounts: vec![to.account], reset: true, device: Some(to.device) };
-        let Some(bundle) = office.keys(to.account, &fetch).bundles.pop() else { return };
+        let Some((from, peer, bundle)) = self.victim(office) else { return };
         let (now, stamp) = (office.now, office.stamp(None));
         let counter = 1 + self.chance.below(12);
         let row = forger::Ghost::claiming(from).write(&peer, &bundle, (now, stamp), counter, &mut self.rng);
         if let Some(row) = row {
             office.put(&row);
         }
+    }
+
+    /// Whom to write to, with which keys, and as whom.
+    fn victim(&mut self, office: &mut Office) -> Option<(DeviceAddress, Peer, Bundle)> {
+        let (claimed, to) = (self.somebody(office)?, self.somebody(office)?);
+        let from = match self.chance.below(3) {
+            0 => forger::ghost_of(claimed.account).address(),
+            _ => claimed.address(),
+        };
+        let list = office.accounts.get(&to.account)?.list().clone();
+        let peer = Peer::on_list(&list, to.device)?;
+        let fetch = FetchKeys { accounts: vec![to.account], reset: true, device: Some(to.device) };
+        let bundle = office.keys(to.account, &fetch).bundles.pop()?;
+        Some((from, peer, bundle))
     }
 
     /// Whether the rows of one push come in another order than written.

@@ -16,6 +16,8 @@ mod forger;
 mod gathering;
 mod groups;
 mod liar;
+mod linking;
+mod links;
 mod office;
 mod profiles;
 mod server;
@@ -24,11 +26,12 @@ mod witness;
 pub use liar::Lie;
 pub use witness::{Property, Violation};
 
-use crate::chance::Chance;
+use crate::{chance::Chance, disk::Disk};
 use bugs::Planted;
 use client::{Fault, SendText};
 use device::Device;
 use liar::Liar;
+use linking::Newcomer;
 use office::Office;
 use profiles::Profile;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
@@ -42,6 +45,8 @@ use witness::Witness;
 const STEPS: u64 = 16;
 /// One in so many pairs of schedules has a group.
 const GROUP_EVERY: u64 = 4;
+/// One in so many has an account whose devices change.
+const LINKS_EVERY: u64 = 3;
 /// Frames that may pass while nothing else happens: engines that need more never rest.
 const FRAMES_MAX: u32 = 4_000;
 /// What was asked for again, backed off from or held has come after this long with an honest server.
@@ -68,6 +73,15 @@ pub fn play(seed: u64, planted: Planted) -> Result<Outcome, Fault> {
     if world.meets {
         world.found()?;
     }
+    if world.links {
+        // Most begin with a second device: a server that lies from the first moment on mostly prevents it.
+        world.server.liar.sleep();
+        if world.chance.per_mille(700) {
+            world.link()?;
+            world.poll_newcomer()?;
+        }
+        world.server.liar.wake();
+    }
     for _ in 0..STEPS {
         world.step()?;
     }
@@ -89,8 +103,16 @@ struct World {
     witness: Witness,
     planted: Planted,
     texts: u64,
+    /// How many people there are: their first devices come first.
+    people: usize,
     /// There is a group in this schedule.
     meets: bool,
+    /// The first account links and unlinks devices.
+    links: bool,
+    /// Devices that can be linked.
+    spares: Vec<Disk>,
+    /// The one that is being linked.
+    newcomer: Option<Newcomer>,
     /// An account that will publish a second list, and its key.
     moves_on: Option<(AccountId, AccountSecret)>,
 }
@@ -100,19 +122,28 @@ impl World {
         let mut chance = Chance::new(seed, 1);
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let meets = seed / 2 % GROUP_EVERY == 1;
+        let links = seed / (2 * GROUP_EVERY) % LINKS_EVERY == 1 && !planted.theft_unnoticed;
         let people = 2 + usize::from(meets) + chance.below(2) as usize;
         let profiles = profiles::take(people);
         let eagerness = chance.one_of(&[20, 60, 150]);
-        let theft = !meets && (chance.per_mille(250) || planted.theft_unnoticed);
+        let theft = !meets && !links && (chance.per_mille(250) || planted.theft_unnoticed);
         let victim = theft.then(|| chance.below(people as u64) as usize);
         let stolen = victim.map(|at| (profiles[at].mailbox.account, profiles[at].account_secret()));
         let traitor = profiles.last().filter(|_| meets).map(Profile::account_secret);
-        let moves_on = profiles.first().filter(|_| !theft && chance.per_mille(400));
+        let moves_on = profiles.first().filter(|_| !theft && !links && chance.per_mille(400));
         let moves_on = moves_on.map(|profile| (profile.mailbox.account, profile.account_secret()));
         let liar = Liar::new(seed, eagerness, stolen, traitor);
         let mut office = Office::new(profiles::START, &mut rng);
         profiles.iter().for_each(|profile| profile.enter(&mut office));
-        let witness = Witness::new(liar.stolen().filter(|_| !planted.theft_unnoticed));
+        let mut witness = Witness::new(liar.stolen().filter(|_| !planted.theft_unnoticed));
+        let spares = if links { profiles::newcomers() } else { Vec::new() };
+        for spare in &spares {
+            witness.knows(spare.link_identity(), spare.link_secrets());
+        }
+        for profile in &profiles {
+            let account = profile.disk.account_secret().expect("a primary has it").to_vec();
+            witness.knows(profile.identity(), [profile.disk.private_keys(), vec![account]].concat());
+        }
         let devices = profiles
             .into_iter()
             .zip(1..)
@@ -121,7 +152,21 @@ impl World {
             })
             .collect();
         let server = Server::new(office, liar, rng);
-        Self { now: profiles::START, chance, server, devices, witness, planted, texts: 0, meets, moves_on }
+        Self {
+            now: profiles::START,
+            chance,
+            server,
+            devices,
+            witness,
+            planted,
+            texts: 0,
+            people,
+            meets,
+            links,
+            spares,
+            newcomer: None,
+            moves_on,
+        }
     }
 
     // ---- what happens
@@ -133,11 +178,15 @@ impl World {
         if self.moves_on.is_some() && self.chance.per_mille(150) {
             self.publish();
         }
+        if self.links {
+            self.manage_devices()?;
+        }
         let who = self.chance.below(self.devices.len() as u64) as usize;
         match self.chance.below(20) {
             0..=9 => {
-                let to = (who + 1 + self.chance.below(self.devices.len() as u64 - 1) as usize)
-                    % self.devices.len();
+                let others: Vec<usize> =
+                    (0..self.devices.len()).filter(|to| self.are_two(who, *to)).collect();
+                let to = self.chance.one_of(&others);
                 self.write(who, to)?;
             }
             10..=11 => self.devices[who].connect(&mut self.server, self.now)?,
@@ -149,6 +198,21 @@ impl World {
         }
         self.server.liar.stir(&mut self.server.office);
         self.carry()
+    }
+
+    /// Whether two devices are those of two people.
+    fn are_two(&self, one: usize, other: usize) -> bool {
+        self.devices[one].mailbox.account != self.devices[other].mailbox.account
+    }
+
+    /// A device is linked or unlinked, or the one that is being linked asks once more.
+    fn manage_devices(&mut self) -> Result<(), Fault> {
+        self.poll_newcomer()?;
+        match self.chance.below(10) {
+            0 => self.link(),
+            1 => self.unlink(),
+            _ => Ok(()),
+        }
     }
 
     /// The first account publishes another list: the same devices, one version later.
@@ -166,7 +230,11 @@ impl World {
         self.devices[0].begin_anew_with(&list);
     }
 
-    fn write(&mut self, from: usize, to: usize) -> Result<MessageId, Fault> {
+    /// Writes, unless the device knows that it was removed.
+    fn write(&mut self, from: usize, to: usize) -> Result<Option<MessageId>, Fault> {
+        if self.devices[from].engine.view().is_revoked()? {
+            return Ok(None);
+        }
         self.texts += 1;
         let text = format!("text {} of {from} to {to}", self.texts);
         let (chat, now) = (self.devices[to].mailbox.account, self.now);
@@ -180,7 +248,7 @@ impl World {
             Err(error) => panic!("a short text to somebody else can be sent: {error}"),
         }
         device.poll();
-        Ok(message_id)
+        Ok(Some(message_id))
     }
 
     fn read(&mut self, who: usize) -> Result<(), Fault> {
@@ -226,6 +294,9 @@ impl World {
                 let device = &mut self.devices[at];
                 moved |= device.listens(&mut self.server);
                 moved |= device.hears(self.now)?;
+                if self.links && device.has_news {
+                    self.witness.look(device)?;
+                }
                 self.read_over(at);
             }
             frames += 1;
@@ -235,8 +306,10 @@ impl World {
         }
         self.witness.judge(Property::Rests, frames <= FRAMES_MAX, || "engines never rest".to_owned());
         for device in &self.devices {
-            if let Some((account, _)) = &self.moves_on {
-                self.witness.look_at_list(device, *account);
+            let changes = self.moves_on.as_ref().map(|(account, _)| *account);
+            let owner = self.devices.first().filter(|_| self.links).map(|first| first.mailbox.account);
+            if let Some(account) = changes.or(owner) {
+                self.witness.look_at_list(device, account);
             }
         }
         self.devices.iter_mut().try_for_each(|device| self.witness.look(device))
@@ -245,7 +318,7 @@ impl World {
     /// Lets the witness read what an engine made while it still knows just what it knew then.
     fn read_over(&mut self, at: usize) {
         while let Some(frame) = self.devices[at].writes() {
-            self.witness.made(&self.devices[at], &frame.request);
+            self.witness.made(&self.devices, at, &frame);
         }
     }
 
@@ -259,20 +332,25 @@ impl World {
         for device in &mut self.devices {
             device.connect(&mut self.server, self.now)?;
         }
+        self.poll_newcomer()?;
         self.pass(RECOVERY)
     }
 
     /// Everybody writes to everybody once more.
     fn last_words(&mut self) -> Result<Vec<(MessageId, usize)>, Fault> {
         let mut words = Vec::new();
+        let present = |world: &Self, at: usize| !world.witness.is_former(world.devices[at].mailbox);
         for from in 0..self.devices.len() {
-            for to in (0..self.devices.len()).filter(|to| *to != from) {
-                words.push((self.write(from, to)?, to));
+            for to in 0..self.devices.len() {
+                if self.are_two(from, to) && present(self, from) && present(self, to) {
+                    words.extend(self.write(from, to)?.map(|message| (message, to)));
+                }
             }
         }
         let in_group = self.last_words_in_group()?;
         self.pass(RECOVERY)?;
         self.witness.conclude_group(&self.devices, &in_group);
+        self.witness.conclude_formers(&self.server.office);
         Ok(words)
     }
 

@@ -5,15 +5,15 @@
 //! show an old one.
 //! Must not know: who lies ([`super::server`]), engines.
 
-use super::groups::Group;
+use super::{groups::Group, links::Link};
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore as _;
 use signed::{DeviceList, SessionProof, Signature};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use types::{
-    AccountId, DeviceNumber, EnvelopeId, GroupId, IncarnationId, MailboxId, NodeId, PhoneNumber, Stamp,
-    Timestamp,
+    AccountId, DeviceNumber, EnvelopeId, GroupId, IncarnationId, LinkId, MailboxId, NodeId, PhoneNumber,
+    Stamp, Timestamp,
 };
 use wire::{
     AccountKeys, AccountList, Authenticate, Authenticated, Bundle, Code, Envelope, FetchKeys, KemPrekey,
@@ -74,6 +74,10 @@ pub struct Office {
     pub mailboxes: BTreeMap<MailboxId, BTreeMap<u64, Bytes>>,
     /// Groups.
     pub groups: BTreeMap<GroupId, Group>,
+    /// Links.
+    pub links: BTreeMap<LinkId, Link>,
+    /// Devices that were removed are served as if they had not been.
+    pub serves_formers: bool,
     /// Which life of its database it is.
     pub incarnation: IncarnationId,
     record: BTreeMap<(MailboxId, EnvelopeId), Stamp>,
@@ -88,6 +92,11 @@ impl Account {
     /// Never: an account begins with a list.
     pub fn list(&self) -> &DeviceList {
         self.lists.last().expect("an account begins with a list")
+    }
+
+    /// The newest list that has this device.
+    fn last_list_with(&self, device: DeviceNumber) -> Option<&DeviceList> {
+        self.lists.iter().rev().find(|list| list.device(device).is_some())
     }
 }
 
@@ -137,6 +146,8 @@ impl Office {
             numbers: BTreeMap::new(),
             mailboxes: BTreeMap::new(),
             groups: BTreeMap::new(),
+            links: BTreeMap::new(),
+            serves_formers: false,
             incarnation: IncarnationId::random(rng),
             record: BTreeMap::new(),
             next_position: 1,
@@ -159,7 +170,13 @@ impl Office {
     ) -> Result<(MailboxId, Response), Refusal> {
         let address = proof.address;
         let account = self.accounts.get_mut(&address.account).ok_or(Code::Unauthenticated)?;
-        let listed = account.list().device(address.device).ok_or(Code::Revoked)?;
+        let on_newest = account.list().device(address.device);
+        let list = match on_newest {
+            None if self.serves_formers => account.last_list_with(address.device).ok_or(Code::Revoked)?,
+            None => return Err(Code::Revoked.into()),
+            Some(_) => account.list(),
+        };
+        let listed = list.device(address.device).ok_or(Code::Revoked)?;
         let claimed = SessionProof {
             version: proof.version,
             origin: &proof.origin,
@@ -170,7 +187,7 @@ impl Office {
         };
         let signature = Signature::from_slice(&proof.signature).map_err(|_| Code::Unauthenticated)?;
         let is_signed = claimed.verify(listed.device_key(), &signature) && proof.origin == ORIGIN;
-        let (registration, version) = (listed.registration(), account.list().version());
+        let (registration, version) = (listed.registration(), list.version());
         let desk = account.desks.get_mut(&address.device).ok_or(Code::Revoked)?;
         if !is_signed || *proof.token.expose() != desk.token {
             return Err(Code::Unauthenticated.into());
@@ -204,7 +221,8 @@ impl Office {
             }
             Request::KeyCount => Response::KeyCounts(self.desk(caller)?.counts()).into(),
             Request::GetDeviceLists(accounts) => {
-                Response::DeviceLists(accounts.iter().map(|account| self.list(*account)).collect()).into()
+                let lists = accounts.iter().map(|account| self.list_for(caller, *account));
+                Response::DeviceLists(lists.collect()).into()
             }
             Request::PutDeviceList(bytes) => self.put_list(caller, &bytes)?.into(),
             Request::Lookup { numbers, .. } => {
@@ -212,6 +230,10 @@ impl Office {
                 Response::LookupResult(found.collect()).into()
             }
             Request::Sync => Response::Done.into(),
+            Request::GetLink(_)
+            | Request::InviteLink { .. }
+            | Request::RefuseLink(_)
+            | Request::CompleteLink { .. } => self.serve_link(caller, request)?.into(),
             request => return self.serve_group(caller, &request),
         })
     }
@@ -246,6 +268,31 @@ impl Office {
         AccountList { account, device_list: list.unwrap_or_default().into(), closed: false }
     }
 
+    /// The list that a device is given of an account: one that was removed, and is served on, sees its own account's
+    /// last list with itself.
+    fn list_for(&self, caller: MailboxId, account: AccountId) -> AccountList {
+        let own = self.accounts.get(&account).filter(|_| account == caller.account);
+        match own.and_then(|own| own.last_list_with(caller.device)) {
+            Some(list) => {
+                AccountList { account, device_list: Bytes::copy_from_slice(list.as_bytes()), closed: false }
+            }
+            None => self.list(account),
+        }
+    }
+
+    /// Devices that were listed once and are not any more.
+    pub fn formers(&self) -> Vec<MailboxId> {
+        let all = self.accounts.values().flat_map(|account| &account.lists).flat_map(DeviceList::mailboxes);
+        let formers: BTreeSet<MailboxId> = all.filter(|device| self.is_former(*device)).collect();
+        formers.into_iter().collect()
+    }
+
+    /// Whether a device is not on its account's list any more.
+    pub fn is_former(&self, device: MailboxId) -> bool {
+        let account = self.accounts.get(&device.account);
+        account.is_some_and(|account| account.list().mailboxes().all(|listed| listed != device))
+    }
+
     /// An account's keys, as an honest server answers.
     pub fn keys(&mut self, account: AccountId, fetch: &FetchKeys) -> AccountKeys {
         let device_list = self.list(account).device_list;
@@ -265,11 +312,14 @@ impl Office {
         Ok(account.desks.get_mut(&of.device).ok_or(Code::Revoked)?)
     }
 
-    fn put_list(&mut self, caller: MailboxId, bytes: &[u8]) -> Result<Response, Refusal> {
+    pub(super) fn put_list(&mut self, caller: MailboxId, bytes: &[u8]) -> Result<Response, Refusal> {
         let list = DeviceList::verify(bytes).map_err(|_| Code::BadDeviceList)?;
         let account = self.accounts.get_mut(&caller.account).ok_or(Code::Revoked)?;
         if list.account() != caller.account || list.version() < account.list().version() {
             return Err(Code::VersionConflict.into());
+        }
+        if !self.serves_formers {
+            account.desks.retain(|number, _| list.device(*number).is_some());
         }
         account.lists.push(list);
         Ok(Response::Done)
@@ -288,7 +338,7 @@ impl Office {
                 .extend(self.accounts.get(&from.account).into_iter().flat_map(|own| own.list().mailboxes()));
         }
         listed.remove(&from);
-        if listed != named {
+        if listed != named && !self.is_former(from) {
             return Err(Refusal::stale(Stale {
                 missing: listed.difference(&named).copied().collect(),
                 extra: named.difference(&listed).copied().collect(),

@@ -4,7 +4,7 @@
 use super::office::{Account, Desk, ORIGIN, Office};
 use crate::disk::Disk;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use client::{Engine, HttpAnswer, HttpRequest, NewAccount};
+use client::{Engine, HttpAnswer, HttpRequest, NewAccount, NewDevice};
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use serde_json::{Value, json};
 use signed::{AccountSecret, DeviceList};
@@ -20,6 +20,8 @@ use wire::KeyUpload;
 pub const START: Timestamp = fixture::EPOCH;
 /// People who take part at most.
 pub const PEOPLE_MAX: usize = 4;
+/// Devices that ask to be linked in one schedule, at most.
+const NEWCOMERS: u64 = 3;
 
 /// A registered device, and what its server knows of it.
 pub struct Profile {
@@ -39,8 +41,16 @@ impl Profile {
     /// # Panics
     /// Never: a registered primary device has one.
     pub fn account_secret(&self) -> AccountSecret {
-        let secret = self.disk.secrets().into_iter().next().and_then(|secret| secret.try_into().ok());
+        let secret = self.disk.account_secret();
         AccountSecret::from_bytes(&secret.expect("a primary device has the account's secret"))
+    }
+
+    /// The public identity key.
+    ///
+    /// # Panics
+    /// Never: a list has a primary device.
+    pub fn identity(&self) -> [u8; 33] {
+        *self.list.devices().first().expect("a list has a primary device").identity_key().as_bytes()
     }
 
     fn copy(&self) -> Self {
@@ -72,6 +82,27 @@ pub fn take(count: usize) -> Vec<Profile> {
     let ready = ready.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(count <= ready.len(), "there are only {PEOPLE_MAX} ready-made profiles");
     ready.iter().take(count).map(Profile::copy).collect()
+}
+
+/// Copies of devices that want to become one of an account, with all keys made.
+pub fn newcomers() -> Vec<Disk> {
+    static READY: OnceLock<Mutex<Vec<Disk>>> = OnceLock::new();
+    let ready = READY.get_or_init(|| Mutex::new((0..NEWCOMERS).map(offer).collect()));
+    ready.lock().unwrap_or_else(PoisonError::into_inner).iter().map(Disk::copy).collect()
+}
+
+/// What a newcomer says of itself.
+pub fn newcomer() -> NewDevice {
+    NewDevice { server: ORIGIN.to_owned(), server_pin: None, name: None }
+}
+
+fn offer(number: u64) -> Disk {
+    let disk = Disk::new();
+    let mut rng = ChaCha20Rng::seed_from_u64(0xf1e5 + number);
+    let mut engine = Engine::open(disk.connect()).expect("an empty disk can be opened");
+    engine.begin_link(&newcomer(), START, &mut rng).expect("a new profile can be linked");
+    drop(engine);
+    disk
 }
 
 fn register(number: usize) -> Profile {

@@ -1,6 +1,7 @@
 //! The server that engines talk to: the office's work, passed through the liar.
 
 use super::{liar::Liar, office::Office};
+use client::{HttpAnswer, HttpRequest};
 use rand_chacha::ChaCha20Rng;
 use types::{MailboxId, Position};
 use wire::{ClientFrame, Code, Delivery, Hello, Push, Refusal, Request, Response, ServerFrame};
@@ -56,15 +57,31 @@ impl Server {
             return Ok(response);
         }
         let caller = session.mailbox.ok_or(Code::Unauthenticated)?;
+        if self.office.is_former(caller) && !self.office.serves_formers {
+            return Err(Code::Revoked.into());
+        }
         if let Some(refusal) = self.liar.refusal(caller, &request, &self.office) {
             return Err(refusal);
+        }
+        if matches!(request, Request::PutDeviceList(_)) && self.liar.serves_former() {
+            self.office.serves_formers = true;
         }
         self.liar.split(caller, &request, &mut self.office);
         let served = self.office.serve(caller, request.clone())?;
         self.liar.write(served.rows, &mut self.office);
+        self.liar.play_ghost(&mut self.office);
         match self.liar.forgets(&request) {
             Some(refusal) => Err(refusal),
             None => Ok(self.liar.answer(served.response, &mut self.office)),
+        }
+    }
+
+    /// One request of a device that has no session yet.
+    pub fn http(&mut self, request: &HttpRequest) -> HttpAnswer {
+        let answer = self.office.http(request);
+        match request.path.split('/').nth(3).and_then(|id| id.parse().ok()) {
+            Some(id) if request.path.ends_with("/poll") => self.liar.polled(id, answer, &self.office),
+            _ => answer,
         }
     }
 

@@ -3,18 +3,23 @@
 //!
 //! Invariant: a property that judged nothing has not been tested, so judgements are counted.
 
+mod drops;
+mod former;
 mod groups;
+mod links;
 
 use super::{device::Device, forger, office::Office};
 use client::{EventView, Fault};
+use former::Formers;
 use groups::GroupFacts;
+use links::LinkFacts;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 use types::{AccountId, ChatId, DeviceAddress, MailboxId, MessageId, Timestamp};
-use wire::{EnvelopeKind, Request, Send};
+use wire::{ClientFrame, EnvelopeKind, Request, Send};
 
 /// What must hold whatever the server does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,11 +46,20 @@ pub enum Property {
     NothingForOutsiders,
     /// The list that is held of an account is never older than it was.
     NeverOlder,
+    /// Nothing is shown that a removed device or member wrote, or that was stamped, after a removal that its reader
+    /// has seen.
+    NothingFromRemoved,
+    /// A primary lists true devices only, and a new device becomes one of its person's account.
+    LinksTrue,
+    /// Both sides of a link show the same digits if they are the two sides of one link, and else others.
+    DigitsTell,
+    /// Private keys stay on the device that made them.
+    KeysStay,
 }
 
 impl Property {
     /// Every property.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::NothingForGhosts,
         Self::NothingForged,
         Self::Once,
@@ -57,6 +71,10 @@ impl Property {
         Self::ChainTrue,
         Self::NothingForOutsiders,
         Self::NeverOlder,
+        Self::NothingFromRemoved,
+        Self::LinksTrue,
+        Self::DigitsTell,
+        Self::KeysStay,
     ];
 }
 
@@ -82,6 +100,8 @@ struct Written {
     order: usize,
 }
 
+/// A run of counters that a device says it misses: in which chat, of which device.
+type Missing = (ChatId, DeviceAddress, u64, u64);
 /// One device's view of an account's list: version and hash.
 type ListView = (u64, [u8; 32]);
 
@@ -98,11 +118,13 @@ pub struct Witness {
     sealed: BTreeMap<MessageId, BTreeSet<MailboxId>>,
     held_views: BTreeMap<MessageId, BTreeMap<AccountId, ListView>>,
     shown: BTreeSet<(MailboxId, MessageId)>,
-    gaps: BTreeMap<MailboxId, Vec<(DeviceAddress, u64, u64)>>,
+    gaps: BTreeMap<MailboxId, Vec<Missing>>,
     splits: BTreeSet<(MailboxId, AccountId)>,
     /// The newest version that each device held of the list that changes.
     versions: BTreeMap<MailboxId, u64>,
     groups: GroupFacts,
+    formers: Formers,
+    links: LinkFacts,
     rng: ChaCha20Rng,
 }
 
@@ -121,6 +143,8 @@ impl Witness {
             splits: BTreeSet::new(),
             versions: BTreeMap::new(),
             groups: GroupFacts::default(),
+            formers: Formers::default(),
+            links: LinkFacts::default(),
             rng: ChaCha20Rng::seed_from_u64(1),
         }
     }
@@ -144,15 +168,24 @@ impl Witness {
         match request {
             Request::Send(send) => self.sent(&devices[at], send, office),
             Request::SendGroup(send) => self.sends(devices, at, send),
-            Request::ApplyGroup { operation, .. } => self.changes(operation),
+            Request::ApplyGroup { operation, .. } => self.changes(devices[at].mailbox, operation),
             _ => {}
         }
     }
 
     /// A device made a request, which may never leave.
-    pub fn made(&mut self, device: &Device, request: &Request) {
-        if let Request::Send(send) = request {
-            self.gives_key(device, send);
+    pub fn made(&mut self, devices: &[Device], at: usize, frame: &ClientFrame) {
+        let request = &frame.request;
+        match request {
+            Request::Send(send) => {
+                self.gives_key(&devices[at], send);
+                self.encrypts(&devices[at], request);
+            }
+            Request::SendGroup(_) => self.encrypts(&devices[at], request),
+            Request::InviteLink { .. } | Request::CompleteLink { .. } | Request::PutDeviceList(_) => {
+                self.manages_devices(devices, at, request, &frame.encode());
+            }
+            _ => {}
         }
     }
 
@@ -193,6 +226,8 @@ impl Witness {
 
     /// Looks at what a device has to say, as its owner does.
     pub fn look(&mut self, device: &mut Device) -> Result<(), Fault> {
+        device.has_news = false;
+        self.remember_known(device);
         self.follow(device);
         let events = device.engine.view().unprinted_events(10_000)?;
         let ids: Vec<_> = events.iter().map(|event| event.id).collect();
@@ -211,10 +246,13 @@ impl Witness {
             EventView::Message(message) => {
                 let sender = DeviceAddress::new(message.sender.account, message.sender.device);
                 self.shown(device, message.message_id, sender, message.chat, &message.text);
+                if let (ChatId::Group(group), Some(stamp)) = (message.chat, message.stamp) {
+                    self.stamped_in_time(device, group, message.message_id, stamp);
+                }
             }
-            EventView::Gap { sender, first, last, chat: ChatId::Direct(_), .. } => {
+            EventView::Gap { sender, first, last, chat, .. } => {
                 let sender = DeviceAddress::new(sender.account, sender.device);
-                self.gaps.entry(device.mailbox).or_default().push((sender, first, last));
+                self.gaps.entry(device.mailbox).or_default().push((chat, sender, first, last));
             }
             EventView::SplitView { chat: ChatId::Group(_), .. } => {
                 self.groups.splits.insert(device.mailbox);
@@ -251,6 +289,9 @@ impl Witness {
         let is_first = self.shown.insert((at, message));
         self.judge(Property::Once, is_first, || format!("{at:?} showed message {message} twice"));
         self.fork_is_found(device, message);
+        if let Some((writer, order)) = self.written.get(&message).map(|one| (one.sender, one.order)) {
+            self.shown_of_former(device, writer, order);
+        }
         if let (ChatId::Group(_), Some(written)) = (chat, self.written.get(&message)) {
             let writer = written.sender;
             self.shown_in_group(device, message, writer);
@@ -268,71 +309,6 @@ impl Witness {
                 });
             }
         }
-    }
-
-    /// Judges what every device shows in the end; its order, if the server's stamps were true.
-    pub fn conclude(&mut self, devices: &[Device], now: Timestamp, true_stamps: bool) -> Result<(), Fault> {
-        for reader in devices {
-            for writer in devices.iter().filter(|writer| writer.mailbox.account != reader.mailbox.account) {
-                self.conclude_pair(reader, writer, now, true_stamps)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn conclude_pair(
-        &mut self,
-        reader: &Device,
-        writer: &Device,
-        now: Timestamp,
-        true_stamps: bool,
-    ) -> Result<(), Fault> {
-        let history = reader.engine.view().history(writer.mailbox.account.into(), u32::MAX >> 1, now)?;
-        let places: BTreeMap<MessageId, usize> =
-            history.iter().enumerate().map(|(at, message)| (message.message_id, at)).collect();
-        let mut written: Vec<_> = self
-            .written
-            .iter()
-            .filter(|(_, one)| {
-                one.sender == writer.mailbox && one.to == ChatId::Direct(reader.mailbox.account)
-            })
-            .map(|(message, one)| (one.order, *message))
-            .collect();
-        written.sort_unstable();
-        let seen: Vec<_> = written.iter().filter_map(|(_, message)| places.get(message).copied()).collect();
-        self.judge(Property::Once, places.len() == history.len(), || {
-            format!("{:?} lists a message twice in its chat with {:?}", reader.mailbox, writer.mailbox)
-        });
-        if true_stamps {
-            self.judge(Property::InOrder, seen.is_sorted(), || {
-                format!("{:?} shows what {:?} wrote in the order {seen:?}", reader.mailbox, writer.mailbox)
-            });
-        }
-        let last_seen = written.iter().rposition(|(_, message)| places.contains_key(message)).unwrap_or(0);
-        for (_, message) in &written[..last_seen] {
-            let was_meant = self.sealed.get(message).is_some_and(|to| to.contains(&reader.mailbox));
-            if was_meant && !places.contains_key(message) {
-                self.drop_shows(reader, writer, *message);
-            } else {
-                self.judge(Property::DropsShow, true, String::new);
-            }
-        }
-        Ok(())
-    }
-
-    fn drop_shows(&mut self, reader: &Device, writer: &Device, message: MessageId) {
-        let counter = writer.disk.counter(message).unwrap_or(0);
-        let gaps = self.gaps.get(&reader.mailbox).into_iter().flatten();
-        let covers = |gap: &&(DeviceAddress, u64, u64)| {
-            gap.0 == writer.mailbox.address() && (gap.1..=gap.2).contains(&counter)
-        };
-        let is_covered = gaps.filter(covers).count() > 0;
-        self.judge(Property::DropsShow, is_covered, || {
-            format!(
-                "{:?} misses message {message} ({counter}) of {:?} and does not say so",
-                reader.mailbox, writer.mailbox
-            )
-        });
     }
 
     /// Judges whether a message that was written when the server was honest again arrived.

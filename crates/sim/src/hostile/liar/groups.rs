@@ -3,11 +3,12 @@
 
 use super::{Liar, Lie};
 use crate::hostile::{
-    forger,
+    forger::{self, Ghost},
     groups::{Chain, Group},
     office::Office,
 };
 use bytes::Bytes;
+use seal::GroupView;
 use signed::{GroupChange, SignedOperation};
 use types::{AccountId, EnvelopeId, MailboxId};
 use wire::{Code, Envelope, EnvelopeKind, GroupHead, GroupSend, Refusal, Request, Response, Urgency};
@@ -84,6 +85,24 @@ impl Liar {
             };
             office.put(&row);
         }
+        if self.tells(Lie::KeyForged) {
+            self.forge_key(office);
+        }
+    }
+
+    /// Somebody gives a sender key, and writes with it, whose own key is on nobody's list.
+    fn forge_key(&mut self, office: &mut Office) {
+        let Some((id, state)) = office.groups.iter().next().map(|(id, group)| {
+            let side = self.chance.below(group.chains.len() as u64) as usize;
+            (*id, group.chains[side].state().clone())
+        }) else {
+            return;
+        };
+        let Some((from, peer, bundle)) = self.victim(office) else { return };
+        let view = GroupView { epoch: state.epoch(), head: state.head() };
+        let at = (office.now, office.stamp(None));
+        let rows = Ghost::claiming(from).write_in_group(&peer, &bundle, at, (id, view), &mut self.rng);
+        rows.into_iter().flatten().for_each(|row| office.put(&row));
     }
 
     /// An operation that adds a ghost, or a change that an admin made with a bit of it turned over.
@@ -117,6 +136,7 @@ impl Liar {
             .iter()
             .filter(|(account, _)| !members.contains_key(account))
             .flat_map(|(_, account)| account.list().mailboxes())
+            .chain(office.formers())
             .collect();
         if !others.is_empty() && self.tells(Lie::Leaked) {
             others.into_iter().for_each(|to| office.put(&Envelope { to, ..row.clone() }));

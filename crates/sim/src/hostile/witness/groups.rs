@@ -5,7 +5,7 @@ use crate::hostile::{device::Device, forger};
 use seal::{Arrival, SealKind};
 use signed::{GroupState, SignedOperation};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{GroupId, MailboxId, MessageId};
+use types::{GroupId, MailboxId, MessageId, Stamp};
 use wire::{GroupSend, Send};
 
 type Hash = [u8; 32];
@@ -21,6 +21,10 @@ pub(super) struct GroupFacts {
     /// On which heads each message was encrypted: several if it was refused and encrypted again.
     sent: BTreeMap<MessageId, BTreeSet<(u64, Hash)>>,
     pub(super) splits: BTreeSet<MailboxId>,
+    /// A removed device has changed the group, with the server's help.
+    is_torn: bool,
+    /// How long the chain of each device was when it was looked at before.
+    known: BTreeMap<MailboxId, usize>,
 }
 
 impl Witness {
@@ -35,10 +39,18 @@ impl Witness {
     }
 
     /// An operation left a device.
-    pub(super) fn changes(&mut self, operation: &[u8]) {
+    pub(super) fn changes(&mut self, by: MailboxId, operation: &[u8]) {
+        // Who knows of the removal will never take it in, so the group is in two parts from here on.
+        self.groups.is_torn |= self.is_former(by);
         let operation = SignedOperation::verify(operation).expect("an engine signs good operations");
         self.groups.group.get_or_insert(operation.group());
         self.groups.made.insert(operation.hash(), operation);
+    }
+
+    /// Remembers how much of the chain a device knew before what it shows now.
+    pub(super) fn remember_known(&mut self, device: &Device) {
+        let known = self.groups.chains.get(&device.mailbox).map_or(0, Vec::len);
+        self.groups.known.insert(device.mailbox, known);
     }
 
     /// Looks at the chain that a device has now.
@@ -86,8 +98,10 @@ impl Witness {
         self.follow(device);
         let state = self.state(device.mailbox);
         let is_member = |account| state.is_some_and(|state| state.members().contains_key(&account));
+        // Our own other devices are named in what history shows, and get nothing of it.
+        let own = device.mailbox.account;
         let holds = is_member(member)
-            && send.sealed.iter().all(|sealed| sealed.to.account == member && is_member(sealed.to.account));
+            && send.sealed.iter().all(|sealed| sealed.to.account == member || sealed.to.account == own);
         self.judge(Property::NothingForOutsiders, holds, || {
             format!("{:?} gives a key of the group to {member}, who is not in it", device.mailbox)
         });
@@ -141,6 +155,51 @@ impl Witness {
         });
     }
 
+    /// Whether an account was in the group from the first epoch on, as far as this device knows.
+    pub(super) fn was_always_in(&self, reader: MailboxId) -> bool {
+        let chain = self.groups.chains.get(&reader).filter(|chain| !chain.is_empty());
+        chain.is_some_and(|chain| {
+            let mut states = chain.iter().filter_map(|head| self.groups.states.get(head));
+            states.all(|state| state.members().contains_key(&reader.account))
+        })
+    }
+
+    /// Whether a message was encrypted on the chain that this device has.
+    pub(super) fn was_meant_in_group(&self, reader: MailboxId, message: MessageId) -> bool {
+        let heads = self.groups.sent.get(&message).into_iter().flatten();
+        let Some(chain) = self.groups.chains.get(&reader) else { return false };
+        heads.into_iter().any(|(epoch, head)| chain.get(*epoch as usize) == Some(head))
+    }
+
+    /// A message of a member who left is shown: it was stamped before they did, as far as its reader knew.
+    pub(super) fn stamped_in_time(
+        &mut self,
+        device: &Device,
+        group: GroupId,
+        message: MessageId,
+        stamp: Stamp,
+    ) {
+        let Some(writer) = self.written.get(&message).map(|one| one.sender.account) else { return };
+        let known = self.groups.known.get(&device.mailbox).copied().unwrap_or(0);
+        let Some(chain) = self.groups.chains.get(&device.mailbox) else { return };
+        let is_in = |at: usize| {
+            let state = chain.get(at).and_then(|head| self.groups.states.get(head));
+            state.is_some_and(|state| state.members().contains_key(&writer))
+        };
+        // The end of the membership in which it was written.
+        let heads = self.groups.sent.get(&message).into_iter().flatten();
+        let written_at =
+            heads.filter(|(epoch, head)| chain.get(*epoch as usize) == Some(head)).map(|(epoch, _)| *epoch);
+        let Some(written_at) = written_at.max() else { return };
+        let Some(ended) = (written_at as usize + 1..known.min(chain.len())).find(|at| !is_in(*at)) else {
+            return;
+        };
+        let Some(end) = device.disk.operation_stamp(group, ended as u64) else { return };
+        self.judge(Property::NothingFromRemoved, stamp <= end, || {
+            format!("{:?} shows message {message} of {writer}, stamped after its removal", device.mailbox)
+        });
+    }
+
     /// Judges the last words in the group: they arrive on one chain, and show that there are two.
     pub fn conclude_group(&mut self, devices: &[Device], words: &[(MessageId, usize)]) {
         for device in devices {
@@ -148,8 +207,10 @@ impl Witness {
         }
         for (message, from) in words {
             let writer = devices[*from].mailbox;
-            for reader in devices.iter().filter(|reader| reader.mailbox != writer) {
-                self.conclude_word(*message, writer, reader.mailbox);
+            for reader in devices.iter().map(|reader| reader.mailbox) {
+                if reader != writer && !self.is_former(reader) {
+                    self.conclude_word(*message, writer, reader);
+                }
             }
         }
     }
@@ -165,7 +226,7 @@ impl Witness {
         if !both_are_in {
             return;
         }
-        if theirs == own {
+        if theirs == own && !facts.is_torn {
             let came = self.shown.contains(&(reader, message));
             return self.judge(Property::Heals, came, || {
                 format!("{reader:?} never saw message {message} of {writer:?} in the group")
