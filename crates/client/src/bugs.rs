@@ -42,6 +42,10 @@ pub struct Bugs {
     pub overlook_forks: bool,
     /// A sender key serves on after one who has it was removed.
     pub keep_sender_key: bool,
+    /// The last of the members who lack our sender key is not given it.
+    pub skip_distribution: bool,
+    /// What a member wrote counts however long ago it left.
+    pub hear_former_members: bool,
     /// Whatever head a group message names is taken for one of the known chain.
     pub trust_any_head: bool,
     /// Our own other devices are not told what was sent.

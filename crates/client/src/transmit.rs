@@ -26,7 +26,7 @@ const BACK_OFF_FIRST: Millis = Millis::from_secs(1);
 const BACK_OFF_LONGEST: Millis = Millis::from_secs(60);
 /// The longest wait for a node whose clock is behind the stamp that we present: twice the 10 s by which honest nodes
 /// run ahead. A stamp further ahead is nothing that an honest node gave.
-const STAMP_CATCH_UP_MAX: Millis = Millis::from_secs(20);
+pub(crate) const STAMP_CATCH_UP_MAX: Millis = Millis::from_secs(20);
 /// For troubles that take the other side: a full mailbox, a list that does not fit.
 const BACK_OFF_LONGEST_FULL: Millis = Millis::from_hours(1);
 

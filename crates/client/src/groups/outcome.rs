@@ -9,11 +9,12 @@ use super::{
 use crate::{
     Effect,
     store::{Stored, group_changes, groups, profile},
+    transmit::STAMP_CATCH_UP_MAX,
     turn::Turn,
 };
 use seal::{GroupSecret, LinkSeed};
 use signed::{GroupChange, SignedOperation, keys::LinkSecret};
-use types::{AccountId, GroupId, Millis, Stamp};
+use types::{AccountId, GroupId, Millis, Stamp, limits::ENVELOPE_LIFE};
 use wire::{Code, Refusal};
 
 /// Lost races and passing refusals that one change survives: with 1,024 admins at work, one of them is through by then.
@@ -22,6 +23,9 @@ const TRIES_MAX: u32 = 50;
 const PAUSE: Millis = Millis::from_secs(1);
 /// What came of a change is remembered this long for somebody who asks for it again.
 const KEEP_OUTCOME: Millis = Millis::from_hours(24);
+/// A change whose outcome is unknown may be the only place of a group's secret: it is kept until no row can tell any
+/// more that it was made.
+const KEEP_UNKNOWN: Millis = Millis(2 * ENVELOPE_LIFE.0);
 
 impl Turn<'_> {
     /// The server has appended it to the chain, now or before.
@@ -69,7 +73,9 @@ impl Turn<'_> {
             }
             Code::RetryAfter => self.finish(id, group, Err(GroupError::RetryAfter(refusal.retry_after))),
             Code::BadStamp => {
-                profile::forget_highest_stamp(self.db)?;
+                if !refusal.retry_after.is_some_and(|after| after <= STAMP_CATCH_UP_MAX) {
+                    profile::forget_highest_stamp(self.db)?;
+                }
                 self.pause(id, refusal)
             }
             Code::KeysRequired => {
@@ -219,9 +225,15 @@ impl Turn<'_> {
         })
     }
 
-    /// Forgets what came of old changes.
+    /// Forgets what came of old changes, but for those that somebody still waits for.
     pub(crate) fn prune_changes(&self) -> Stored<()> {
-        group_changes::prune(self.db, self.server_now() - KEEP_OUTCOME)
+        let now = self.server_now();
+        for id in group_changes::old(self.db, now - KEEP_OUTCOME, now - KEEP_UNKNOWN)? {
+            if !self.live.groups.changes.contains_key(&id) {
+                group_changes::remove(self.db, id)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -121,8 +121,11 @@ pub(crate) fn remove_unsent(db: &Connection) -> Stored<()> {
     Ok(())
 }
 
-/// Forgets what was asked for before a time, whatever came of it.
-pub(crate) fn prune(db: &Connection, before: Timestamp) -> Stored<()> {
-    db.execute("DELETE FROM group_change WHERE at < ?1", [millis(before)])?;
-    Ok(())
+/// Changes whose outcome has been known since before a time, and those that were asked for before another one,
+/// whatever came of them.
+pub(crate) fn old(db: &Connection, settled: Timestamp, all: Timestamp) -> Stored<Vec<ChangeId>> {
+    let mut statement =
+        db.prepare_cached("SELECT id FROM group_change WHERE at < ?2 OR (state <> 1 AND at < ?1)")?;
+    let rows = statement.query_map([millis(settled), millis(all)], |row| row.get(0).map(ChangeId))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -241,15 +241,16 @@ pub(crate) fn add_parcel(db: &Connection, row: OutboxId, parcel: &Parcel, waived
 pub(crate) fn parcel(db: &Connection, row: OutboxId) -> Stored<Option<Parcel>> {
     let mut statement =
         db.prepare_cached("SELECT group_id, account, number, served FROM group_parcel WHERE outbox = ?1")?;
-    let parcel = statement.query_row([row.0], |row| {
-        Ok(Parcel {
-            group: GroupId::from_bytes(row.get(0)?),
-            account: row.account(1)?,
-            key: row.get::<_, Option<i64>>(2)?.map(|_| row.number(2)).transpose()?,
-            served: row.number(3)?,
-        })
-    });
-    Ok(parcel.optional()?)
+    Ok(statement.query_row([row.0], read_parcel).optional()?)
+}
+
+fn read_parcel(row: &rusqlite::Row<'_>) -> rusqlite::Result<Parcel> {
+    Ok(Parcel {
+        group: GroupId::from_bytes(row.get(0)?),
+        account: row.account(1)?,
+        key: row.get::<_, Option<i64>>(2)?.map(|_| row.number(2)).transpose()?,
+        served: row.number(3)?,
+    })
 }
 
 /// Whether a sender key is still on its way to somebody for whom the group waits.
@@ -260,13 +261,14 @@ pub(crate) fn is_on_its_way(db: &Connection, group: GroupId, key: u64) -> Stored
     Ok(statement.exists(params![group.as_bytes(), number(key)])?)
 }
 
-/// No group waits any more for what is queued for an account; gives those that did.
-pub(crate) fn waive(db: &Connection, account: AccountId) -> Stored<Vec<GroupId>> {
+/// No group waits any more for what is queued for an account; gives what it was.
+pub(crate) fn waive(db: &Connection, account: AccountId) -> Stored<Vec<Parcel>> {
     let mut statement = db.prepare_cached(
-        "UPDATE group_parcel SET waived = 1 WHERE account = ?1 AND NOT waived RETURNING group_id",
+        "UPDATE group_parcel SET waived = 1 WHERE account = ?1 AND NOT waived
+         RETURNING group_id, account, number, served",
     )?;
-    let groups = statement.query_map([account.as_bytes()], |row| row.get(0).map(GroupId::from_bytes))?;
-    Ok(groups.collect::<Result<_, _>>()?)
+    let parcels = statement.query_map([account.as_bytes()], read_parcel)?;
+    Ok(parcels.collect::<Result<_, _>>()?)
 }
 
 // ---- sealed messages

@@ -394,3 +394,19 @@ fn what_the_server_did_not_look_at_is_tried_again() {
     assert_eq!(world.outcome(0, change), Some(Ok(group)));
     assert!(world.server.refusals.is_empty());
 }
+
+#[test]
+fn a_node_that_will_catch_up_is_waited_for_and_no_stamp_is_forgotten() {
+    let (mut world, group) = World::with_group(2);
+    let wait = Refusal { retry_after: Some(Millis::from_secs(8)), ..Refusal::new(Code::BadStamp) };
+    world.server.refusals.push_back(("apply_group", wait));
+    let change = world.begin_change(0, group, GroupCommand::Rename("New".to_owned())).unwrap();
+    world.run();
+    assert_eq!(world.outcome(0, change), None);
+    world.send(0, 1, "meanwhile");
+    world.run();
+    let sent = world.server.record.values().max_by_key(|recorded| recorded.stamp).unwrap();
+    assert!(sent.send.highest_stamp.is_some(), "what is written meanwhile stands after all that was seen");
+    world.pass(Millis::from_secs(9));
+    assert_eq!(world.outcome(0, change), Some(Ok(group)));
+}

@@ -18,6 +18,7 @@ mod groups_changes;
 mod groups_devices;
 mod groups_keys;
 mod groups_large;
+mod groups_leaving;
 mod groups_world;
 mod handover;
 mod key_change;
