@@ -37,6 +37,10 @@ pub struct Bugs {
     pub add_without_link: bool,
     /// Whatever head a group message names is taken for the chain's.
     pub skip_group_head: bool,
+    /// Whoever was removed from a group may go on writing to it.
+    pub keep_former_members: bool,
+    /// A message for a group is stored for every device but the last.
+    pub shorten_fan_out: bool,
     /// A group operation counts as delivered before its rows are written.
     pub lose_late_operations: bool,
 }

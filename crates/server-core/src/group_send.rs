@@ -48,14 +48,17 @@ async fn accept(
 
     let (admission, group) = admit(core, send.group).await?;
     let account = caller.mailbox.account;
-    if !group.state.members().contains_key(&account) {
+    if !group.state.members().contains_key(&account) && !core.config.bugs.keep_former_members {
         return Err(groups::not_a_member(core, send.group, account).await?.into());
     }
     let members = Members::load(core, group.state.members().keys().copied()).await?;
     decide(core, caller.mailbox, send, &group, &members)?;
     let now = core.now();
     let devices = members.devices(core, now).await;
-    let devices: Vec<_> = devices.into_iter().filter(|device| *device != caller.mailbox).collect();
+    let mut devices: Vec<_> = devices.into_iter().filter(|device| *device != caller.mailbox).collect();
+    if core.config.bugs.shorten_fan_out {
+        devices.pop();
+    }
     let above = send.highest_stamp.max(Some(group.head.stamp));
     let stamp = core.stamps.give(&*core.ports.mailboxes, now, above).await?;
     let envelope = |to| Envelope {
@@ -109,6 +112,9 @@ fn decide(
     members: &Members,
 ) -> Result<(), Rejection> {
     let bugs = &core.config.bugs;
+    if bugs.keep_former_members && !group.state.members().contains_key(&caller.account) {
+        return Ok(());
+    }
     accept::check_sender(members.account(caller.account), caller, bugs.keep_revoked)?;
     if !group.state.may_send(caller.account) {
         return Err(GroupError::NotAllowed.into());

@@ -18,6 +18,8 @@ pub struct Planted {
     pub drain: DrainLimits,
     /// Nodes remember accounts as they once saw them.
     pub accounts_cached: bool,
+    /// Nodes remember the heads of chains as they once saw them.
+    pub heads_cached: bool,
     /// In the clients' engines.
     pub client: ClientBugs,
 }
@@ -270,5 +272,50 @@ pub const ALL: &[Bug] = &[
         FanOutWhole,
         |planted| planted.core.lose_late_operations = true,
         "an operation counts as delivered before its rows are written",
+    ),
+    bug(
+        "chains-forked",
+        Linearizable,
+        |planted| {
+            planted.heads_cached = true;
+            planted.ports = PortBugs::of([PortBug::HeadNotCompared]);
+        },
+        "an operation is judged by an old head, and appended to whatever the chain has",
+    ),
+    bug(
+        "group-head-ignored",
+        FanOutWhole,
+        |planted| {
+            planted.core.skip_group_head = true;
+            planted.core.skip_staleness = true;
+        },
+        "a message for a group is taken whatever the chain is by now",
+    ),
+    bug(
+        "fan-out-shortened",
+        FanOutWhole,
+        |planted| planted.core.shorten_fan_out = true,
+        "one device of a group gets no message",
+    ),
+    bug(
+        "former-members-heard",
+        RemovedGetsNothing,
+        |planted| {
+            planted.core.keep_former_members = true;
+            planted.client.hear_former_members = true;
+        },
+        "who was removed goes on writing, and is shown",
+    ),
+    bug(
+        "sender-key-kept",
+        RemovedGetsNothing,
+        |planted| planted.client.keep_sender_key = true,
+        "a sender key serves on after somebody who has it was removed",
+    ),
+    bug(
+        "distribution-skipped",
+        AcceptedArrives,
+        |planted| planted.client.skip_distribution = true,
+        "one member is not given a sender key",
     ),
 ];

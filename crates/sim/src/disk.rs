@@ -9,7 +9,8 @@
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 use std::sync::atomic::{AtomicU64, Ordering};
 use types::{
-    AccountId, ChatId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MailboxId, MessageId, RegistrationId,
+    AccountId, ChatId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MailboxId, MessageId,
+    RegistrationId, Stamp,
 };
 
 /// Tells the databases of one process apart. The number reaches nothing but the name.
@@ -89,9 +90,26 @@ impl Disk {
         self.one("SELECT reason FROM gap WHERE envelope_id = ?1 AND first = 0", envelope, |row| row.get(0))
     }
 
-    /// Whether an envelope is kept until the sender's device list is known.
+    /// Whether an envelope is kept until the sender's device list, the chain of its group or the key is known.
     pub fn has_held(&self, envelope: EnvelopeId) -> bool {
-        self.one("SELECT 1 FROM held WHERE envelope_id = ?1", envelope, |row| row.get::<_, i64>(0)).is_some()
+        let sql = "SELECT 1 FROM held WHERE envelope_id = ?1 \
+                   UNION ALL SELECT 1 FROM group_held WHERE envelope_id = ?1";
+        self.one(sql, envelope, |row| row.get::<_, i64>(0)).is_some()
+    }
+
+    /// Every envelope that is kept so, and who sent it.
+    pub fn held(&self) -> Vec<(DeviceAddress, EnvelopeId)> {
+        let sql = "SELECT account, device, envelope_id FROM held \
+                   UNION ALL SELECT account, device, envelope_id FROM group_held ORDER BY envelope_id";
+        let Ok(mut statement) = self.eye.prepare_cached(sql) else { return Vec::new() };
+        let rows = statement.query_map([], |row| {
+            let (account, envelope): (Vec<u8>, Vec<u8>) = (row.get(0)?, row.get(2)?);
+            let device = DeviceNumber::new(row.get(1)?).ok();
+            let sender = AccountId::from_slice(&account).ok().zip(device);
+            let sender = sender.map(|(account, device)| DeviceAddress::new(account, device));
+            Ok(sender.zip(EnvelopeId::from_slice(&envelope).ok()))
+        });
+        rows.map(|rows| rows.filter_map(|row| row.ok().flatten()).collect()).unwrap_or_default()
     }
 
     /// Whether an envelope was put aside.
@@ -207,6 +225,39 @@ impl Disk {
         let Ok(mut statement) = self.eye.prepare_cached(sql) else { return Vec::new() };
         let rows = statement.query_map([group.as_bytes()], |row| row.get(0));
         rows.map(|rows| rows.filter_map(Result::ok).collect()).unwrap_or_default()
+    }
+
+    /// The operations of a group as they were taken in, oldest first, and their places among messages.
+    pub fn operations(&self, group: GroupId) -> Vec<(Vec<u8>, Option<Stamp>)> {
+        let sql = "SELECT operation, stamp FROM group_operation WHERE group_id = ?1 ORDER BY epoch";
+        let Ok(mut statement) = self.eye.prepare_cached(sql) else { return Vec::new() };
+        let rows = statement.query_map([group.as_bytes()], |row| {
+            let stamp: Option<Vec<u8>> = row.get(1)?;
+            Ok((row.get(0)?, stamp.and_then(|bytes| Stamp::from_slice(&bytes).ok())))
+        });
+        rows.map(|rows| rows.filter_map(Result::ok).collect()).unwrap_or_default()
+    }
+
+    /// Whether the secret of a group is here.
+    pub fn has_secret(&self, group: GroupId) -> bool {
+        let sql = "SELECT count(*) FROM group_chain WHERE group_id = ?1 AND secret IS NOT NULL";
+        self.eye.query_row(sql, [group.as_bytes()], |row| row.get::<_, i64>(0)).is_ok_and(|count| count > 0)
+    }
+
+    /// Which of this device's sender keys sealed an envelope for a group.
+    pub fn sender_key_of(&self, envelope: EnvelopeId) -> Option<u64> {
+        let sql = "SELECT number FROM sent_group WHERE envelope_id = ?1";
+        self.one(sql, envelope, |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+    }
+
+    /// Which of this device's sender keys an envelope carries, and of which group.
+    pub fn sender_key_in(&self, envelope: EnvelopeId) -> Option<(GroupId, u64)> {
+        let sql = "SELECT group_parcel.group_id, group_parcel.number FROM group_parcel \
+                   JOIN outbox ON outbox.id = group_parcel.outbox \
+                   WHERE outbox.envelope_id = ?1 AND group_parcel.number IS NOT NULL";
+        let (group, key) =
+            self.one(sql, envelope, |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))?;
+        Some((GroupId::from_slice(&group).ok()?, key.unsigned_abs()))
     }
 
     /// The state of a device's sender key, as far as this device has it.

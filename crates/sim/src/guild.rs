@@ -212,6 +212,7 @@ impl Asked {
                 group: send.group,
                 epoch: send.epoch,
                 sender,
+                key: None,
                 step: None,
                 ciphertext: digest_of(&send.ciphertext),
             }),
@@ -223,6 +224,7 @@ impl Asked {
                     group: operation.group(),
                     epoch: operation.epoch(),
                     sender,
+                    key: None,
                     step: None,
                     ciphertext: digest_of(bytes),
                 });

@@ -11,6 +11,10 @@ pub const PLAN: u64 = 1;
 pub const NETWORK: u64 = 2;
 /// Of the guild.
 pub const GUILD: u64 = 4;
+/// Of people's groups.
+pub const GATHERINGS: u64 = 5;
+/// Of whether there are any.
+const GATHERS: u64 = 6;
 /// Of what the world itself decides while it runs.
 pub const WORLD: u64 = 3;
 
@@ -51,6 +55,9 @@ pub const LATE_MAX: Millis = Millis::from_secs(10);
 /// The longest that a store takes to act, and again to answer.
 const STORE_DELAY_MAX: Millis = Millis(400);
 
+/// So many runs in a thousand of those in which everybody has one device have groups of people.
+const GATHERS_PER_MILLE: u32 = 700;
+
 impl Plan {
     /// What this seed decides.
     pub fn of(seed: u64) -> Self {
@@ -63,6 +70,9 @@ impl Plan {
         let weights = if stormy { Weights::STORMY } else { Weights::CALM };
         let several = chance.per_mille(SEVERAL_DEVICES_PER_MILLE);
         let weights = if several { weights } else { weights.with_one_device_each() };
+        // Drawn apart: whether people gather changes nothing in the runs in which they do not.
+        let gathers = !several && Chance::new(seed, GATHERS).per_mille(GATHERS_PER_MILLE);
+        let weights = if gathers { weights } else { Weights { gather: 0, ..weights } };
         let cast = Cast { people, nodes, events, skew_ms_max: NODE_SKEW_MS_MAX };
         let apart = chance.per_mille(500);
         let mut script = event::script(cast, weights, chance.rng());

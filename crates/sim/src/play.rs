@@ -2,6 +2,7 @@
 //! pending arrives, and the history is checked.
 
 mod devices;
+mod groups;
 mod recovery;
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
 };
 
 use client::{Fault, HttpRequest, NewAccount, RegistrationError};
+use groups::Gatherings;
 use server_core::Core;
 use server_ports::fake::Mode;
 use std::{collections::BTreeMap, sync::Arc};
@@ -74,6 +76,7 @@ pub fn play(seed: u64, planted: &Planted) -> Result<Outcome, Fault> {
         world: World::new(Plan::of(seed), planted.clone())?,
         guests,
         guild,
+        gatherings: Gatherings::new(seed),
         backups: BTreeMap::new(),
         texts: 0,
     };
@@ -96,6 +99,7 @@ struct Play {
     /// The first one has two devices now and then, and is written to.
     guests: Vec<Guest>,
     guild: Guild,
+    gatherings: Gatherings,
     /// What people have put aside for the day on which they lose their primary device.
     backups: BTreeMap<Person, recovery::Kept>,
     texts: u64,
@@ -177,6 +181,7 @@ impl Play {
             }
             self.send_to_guest(*from)?;
         }
+        self.last_words_in_groups()?;
         self.world.run_for(SETTLING)
     }
 
@@ -203,6 +208,7 @@ impl Play {
                 self.guild.act(&mut self.guests, &mut self.world);
                 Ok(())
             }
+            Event::Gather(person) => self.gather(person),
             Event::Restore(person) => {
                 self.with_one_of(person, |device, outside| device.restore(outside));
                 Ok(())

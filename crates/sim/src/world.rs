@@ -262,6 +262,7 @@ impl World {
     pub fn take_stock(&self) -> Result<(), Fault> {
         for device in self.devices.iter().filter(|device| device.is_in_use()) {
             device.show_views()?;
+            device.show_groups()?;
             device.record_resources();
         }
         self.stores.watched.take_inventory();

@@ -76,6 +76,8 @@ pub enum Event {
     Recover(Person),
     /// A member of a group reads, writes or changes something.
     Assemble,
+    /// Somebody does something in a group of people: makes one, changes it, joins or writes to it.
+    Gather(Person),
     /// Somebody registers the same number again, with a new device.
     Reregister(Person),
     /// Somebody asks for prekeys of somebody without sending anything.
@@ -128,6 +130,8 @@ pub struct Weights {
     pub recover: u32,
     /// [`Event::Assemble`].
     pub assemble: u32,
+    /// [`Event::Gather`].
+    pub gather: u32,
     /// [`Event::Reregister`].
     pub reregister: u32,
     /// [`Event::TakeKeys`].
@@ -159,6 +163,7 @@ impl Weights {
         back_up: 2,
         recover: 1,
         assemble: 30,
+        gather: 70,
         reregister: 0,
         take_keys: 3,
         wait: 50,
@@ -223,7 +228,7 @@ struct Draw<'a, R> {
 impl<R: RngCore> Draw<'_, R> {
     fn event(&mut self, weights: Weights) -> Event {
         type Make<R> = fn(&mut Draw<'_, R>) -> Event;
-        let table: [(u32, Make<R>); 22] = [
+        let table: [(u32, Make<R>); 23] = [
             (weights.send, |draw| draw.send()),
             (weights.send_again, |draw| Event::SendAgain(draw.person())),
             (weights.read, |draw| Event::Read(draw.person())),
@@ -242,6 +247,7 @@ impl<R: RngCore> Draw<'_, R> {
             (weights.back_up, |draw| Event::BackUp(draw.person())),
             (weights.recover, |draw| Event::Recover(draw.person())),
             (weights.assemble, |_| Event::Assemble),
+            (weights.gather, |draw| Event::Gather(draw.person())),
             (weights.reregister, |draw| Event::Reregister(draw.person())),
             (weights.take_keys, |draw| draw.take_keys()),
             (weights.wait, |draw| Event::Wait(Millis(draw.number(10..=8_000)))),
@@ -340,7 +346,7 @@ mod tests {
             .iter()
             .map(|event| format!("{event:?}").split([' ', '(', '{']).next().unwrap_or_default().to_owned())
             .collect();
-        assert_eq!(kinds.len(), 23, "{kinds:?}");
+        assert_eq!(kinds.len(), 24, "{kinds:?}");
         let to_oneself = |event: &Event| match event {
             Event::Send { from, to, .. } => from == to,
             Event::TakeKeys { from, of } => from == of,

@@ -3,7 +3,9 @@
 //! A `SignalMessage` is a version byte, a protobuf message whose field 1 is the sender's ratchet key and
 //! field 2 the counter in that chain, and a MAC; a `PreKeySignalMessage` is a version byte and a protobuf
 //! message whose field 4 is a `SignalMessage` (libsignal, `rust/protocol/src/proto/wire.proto`). Message
-//! keys follow from (ratchet key, counter): two ciphertexts at one step would use one key twice.
+//! keys follow from (ratchet key, counter): two ciphertexts at one step would use one key twice. A
+//! `SenderKeyMessage` is a version byte, a protobuf message with the key's distribution (field 1), the chain
+//! (2) and the iteration in it (3), and a signature: there the message key follows from those three.
 
 use crate::digest;
 use wire::EnvelopeKind;
@@ -13,7 +15,13 @@ const RATCHET_KEY: u64 = 1;
 const COUNTER: u64 = 2;
 const INNER_MESSAGE: u64 = 4;
 
-/// The digest of (ratchet key, counter), or nothing for what is not a message of a pairwise session.
+const SIGNATURE_BYTES: usize = 64;
+const DISTRIBUTION: u64 = 1;
+const CHAIN: u64 = 2;
+const ITERATION: u64 = 3;
+
+/// The digest of (ratchet key, counter), of a message under a sender key that of (distribution, chain,
+/// iteration); nothing for what is neither.
 pub fn step(kind: EnvelopeKind, ciphertext: &[u8]) -> Option<u128> {
     match kind {
         EnvelopeKind::Prekey => {
@@ -21,6 +29,7 @@ pub fn step(kind: EnvelopeKind, ciphertext: &[u8]) -> Option<u128> {
             ratchet_step(bytes_of(outer, INNER_MESSAGE)?)
         }
         EnvelopeKind::Ratchet => ratchet_step(ciphertext),
+        EnvelopeKind::SenderKey => sender_key_step(ciphertext),
         _ => None,
     }
 }
@@ -30,6 +39,13 @@ fn ratchet_step(message: &[u8]) -> Option<u128> {
     let key = bytes_of(fields, RATCHET_KEY)?;
     let counter = number_of(fields, COUNTER).unwrap_or(0);
     Some(digest::of(&[key, &counter.to_be_bytes()].concat()))
+}
+
+fn sender_key_step(message: &[u8]) -> Option<u128> {
+    let fields = message.get(1..message.len().checked_sub(SIGNATURE_BYTES)?)?;
+    let distribution = bytes_of(fields, DISTRIBUTION)?;
+    let (chain, iteration) = (number_of(fields, CHAIN)?, number_of(fields, ITERATION).unwrap_or(0));
+    Some(digest::of(&[distribution, &chain.to_be_bytes(), &iteration.to_be_bytes()].concat()))
 }
 
 fn bytes_of(message: &[u8], number: u64) -> Option<&[u8]> {
@@ -117,10 +133,26 @@ mod tests {
     }
 
     #[test]
+    fn the_step_of_a_sender_key_is_its_distribution_its_chain_and_the_iteration() {
+        let step_of = |distribution: u8, chain: u8, iteration: u8, text: &[u8]| {
+            let head = [0x33, 0x0a, 2, distribution, distribution, 0x10, chain, 0x18, iteration, 0x22];
+            let message = [&head[..], &[text.len() as u8], text, &[0xee; SIGNATURE_BYTES]].concat();
+            step(EnvelopeKind::SenderKey, &message).expect("a message has a step")
+        };
+        assert_eq!(step_of(5, 1, 2, b"one text"), step_of(5, 1, 2, b"another"));
+        for other in
+            [step_of(6, 1, 2, b"one text"), step_of(5, 3, 2, b"one text"), step_of(5, 1, 3, b"one text")]
+        {
+            assert_ne!(step_of(5, 1, 2, b"one text"), other);
+        }
+    }
+
+    #[test]
     fn other_bytes_have_no_step() {
         for bytes in [&b""[..], &[0x44], &[0x44, 0x0a, 200], &[0xff; 40]] {
             assert_eq!(step(EnvelopeKind::Ratchet, bytes), None);
             assert_eq!(step(EnvelopeKind::Prekey, bytes), None);
+            assert_eq!(step(EnvelopeKind::SenderKey, bytes), None);
         }
     }
 }

@@ -111,6 +111,7 @@ impl Device {
         self.asked.clear();
         self.lists_asked.clear();
         self.lists_put.clear();
+        self.groups.connection_ended();
     }
 
     pub(super) fn hang_up(&mut self, outside: &mut Outside<'_>) {

@@ -45,6 +45,7 @@ impl Device {
                         ciphertext: digest_of(&sealed.ciphertext),
                     });
                 }
+                self.note_sender_key(send);
             }
             Request::Ack(positions) => {
                 for position in positions {
@@ -59,7 +60,7 @@ impl Device {
             Request::FetchKeys(_) | Request::GetDeviceLists(_) => {
                 self.lists_asked.insert(frame.id, self.chronicle.since_start(outside.now));
             }
-            _ => {}
+            request => self.note_group_request(frame.id, request, outside),
         }
     }
 
@@ -85,8 +86,9 @@ impl Device {
         let envelope = self.asked.remove(id);
         let asked_at = self.lists_asked.remove(id);
         let put = self.lists_put.remove(id);
+        let accepted = self.note_group_answer(*id, envelope, result);
         match result {
-            Ok(Response::Accepted { stamp, .. }) => Some((envelope?, *stamp)),
+            Ok(Response::Accepted { stamp, .. }) => Some((accepted?, *stamp)),
             Ok(Response::Done) => {
                 if let Some((list, asked_at)) = put {
                     self.note_in_force(&list, asked_at);

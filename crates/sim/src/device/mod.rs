@@ -2,8 +2,9 @@
 //!
 //! Owns: the engine's process, and the one way in which a turn of it is carried out: here what the engine
 //! wants done becomes true, or dies with the process. Its connection is in `connection`, what its owner does
-//! in `owner`, its way into an account in `linking`, other devices' way into its account in `adding`, the blobs
-//! that it carries in `transfers`, what is written down of it in `facts`.
+//! in `owner` and, in groups, in `groups`, its way into an account in `linking`, other devices' way into its
+//! account in `adding`, the blobs that it carries in `transfers`, what is written down of it in `facts` and
+//! `group_facts`.
 //! Invariants: what the engine wants transmitted leaves in order or dies with its process; a process
 //! that died comes back with nothing but the disk.
 //! Must not know: servers.
@@ -11,6 +12,8 @@
 mod adding;
 mod connection;
 mod facts;
+mod group_facts;
+mod groups;
 mod linking;
 mod owner;
 mod transfers;
@@ -133,6 +136,8 @@ pub struct Device {
     failed: BTreeSet<EnvelopeId>,
     /// Numbers that were shown to belong to another account now.
     moved: Vec<PhoneNumber>,
+    /// What it has asked for of groups.
+    groups: groups::Asked,
     bugs: Bugs,
 }
 
@@ -184,6 +189,7 @@ impl Device {
             last_sent: None,
             failed: BTreeSet::new(),
             moved: Vec::new(),
+            groups: groups::Asked::default(),
             bugs,
         };
         device.start()?;
@@ -293,6 +299,7 @@ impl Device {
         self.linking_interrupted();
         self.dies_in = None;
         self.wishes.clear();
+        self.groups.process_died();
         self.retry_at = None;
         if let Some(mailbox) = self.mailbox {
             self.chronicle.record(Fact::Crashed { device: mailbox.address() });
@@ -365,7 +372,10 @@ impl Device {
             }
             // The list says it, too.
             Effect::DeviceRemoved { .. } | Effect::History(_) => Ok(()),
-            Effect::GroupChangeDone { .. } => Ok(()),
+            Effect::GroupChangeDone { change, .. } => {
+                self.groups.change_is_done(change);
+                Ok(())
+            }
         }
     }
 

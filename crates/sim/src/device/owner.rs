@@ -170,7 +170,7 @@ impl Device {
             value: self.disk.rows(name),
             bound,
         };
-        for (table, bound) in [("held", 0), ("receipt_due", 0), ("resend_wanted", 0)] {
+        for (table, bound) in [("receipt_due", 0), ("resend_wanted", 0)] {
             self.chronicle.record(resource(table, bound));
         }
     }

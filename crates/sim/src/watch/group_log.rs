@@ -20,12 +20,27 @@ pub struct WatchedGroupLog {
     chronicle: Chronicle,
     /// Where each chain stood at the last look.
     known: Mutex<BTreeMap<GroupId, (usize, Option<GroupState>)>>,
+    /// A planted mistake: heads as they were seen first.
+    cache: Option<Mutex<BTreeMap<GroupId, GroupHead>>>,
 }
 
 impl WatchedGroupLog {
     /// Watches a log that is empty.
     pub fn new(store: Arc<FakeGroupLog>, chronicle: Chronicle) -> Self {
-        Self { store, chronicle, known: Mutex::default() }
+        Self { store, chronicle, known: Mutex::default(), cache: None }
+    }
+
+    /// Plants a mistake: a head that was seen is never looked at again.
+    pub fn with_cache(self) -> Self {
+        Self { cache: Some(Mutex::default()), ..self }
+    }
+
+    fn cached(&self, group: GroupId, head: Option<GroupHead>) -> Option<GroupHead> {
+        let (Some(cache), Some(head)) = (&self.cache, head) else { return head };
+        let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is delivered is not forgotten: nothing would ever be sent.
+        let first = *cache.entry(group).or_insert(head);
+        Some(GroupHead { delivered: head.delivered, ..first })
     }
 
     /// Writes down what was appended since the last look, whatever its answer was. The members are replayed
@@ -61,7 +76,7 @@ impl GroupLog for WatchedGroupLog {
     async fn head(&self, group: GroupId) -> Result<Option<GroupHead>, StoreError> {
         let head = self.store.head(group).await;
         self.look(group);
-        head
+        head.map(|head| self.cached(group, head))
     }
 
     async fn operations(

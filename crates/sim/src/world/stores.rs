@@ -45,9 +45,10 @@ impl Stores {
         planted: &Planted,
     ) -> Ports {
         let directory = WatchedDirectory::new(self.directory.clone(), chronicle.clone());
+        let groups = WatchedGroupLog::new(self.groups.clone(), chronicle.clone());
         Ports {
             directory: Arc::new(if planted.accounts_cached { directory.with_cache() } else { directory }),
-            groups: Arc::new(WatchedGroupLog::new(self.groups.clone(), chronicle.clone())),
+            groups: Arc::new(if planted.heads_cached { groups.with_cache() } else { groups }),
             blobs: self.blobs.clone(),
             mailboxes: self.watched.clone(),
             exchange: self.exchange.clone(),

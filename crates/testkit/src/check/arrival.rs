@@ -3,7 +3,7 @@
 use super::{
     Invariant::AcceptedArrives,
     Report,
-    ledger::{Accepted, Composed, Ledger},
+    ledger::{Accepted, Composed, Ledger, View},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use types::{ChatId, DeviceAddress, EnvelopeId, MailboxId, MessageId, Millis, limits::ENVELOPE_LIFE};
@@ -58,7 +58,8 @@ fn messages(ledger: &Ledger, report: &mut Report) {
                 Some(envelope) => fates.expired(ledger, accepted, mailbox, envelope),
                 None => lived_out(ledger, accepted),
             };
-            let holds = outlived || is_gone(ledger, accepted.sender) || seen.contains(&(device, message));
+            let holds =
+                outlived || ledger.has_no_account(accepted.sender) || seen.contains(&(device, message));
             report.judge(AcceptedArrives, accepted.when.at, holds, || {
                 format!("message {message} from {} was accepted and never shown at {device}", accepted.sender)
             });
@@ -87,24 +88,45 @@ fn every_device(ledger: &Ledger, report: &mut Report) {
     }
 }
 
-/// A running device whose servers are honest has no gap that stays, but for what ended in its mailbox.
+/// A running device whose servers are honest has no gap that stays, but for what ended in its mailbox, for what its
+/// writer was refused, and for what nobody can verify any more.
 fn gaps(ledger: &Ledger, report: &mut Report) {
     for view in ledger.views.values() {
         if ledger.due(view.when, &[view.device]).is_none() && ledger.faults_ended.is_none() {
             continue;
         }
-        let excused = ledger.expired(view.chat, view.device);
+        let excused = ledger.expired(view.chat, view.device)
+            + refused_to(ledger, view)
+            + lost_with_their_writers(ledger, view);
         report.judge(AcceptedArrives, view.when.at, view.gaps as usize <= excused, || {
             format!("{} misses {} messages of {}", view.device, view.gaps, view.chat)
         });
     }
 }
 
-/// A closed account leaves nothing, not even the device list by which a message that is still under way
-/// could be verified.
-fn is_gone(ledger: &Ledger, sender: DeviceAddress) -> bool {
-    ledger.devices_of(sender.account).next().is_none()
-        && ledger.closed.keys().any(|mailbox| mailbox.address() == sender)
+/// How many messages of a chat others wrote that were refused: each has a number, and nobody gets it.
+fn refused_to(ledger: &Ledger, view: &View) -> usize {
+    let refused = ledger.refused.iter().filter_map(|message| ledger.composed.get(message));
+    let is_one_of_theirs = |composed: &&Composed| {
+        composed.sender != view.device
+            && match view.chat {
+                ChatId::Direct(other) => composed.sender.account == other,
+                group @ ChatId::Group(_) => composed.to == group,
+            }
+    };
+    refused.filter(is_one_of_theirs).count()
+}
+
+/// How many messages to a group were accepted whose writers are gone.
+fn lost_with_their_writers(ledger: &Ledger, view: &View) -> usize {
+    let of_chat = |message: &MessageId| {
+        ledger
+            .composed
+            .get(message)
+            .is_some_and(|composed| composed.to == view.chat && view.chat.group().is_some())
+    };
+    let accepted = ledger.accepted.iter().filter(|accepted| ledger.has_no_account(accepted.sender));
+    accepted.filter_map(|accepted| accepted.message).filter(of_chat).collect::<BTreeSet<_>>().len()
 }
 
 fn seen(ledger: &Ledger) -> BTreeSet<(DeviceAddress, MessageId)> {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::history::Line;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{AccountId, ChatId, EnvelopeId, GroupId, MessageId};
+use types::{AccountId, ChatId, EnvelopeId, MessageId};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     delivered_was_sealed(ledger, report);
@@ -57,7 +57,7 @@ fn shown_was_composed(ledger: &Ledger, report: &mut Report) {
             let for_me = composed.sender.account == me
                 || match composed.to {
                     ChatId::Direct(account) => account == me,
-                    ChatId::Group(group) => is_ever_member(ledger, group, me),
+                    ChatId::Group(group) => ledger.is_meant_for(shown.message, group, me),
                 };
             composed.when < shown.when
                 && composed.sender == shown.sender
@@ -68,10 +68,6 @@ fn shown_was_composed(ledger: &Ledger, report: &mut Report) {
             format!("{} showed message {} as {} never wrote it", shown.device, shown.message, shown.sender)
         });
     }
-}
-
-fn is_ever_member(ledger: &Ledger, group: GroupId, account: AccountId) -> bool {
-    ledger.chains.get(&group).is_none_or(|chain| chain.iter().any(|epoch| epoch.holds.contains(&account)))
 }
 
 /// One life of a process shows a message once; one that was killed in between may show it again, and so may

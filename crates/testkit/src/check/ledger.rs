@@ -1,7 +1,7 @@
 //! The facts of a history, indexed once for every check.
 
 use super::Terms;
-use crate::history::{Deletion, Entry, Fact, History, KeyKind, Line, ReceiptKind, SignedLog};
+use crate::history::{Deletion, Entry, Fact, HeldOperation, History, KeyKind, Line, ReceiptKind, SignedLog};
 use std::collections::{BTreeMap, BTreeSet};
 use types::{
     AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, MailboxId, MessageId, Millis, Position, Stamp,
@@ -36,6 +36,7 @@ pub struct Row {
     pub envelope: EnvelopeId,
     pub mailbox: MailboxId,
     pub position: Position,
+    pub stamp: Stamp,
     pub expires_at: Millis,
 }
 
@@ -58,8 +59,27 @@ pub struct GroupSealed {
     pub group: GroupId,
     pub epoch: u64,
     pub sender: DeviceAddress,
+    /// None for an operation.
+    pub key: Option<u64>,
     pub step: Option<u128>,
     pub ciphertext: u128,
+}
+
+/// A sender key on its way to a device.
+pub struct KeyGiven {
+    pub when: Moment,
+    pub group: GroupId,
+    pub key: u64,
+    pub by: DeviceAddress,
+    pub to: MailboxId,
+    pub epoch: u64,
+}
+
+/// What a device knows of a chain.
+pub struct ChainHeld {
+    pub when: Moment,
+    pub operations: Vec<HeldOperation>,
+    pub secret: bool,
 }
 
 /// A version of a device list, or an operation of a chain, as the store has it.
@@ -158,6 +178,7 @@ pub struct Ledger {
     pub refused: BTreeSet<MessageId>,
     pub sealed: Vec<Sealed>,
     pub group_sealed: Vec<GroupSealed>,
+    pub keys_given: Vec<KeyGiven>,
     pub accepted: Vec<Accepted>,
     pub skipped: Vec<(Moment, EnvelopeId, Vec<MailboxId>)>,
     pub lists: BTreeMap<AccountId, Vec<Written<MailboxId>>>,
@@ -180,6 +201,10 @@ pub struct Ledger {
     pub shown: Vec<Shown>,
     /// The last view of each device of each chat.
     pub views: BTreeMap<(DeviceAddress, ChatId), View>,
+    /// The last look at each device's copy of each chain.
+    pub chains_held: BTreeMap<(DeviceAddress, GroupId), ChainHeld>,
+    /// What devices keep back, with its senders.
+    pub kept_back: Vec<(Moment, DeviceAddress, DeviceAddress, EnvelopeId)>,
     pub receipts: BTreeMap<(DeviceAddress, MessageId, AccountId, ReceiptKind), Moment>,
     pub uploaded: Vec<Key>,
     pub served: Vec<Key>,
@@ -218,9 +243,11 @@ impl Ledger {
                 self.sealed.push(Sealed { when, message, envelope, sender, to, step, ciphertext }),
             Fact::Accepted { envelope, message, resend, sender, to, stamp } =>
                 self.accepted.push(Accepted { when, envelope, message, resend, sender, to, stamp }),
-            Fact::SealedForGroup { envelope, message, group, epoch, sender, step, ciphertext } =>
+            Fact::SealedForGroup { envelope, message, group, epoch, sender, key, step, ciphertext } =>
                 self.group_sealed.push(
-                    GroupSealed { when, message, envelope, group, epoch, sender, step, ciphertext }),
+                    GroupSealed { when, message, envelope, group, epoch, sender, key, step, ciphertext }),
+            Fact::SenderKeyGiven { group, key, by, to, epoch } =>
+                self.keys_given.push(KeyGiven { when, group, key, by, to, epoch }),
             Fact::Skipped { envelope, mailboxes } => self.skipped.push((when, envelope, mailboxes)),
             Fact::ListWritten { account, version, digest, mailboxes } =>
                 self.lists.entry(account).or_default()
@@ -234,8 +261,8 @@ impl Ledger {
                 self.answered.push(Told { when, asked_at: Millis(asked_at_ms), by, log, version, digest }),
             Fact::LogRead { by, log, version, digest, asked_at_ms } =>
                 self.reads.push(Told { when, asked_at: Millis(asked_at_ms), by, log, version, digest }),
-            Fact::Row { envelope, mailbox, position, stamp: _, expires_at_ms } =>
-                self.row(Row { when, envelope, mailbox, position, expires_at: Millis(expires_at_ms) }),
+            Fact::Row { envelope, mailbox, position, stamp, expires_at_ms } =>
+                self.row(Row { when, envelope, mailbox, position, stamp, expires_at: Millis(expires_at_ms) }),
             Fact::Deleted { mailbox, position, cause } => self.deleted.push((when, mailbox, position, cause)),
             Fact::Inventory { mailbox, positions } => {
                 self.inventory.insert(mailbox, (when, positions.into_iter().collect()));
@@ -252,6 +279,11 @@ impl Ledger {
             Fact::View { device, chat, lines, gaps } => {
                 self.views.insert((device, chat), View { when, device, chat, lines, gaps });
             }
+            Fact::ChainHeld { device, group, operations, secret } => {
+                self.chains_held.insert((device, group), ChainHeld { when, operations, secret });
+            }
+            Fact::KeptBack { device, sender, envelope } =>
+                self.kept_back.push((when, device, sender, envelope)),
             Fact::Receipt { device, message, from, kind } => {
                 self.receipts.entry((device, message, from, kind)).or_insert(when);
             }
@@ -305,6 +337,33 @@ impl Ledger {
     pub fn members_at(&self, group: GroupId, epoch: u64) -> Option<&BTreeSet<AccountId>> {
         let chain = self.chains.get(&group)?;
         chain.iter().find(|written| written.version == epoch).map(|written| &written.holds)
+    }
+
+    /// Whether an account was a member where one of the envelopes of a message to a group was sealed.
+    pub fn is_meant_for(&self, message: MessageId, group: GroupId, account: AccountId) -> bool {
+        let mut sealings = self.group_sealed.iter().filter(|sealed| sealed.message == Some(message));
+        sealings.any(|sealed| {
+            self.members_at(group, sealed.epoch).is_none_or(|members| members.contains(&account))
+        })
+    }
+
+    /// A closed account leaves nothing, not even the device list by which what is still under way could be verified.
+    pub fn has_no_account(&self, sender: DeviceAddress) -> bool {
+        self.devices_of(sender.account).next().is_none()
+            && self.closed.keys().any(|mailbox| mailbox.address() == sender)
+    }
+
+    /// Whether everybody who ever was a member still has a device. A group's secret may be lost with who was to give it.
+    pub fn all_are_there(&self, group: GroupId) -> bool {
+        let ever = self.chains.get(&group).into_iter().flatten().flat_map(|written| &written.holds);
+        ever.collect::<BTreeSet<_>>().into_iter().all(|account| self.devices_of(*account).next().is_some())
+    }
+
+    /// The envelope in which the operation at `epoch` is delivered; none if nobody saw it leave.
+    pub fn envelope_of_operation(&self, group: GroupId, epoch: u64) -> Option<EnvelopeId> {
+        let written = self.chains.get(&group)?.iter().find(|written| written.version == epoch)?;
+        let is_it = |sealed: &&GroupSealed| sealed.message.is_none() && sealed.ciphertext == written.digest;
+        self.group_sealed.iter().find(is_it).map(|sealed| sealed.envelope)
     }
 
     /// The devices that existed when something left its sender and still did when it was accepted.

@@ -7,6 +7,7 @@
 mod accounting;
 mod arrival;
 mod bounds;
+mod chains;
 mod decryption;
 mod deletion;
 mod fan_out;
@@ -20,6 +21,7 @@ mod prekeys;
 mod ratchets;
 mod removal;
 mod secrecy;
+mod sender_keys;
 mod settling;
 
 pub use invariant::Invariant;
@@ -91,7 +93,9 @@ pub fn check(history: &History, terms: Terms) -> Report {
         decryption::check,
         ratchets::check,
         removal::check,
+        sender_keys::check,
         linearity::check,
+        chains::check,
         fan_out::check,
         settling::check,
         bounds::check,

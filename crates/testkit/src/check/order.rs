@@ -34,10 +34,11 @@ fn by_stamp(view: &View, report: &mut Report) {
     }
 }
 
-/// What one device wrote stands in the order in which it was written.
+/// What one device wrote stands in the order in which it was written; what was refused has no place.
 fn by_sender(ledger: &Ledger, view: &View, report: &mut Report) {
     let mut last: BTreeMap<_, (usize, MessageId)> = BTreeMap::new();
-    for Line { message, .. } in &view.lines {
+    let has_place = |line: &&Line| line.stamp.is_some() || !ledger.refused.contains(&line.message);
+    for Line { message, .. } in view.lines.iter().filter(has_place) {
         let Some(composed) = ledger.composed.get(message) else { continue };
         let place = (composed.when.index, *message);
         let life = ledger.life(composed.sender, composed.when);
@@ -76,7 +77,8 @@ fn one_order_for_all(ledger: &Ledger, report: &mut Report) {
                 .composed
                 .get(&line.message)
                 .is_some_and(|composed| composed.sender.account == view.device.account);
-            if is_mine && ledger.expired(view.chat, view.device) > 0 {
+            let untold = ledger.expired(view.chat, view.device) > 0 || somebody_left(ledger, line.message);
+            if is_mine && untold {
                 continue;
             }
             let (other, device) = *stamps.entry(line.message).or_insert((stamp, view.device));
@@ -93,6 +95,15 @@ fn is_from_backup(ledger: &Ledger, view: &View, message: MessageId) -> bool {
     let written = ledger.composed.get(&message).map(|composed| composed.when);
     let opened = ledger.life(view.device, view.when).and_then(|life| ledger.opened.get(&life));
     view.device.device == DeviceNumber::PRIMARY && opened.is_some_and(|opened| written < Some(*opened))
+}
+
+/// Whether somebody for whom a message to a group was has left since: receipts of former members do not count.
+fn somebody_left(ledger: &Ledger, message: MessageId) -> bool {
+    let sealings = ledger.group_sealed.iter().filter(|sealed| sealed.message == Some(message));
+    let Some(sealed) = sealings.min_by_key(|sealed| sealed.epoch) else { return false };
+    let Some(members) = ledger.members_at(sealed.group, sealed.epoch) else { return false };
+    let chain = ledger.chains.get(&sealed.group).into_iter().flatten();
+    chain.filter(|written| written.version > sealed.epoch).any(|written| !written.holds.is_superset(members))
 }
 
 /// A message sorts after everything that its device had shown in that chat when it was written.

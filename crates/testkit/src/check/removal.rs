@@ -1,15 +1,16 @@
 //! Invariant 9: from the moment in which its removal was answered, nothing goes to a revoked device or a
-//! removed member, and nothing that they send after it is accepted for the group; and whoever was told of a
-//! list that does not have a device seals nothing to it any more.
+//! removed member, and nothing that they send after it is accepted for the group; whoever was told of a list that
+//! does not have a device seals nothing to it any more; and nothing of a former member that stands after the removal
+//! is shown to anybody.
 
 use super::{
     Invariant::RemovedGetsNothing,
     Report,
-    ledger::{Ledger, Moment, Told},
+    ledger::{Ledger, Moment, Shown, Told},
 };
 use crate::history::SignedLog;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{AccountId, DeviceAddress, EnvelopeId, GroupId, MailboxId, MessageId};
+use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, MailboxId, MessageId, Stamp};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     for told in &ledger.answered {
@@ -19,6 +20,35 @@ pub fn check(ledger: &Ledger, report: &mut Report) {
         }
     }
     nothing_sealed_to_the_revoked(ledger, report);
+    for shown in &ledger.shown {
+        if let Some(ChatId::Group(group)) = ledger.composed.get(&shown.message).map(|composed| composed.to) {
+            shown_before_the_end(ledger, report, group, shown);
+        }
+    }
+}
+
+/// A message may stand so far behind the removal of its sender: nodes' clocks differ, and sends that were admitted
+/// before it end after it.
+const ADMITTED_LATE_MAX_MS: u64 = 30 * 1_000;
+
+/// Where a message is shown, its sender was a member by the order of stamps, or shortly before.
+fn shown_before_the_end(ledger: &Ledger, report: &mut Report, group: GroupId, shown: &Shown) {
+    let Some(chain) = ledger.chains.get(&group) else { return };
+    let stamp = |epoch| {
+        let envelope = ledger.envelope_of_operation(group, epoch)?;
+        ledger.rows.iter().find(|row| row.envelope == envelope).map(|row| row.stamp)
+    };
+    let stands = |stamp: Stamp| stamp.time().as_millis();
+    let mut members = chain.iter().enumerate().filter(|(at, written)| {
+        let next = chain.get(at + 1).and_then(|next| stamp(next.version));
+        let begins = stamp(written.version).is_none_or(|begin| begin < shown.stamp);
+        begins && next.is_none_or(|end| stands(shown.stamp) <= stands(end) + ADMITTED_LATE_MAX_MS)
+    });
+    let holds = members.any(|(_, written)| written.holds.contains(&shown.sender.account));
+    report.judge(RemovedGetsNothing, shown.when.at, holds, || {
+        let (device, message, sender) = (shown.device, shown.message, shown.sender);
+        format!("{device} showed message {message} of {sender} at {}, who was no member then", shown.stamp)
+    });
 }
 
 fn nothing_sealed_to_the_revoked(ledger: &Ledger, report: &mut Report) {

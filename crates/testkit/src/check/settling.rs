@@ -4,16 +4,17 @@
 use super::{
     Invariant::Settles,
     Report,
-    ledger::{Ledger, Moment},
+    ledger::{Composed, Ledger, Moment},
 };
 use crate::history::ReceiptKind;
 use std::collections::BTreeMap;
-use types::{ChatId, MessageId, Millis};
+use types::{AccountId, ChatId, MessageId, Millis};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     outboxes_empty(ledger, report);
     mailboxes_empty(ledger, report);
     receipts_return(ledger, report);
+    nothing_is_kept_back(ledger, report);
 }
 
 fn in_time(done: Option<&Moment>, due: Millis) -> bool {
@@ -29,7 +30,7 @@ fn outboxes_empty(ledger: &Ledger, report: &mut Report) {
     }
     for (message, composed) in &ledger.composed {
         let Some(due) = ledger.due(composed.when, &[composed.sender]) else { continue };
-        if ledger.is_gone(composed.sender, composed.when) {
+        if ledger.is_gone(composed.sender, composed.when) || lacks_the_secret(ledger, composed) {
             continue;
         }
         let holds = ledger.refused.contains(message) || in_time(first_accepted.get(message), due);
@@ -37,6 +38,13 @@ fn outboxes_empty(ledger: &Ledger, report: &mut Report) {
             format!("message {message} of {} was not accepted", composed.sender)
         });
     }
+}
+
+/// Nobody writes to a group without its secret, which may be lost with the account that was to give it.
+fn lacks_the_secret(ledger: &Ledger, composed: &Composed) -> bool {
+    let ChatId::Group(group) = composed.to else { return false };
+    let held = ledger.chains_held.get(&(composed.sender, group));
+    held.is_some_and(|held| !held.secret) && !ledger.all_are_there(group)
 }
 
 fn mailboxes_empty(ledger: &Ledger, report: &mut Report) {
@@ -72,8 +80,9 @@ fn receipts_return(ledger: &Ledger, report: &mut Report) {
             let device = mailbox.address();
             let linked_later = ledger.opened.get(&mailbox).is_some_and(|opened| *opened > composed.when);
             let Some(due) = ledger.due(shown.when, &[device, shown.device]) else { continue };
-            // A receipt may have been among what ended in its mailbox.
-            if linked_later || ledger.expired(ChatId::Direct(reader), device) > 0 {
+            // A receipt may have been among what ended in its mailbox, and only members' receipts count.
+            let left = has_left(ledger, shown.message, reader) || has_left(ledger, shown.message, writer);
+            if linked_later || left || ledger.expired(ChatId::Direct(reader), device) > 0 {
                 continue;
             }
             let receipt = |kind| ledger.receipts.get(&(device, shown.message, reader, kind));
@@ -83,4 +92,27 @@ fn receipts_return(ledger: &Ledger, report: &mut Report) {
             });
         }
     }
+}
+
+/// Whatever a device needs to show an envelope it gets, as long as there is somebody who has it.
+fn nothing_is_kept_back(ledger: &Ledger, report: &mut Report) {
+    for (when, device, sender, envelope) in &ledger.kept_back {
+        let Some(since) =
+            ledger.stored.iter().find(|((mailbox, id), _)| (mailbox.address(), id) == (*device, envelope))
+        else {
+            continue;
+        };
+        let Some(due) = ledger.due(*since.1, &[*device, *sender]) else { continue };
+        report.judge(Settles, due.min(when.at), ledger.has_no_account(*sender), || {
+            format!("{device} keeps envelope {envelope} of {sender} back")
+        });
+    }
+}
+
+/// Whether an account that was a member when a message was written was not one all the time since.
+fn has_left(ledger: &Ledger, message: MessageId, account: AccountId) -> bool {
+    let sealings = ledger.group_sealed.iter().filter(|sealed| sealed.message == Some(message));
+    let Some(sealed) = sealings.min_by_key(|sealed| sealed.epoch) else { return false };
+    let since = ledger.chains.get(&sealed.group).into_iter().flatten();
+    since.filter(|written| written.version >= sealed.epoch).any(|written| !written.holds.contains(&account))
 }

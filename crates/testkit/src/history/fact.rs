@@ -1,6 +1,6 @@
 //! The facts that invariants speak of. An observer records those that it can see.
 
-use super::{Deletion, KeyKind, Line, ReceiptKind, SignedLog, text};
+use super::{Deletion, HeldOperation, KeyKind, Line, ReceiptKind, SignedLog, text};
 use serde::{Deserialize, Serialize};
 use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, MailboxId, MessageId, Position, Stamp};
 
@@ -131,12 +131,32 @@ pub enum Fact {
         /// From which device.
         #[serde(with = "text")]
         sender: DeviceAddress,
+        /// Which of the sender's keys of this group made it; none for an operation, or if the observer cannot
+        /// see it.
+        #[serde(default)]
+        key: Option<u64>,
         /// Which step of the sender key made it ([`crate::ratchet::step`]); none for an operation.
         #[serde(with = "text::option", default)]
         step: Option<u128>,
         /// Digest of the ciphertext, or of the operation.
         #[serde(with = "text")]
         ciphertext: u128,
+    },
+    /// A device gave one of its keys of a group to another: what carries it left; once for each time.
+    SenderKeyGiven {
+        /// Which group.
+        #[serde(with = "text")]
+        group: GroupId,
+        /// Which of the giver's keys.
+        key: u64,
+        /// By which device.
+        #[serde(with = "text")]
+        by: DeviceAddress,
+        /// To which mailbox.
+        #[serde(with = "text")]
+        to: MailboxId,
+        /// How far the giver knew the chain.
+        epoch: u64,
     },
     /// The sending device was told that a send is accepted; once for each time it was told.
     Accepted {
@@ -374,6 +394,31 @@ pub enum Fact {
         lines: Vec<Line>,
         /// Messages that it says are missing.
         gaps: u32,
+    },
+    /// Everything that a device knows of a group's chain now, oldest first.
+    ChainHeld {
+        /// Which device.
+        #[serde(with = "text")]
+        device: DeviceAddress,
+        /// Which group.
+        #[serde(with = "text")]
+        group: GroupId,
+        /// The operations, by epoch.
+        operations: Vec<HeldOperation>,
+        /// Whether it has the group's secret, without which it can neither read the group's name nor write there.
+        secret: bool,
+    },
+    /// A device has committed an envelope that it cannot show: for want of its sender's list, of the chain or of a key.
+    KeptBack {
+        /// Which device.
+        #[serde(with = "text")]
+        device: DeviceAddress,
+        /// From which device.
+        #[serde(with = "text")]
+        sender: DeviceAddress,
+        /// The send.
+        #[serde(with = "text")]
+        envelope: EnvelopeId,
     },
     /// A sender's device learned what became of a message at the other end.
     Receipt {

@@ -27,6 +27,17 @@ pub struct Line {
     pub stamp: Option<Stamp>,
 }
 
+/// One operation of a [`Fact::ChainHeld`](super::Fact::ChainHeld).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldOperation {
+    /// Digest of its bytes.
+    #[serde(with = "text")]
+    pub digest: u128,
+    /// Its place among messages; none while that is not known.
+    #[serde(with = "text::option", default)]
+    pub stamp: Option<Stamp>,
+}
+
 /// What a receipt says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -8,7 +8,7 @@ mod kinds;
 mod text;
 
 pub use fact::Fact;
-pub use kinds::{Deletion, KeyKind, Line, ReceiptKind, SignedLog};
+pub use kinds::{Deletion, HeldOperation, KeyKind, Line, ReceiptKind, SignedLog};
 
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, Write};

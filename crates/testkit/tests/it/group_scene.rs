@@ -74,6 +74,7 @@ pub fn sealed_for_group(number: u8, text: Option<u8>, from: u8, epoch: u64) -> F
         group: group(1),
         epoch,
         sender: device(from),
+        key: None,
         step: text.map(|text| 0x57e9_0000 + u128::from(text)),
         ciphertext: ciphertext(number),
     }

@@ -3,6 +3,7 @@
 
 mod bad_group_histories;
 mod bad_histories;
+mod bad_member_histories;
 mod group_scene;
 mod lines;
 mod people;
