@@ -73,7 +73,7 @@ impl Turn<'_> {
             }
             Code::RetryAfter => self.finish(id, group, Err(GroupError::RetryAfter(refusal.retry_after))),
             Code::BadStamp => {
-                if !refusal.retry_after.is_some_and(|after| after <= STAMP_CATCH_UP_MAX) {
+                if refusal.retry_after.is_none_or(|after| after > STAMP_CATCH_UP_MAX) {
                     profile::forget_highest_stamp(self.db)?;
                 }
                 self.pause(id, refusal)

@@ -20,7 +20,7 @@ fn place(epoch: u64) -> Stamp {
 /// So many seconds after the removal.
 fn place_after(seconds: u64) -> Stamp {
     let removal = place(1);
-    Stamp::new(removal.clock() + (seconds * 1_000 << 16), removal.node())
+    Stamp::new(removal.clock() + ((seconds * 1_000) << 16), removal.node())
 }
 
 fn is_key_to(to: MailboxId) -> impl Fn(&Fact) -> bool {
