@@ -245,6 +245,8 @@ impl Session {
             State::Greeted { until, .. } | State::Proving { until, .. } | State::Opening { until, .. } => {
                 *until
             }
+            // What is stopping reads no more, however long its last answer takes.
+            State::Open { .. } if self.stopping.is_some() => self.heard_at + limits.keep_alive_timeout,
             State::Open { drain, .. } => (self.heard_at + limits.keep_alive_timeout).min(drain.wake_at()),
             State::Closed { .. } => Timestamp::MAX,
         }

@@ -374,6 +374,17 @@ fn a_stop_finishes_what_is_under_way_and_takes_nothing_new() {
     assert_eq!(idle.said(), ["reconnect 0", "close Stopping"]);
 }
 
+#[test]
+fn a_stop_that_waits_for_an_answer_rests_meanwhile() {
+    let mut machine = Machine::drained();
+    machine.request(send());
+    machine.handle(Event::Stop { reconnect_after: Millis(500) });
+    machine.said();
+    machine.pass(machine.limits.drain.reread.0);
+    assert!(machine.said().is_empty());
+    assert!(machine.session.deadline(&machine.limits) > machine.now);
+}
+
 /// Any event that a shard could bring, in any order.
 fn events() -> impl Strategy<Value = Vec<(u64, u8, u64)>> {
     prop::collection::vec((0_u64..20_000, 0_u8..16, 0_u64..80), 0..150)
@@ -381,7 +392,7 @@ fn events() -> impl Strategy<Value = Vec<(u64, u8, u64)>> {
 
 proptest! {
     /// Each request is answered once or the session ends; nothing comes after the end; only what was
-    /// asked for is read; hello comes first.
+    /// asked for is read; hello comes first; a tick leaves nothing due.
     #[test]
     fn a_session_keeps_its_invariants(events in events(), reject in any::<bool>()) {
         let mut machine = Machine::new();
@@ -390,7 +401,7 @@ proptest! {
             machine.now = machine.now + Millis(wait % if kind == 0 { 20_000 } else { 300 });
             let id = machine.next;
             match kind {
-                0 => machine.handle(Event::Tick),
+                0 => machine.pass(0),
                 1 => machine.handle(Event::Alive),
                 2 | 3 => asked.push(machine.request(proof(1, 7))),
                 4 if number == 0 && reject => machine.handle(Event::Authenticated(Err(Code::Cloned.into()))),
@@ -432,6 +443,9 @@ proptest! {
             }
             if machine.session.is_closed() {
                 return Ok(());
+            }
+            if kind == 0 {
+                prop_assert!(machine.session.deadline(&machine.limits) > machine.now, "a session never rests");
             }
         }
     }
