@@ -96,6 +96,7 @@ fn gaps(ledger: &Ledger, report: &mut Report) {
             continue;
         }
         let excused = ledger.expired(view.chat, view.device)
+            + ledger.expired_before(view.chat, view.device)
             + refused_to(ledger, view)
             + lost_with_their_writers(ledger, view);
         report.judge(AcceptedArrives, view.when.at, view.gaps as usize <= excused, || {

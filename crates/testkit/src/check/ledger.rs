@@ -448,7 +448,22 @@ impl Ledger {
 
     /// How many envelopes of the people of a chat to a device ended in its mailbox, their time over.
     pub fn expired(&self, chat: ChatId, to: DeviceAddress) -> usize {
-        let ended = |row: &&Row| row.mailbox.address() == to && self.has_ended(row);
+        self.expired_where(chat, to, |row| row.mailbox.address() == to)
+    }
+
+    /// The same for envelopes of a time in which the device was not linked yet: they ended in the mailboxes of the
+    /// devices from which it has its history.
+    pub fn expired_before(&self, chat: ChatId, to: DeviceAddress) -> usize {
+        let Some(opened) = self.life(to, self.last()).and_then(|mailbox| self.opened.get(&mailbox)) else {
+            return 0;
+        };
+        self.expired_where(chat, to, |row| {
+            row.mailbox.account == to.account && row.mailbox.address() != to && row.when < *opened
+        })
+    }
+
+    fn expired_where(&self, chat: ChatId, to: DeviceAddress, is_meant: impl Fn(&Row) -> bool) -> usize {
+        let ended = |row: &&Row| is_meant(row) && self.has_ended(row);
         let is_one_of_them = |account: AccountId| match chat {
             ChatId::Direct(other) => account == other || account == to.account,
             ChatId::Group(_) => true,
@@ -461,6 +476,10 @@ impl Ledger {
                 .any(|(envelope, sender)| envelope == row.envelope && is_one_of_them(sender.account))
         };
         self.rows.iter().filter(ended).filter(from_them).count()
+    }
+
+    const fn last(&self) -> Moment {
+        Moment { index: usize::MAX, at: self.end }
     }
 
     /// Whether a row's time was over before its device had committed it.
