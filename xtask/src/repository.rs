@@ -30,10 +30,12 @@ impl SourceFile {
 }
 
 impl Repository {
-    /// The repository that this program was built from.
+    /// The repository in which Cargo runs this program; run without Cargo, the one that it was built from. Checkouts
+    /// that share a target folder may share the program.
     pub fn open() -> Result<Self> {
-        let root =
-            Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository");
+        let package = std::env::var_os("CARGO_MANIFEST_DIR");
+        let package = package.as_deref().map_or(Path::new(env!("CARGO_MANIFEST_DIR")), Path::new);
+        let root = package.parent().expect("xtask is a folder of the repository");
         ensure!(root.join("Cargo.lock").is_file(), "{} is not the repository any more", root.display());
         Ok(Self { root: root.to_owned() })
     }
