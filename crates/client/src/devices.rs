@@ -101,7 +101,7 @@ pub(crate) fn sign_with(
     rng: &mut dyn CryptoRng,
 ) -> Stored<DeviceList> {
     let list = own_list(db, me)?;
-    let Candidate { listed, name } = candidate;
+    let Candidate { listed, name, digits: _ } = candidate;
     let mut names = all_named(db, me, &list)?;
     names.retain(|named| named.device != listed.number());
     names.push(NamedDevice { device: listed.number(), name, added_at: now });

@@ -122,7 +122,7 @@ impl Service {
     ) -> Result<()> {
         let (listed, said) = (device.listed(), Bytes::from_static(b"sealed"));
         let (identity, key) = (*listed.identity_key(), *listed.device_key());
-        let offer = LinkOffer::new(identity, key, listed.registration(), draw());
+        let offer = LinkOffer::new(identity, key, listed.registration(), draw(), draw());
         let link = LinkId::from_bytes(draw());
         let token = BASE64.encode(draw::<32>());
         let new = json!({

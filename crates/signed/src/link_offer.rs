@@ -1,4 +1,5 @@
-//! What a device that wants to be linked offers: its public keys, and one for the talk with the primary.
+//! What a device that wants to be linked offers: its public keys, one for the talk with the primary, and the commitment
+//! to its share in the digits that people compare.
 //!
 //! The code that the device shows carries the hash of these bytes, so nobody between the two can put other keys
 //! in their place. Clients and servers read it; it is carried as it came and never rebuilt.
@@ -15,24 +16,29 @@ pub struct LinkOffer {
     device_key: DeviceKey,
     registration: RegistrationId,
     ephemeral_key: [u8; 32],
+    nonce_commitment: [u8; 32],
     carried: Vec<u8>,
 }
 
 impl LinkOffer {
-    /// What a device offers. `ephemeral_key`: the public half of an X25519 key that was drawn for this link.
+    /// What a device offers. `ephemeral_key`: the public half of an X25519 key that was drawn for this link;
+    /// `nonce_commitment`: a hash of 32 bytes that were.
     pub fn new(
         identity_key: IdentityKey,
         device_key: DeviceKey,
         registration: RegistrationId,
         ephemeral_key: [u8; 32],
+        nonce_commitment: [u8; 32],
     ) -> Self {
         let raw = proto::LinkOffer {
             identity_key: identity_key.as_bytes().to_vec(),
             device_key: device_key.as_bytes().to_vec(),
             registration: registration.get(),
             ephemeral_key: ephemeral_key.to_vec(),
+            nonce_commitment: nonce_commitment.to_vec(),
         };
-        Self { identity_key, device_key, registration, ephemeral_key, carried: raw.encode_to_vec() }
+        let carried = raw.encode_to_vec();
+        Self { identity_key, device_key, registration, ephemeral_key, nonce_commitment, carried }
     }
 
     /// Reads an offer: its size, form and every key. An ephemeral key of low order, with which the two sides
@@ -52,6 +58,7 @@ impl LinkOffer {
             device_key: DeviceKey::from_slice(&raw.device_key)?,
             registration: RegistrationId::new(raw.registration)?,
             ephemeral_key,
+            nonce_commitment: raw.nonce_commitment.try_into().map_err(|_| invalid())?,
             carried: carried.to_vec(),
         })
     }
@@ -74,6 +81,11 @@ impl LinkOffer {
     /// The public X25519 key for this link alone.
     pub const fn ephemeral_key(&self) -> &[u8; 32] {
         &self.ephemeral_key
+    }
+
+    /// The hash of the nonce that the device tells once it was invited; see `seal::link`.
+    pub const fn nonce_commitment(&self) -> &[u8; 32] {
+        &self.nonce_commitment
     }
 
     /// The `LinkOffer` as it came or was made.

@@ -177,6 +177,15 @@ impl Disk {
         identity.expect("a link was begun on this disk")
     }
 
+    /// What a device on its way into an account keeps of its link until it is invited.
+    ///
+    /// # Panics
+    /// If it is not on that way.
+    pub fn offering(&self) -> Vec<u8> {
+        let offering = self.eye.query_row("SELECT offering FROM link_request", [], |row| row.get(0));
+        offering.expect("a link was begun on this disk")
+    }
+
     /// Private keys of a device that is on its way into an account.
     pub fn link_secrets(&self) -> Vec<Vec<u8>> {
         // The identity is stored as its public key (33 bytes) and its private one.

@@ -247,8 +247,8 @@ impl Ask {
     async fn link(self, core: &Core, attempt: u64) -> Option<()> {
         let list = DeviceList::verify(&self.list).expect("a list that the guest signed");
         let device = list.device(self.of.device).expect("the list of a link has its device");
-        let offer =
-            LinkOffer::new(*device.identity_key(), *device.device_key(), self.of.registration, BASE_POINT);
+        let (identity, key) = (*device.identity_key(), *device.device_key());
+        let offer = LinkOffer::new(identity, key, self.of.registration, BASE_POINT, [1; 32]);
         let mut id = *self.of.account.as_bytes();
         id[..2].copy_from_slice(&self.of.registration.get().to_be_bytes()[2..]);
         id[2..10].copy_from_slice(&attempt.to_be_bytes());

@@ -28,6 +28,7 @@ pub(super) const OFFER: Target = Target {
                 *offer.device_key(),
                 offer.registration(),
                 *offer.ephemeral_key(),
+                *offer.nonce_commitment(),
             );
             assert!(LinkOffer::decode(made.as_bytes()).is_ok(), "what was read can be offered");
         }
@@ -128,6 +129,7 @@ fn receive(which: Which, message: &[u8]) -> Result<(), LinkError> {
             let candidate = scene.primary.open_answer(message)?;
             let listed = scene.listed();
             assert_eq!(candidate.listed, listed, "the primary lists the device that made the offer");
+            assert_eq!(candidate.digits, scene.invited.digits(), "no answer moves the digits");
         }
         Which::Completion => {
             let completion = scene.invited.complete(message)?;

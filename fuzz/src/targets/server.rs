@@ -146,7 +146,7 @@ fn binary(bytes: &[u8]) -> String {
 fn link_offer() -> Vec<u8> {
     let identity = *seal::IdentityKeyPair::generate(&mut rng(5)).public();
     let registration = RegistrationId::new(300).expect("a registration id is at most 16,380");
-    let offer = LinkOffer::new(identity, person(1).device.public(), registration, [9; 32]);
+    let offer = LinkOffer::new(identity, person(1).device.public(), registration, [9; 32], [8; 32]);
     let body = json!({
         "link": LINK,
         "token": binary(&[3; 32]),

@@ -258,7 +258,7 @@ impl Turn<'_> {
         self.live.linking.is_adding = false;
         match inviting.open_answer(answer) {
             Ok(candidate) => {
-                let digits = inviting.digits().to_string();
+                let digits = candidate.digits.to_string();
                 let name = candidate.name.as_str().to_owned();
                 self.effect(Effect::AddingDevice(AddingDevice::Digits { digits, name }));
                 Ok(())

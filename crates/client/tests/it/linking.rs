@@ -4,6 +4,9 @@ use crate::link_world::{Fault, World};
 use client::{AddDeviceError, AddingDevice, Closed, Effect, LinkError, NewDevice, RemoveDeviceError};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use seal::link::{Invitation, LinkCode, Primary};
+use signed::AccountSecret;
+use testkit::fixture;
 use types::{DeviceNumber, Millis};
 use wire::{Code, Refusal};
 
@@ -79,8 +82,8 @@ fn keys_that_the_code_does_not_name_are_never_signed() {
     let other = world.machine();
     world.try_link(other).unwrap();
     // The server puts the keys of a device of its own in the place of the new one's.
-    let foreign =
-        world.server.links.values().find(|link| !code_fits(&code, &link.offer)).unwrap().offer.clone();
+    let id = code.parse::<LinkCode>().unwrap().link();
+    let foreign = world.server.links.iter().find(|(other, _)| **other != id).unwrap().1.offer.clone();
     for link in world.server.links.values_mut() {
         link.offer = foreign.clone();
     }
@@ -94,13 +97,6 @@ fn keys_that_the_code_does_not_name_are_never_signed() {
     world.settle();
     assert_eq!(list_version(&world, 0), before);
     assert!(world.machines[new].linked.is_none());
-}
-
-fn code_fits(code: &str, offer: &[u8]) -> bool {
-    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-    use sha2::{Digest, Sha256};
-    let bytes = URL_SAFE_NO_PAD.decode(&code[5..]).unwrap();
-    bytes[16..48] == *Sha256::digest(offer)
 }
 
 #[test]
@@ -132,6 +128,35 @@ fn an_answer_or_invitation_of_somebody_else_ends_the_link() {
     }
     assert!(matches!(world.try_link(new), Err(LinkError::Tampered(_))));
     assert!(matches!(world.try_link(new), Err(LinkError::NotBegun)), "a dead link is forgotten");
+}
+
+/// The first answer tells the nonce of the link: whoever could invite once more would choose the digits.
+#[test]
+fn one_link_takes_one_invitation() {
+    for dies in [false, true] {
+        let (mut world, new, code) = code_shown();
+        world.add_device(0, &code, false).unwrap();
+        world.pass(Millis::from_secs(1));
+        world.try_link(new).unwrap();
+        if dies {
+            world.crash(new);
+        }
+        // Somebody who saw the code, too, makes an invitation that the device could have taken as well.
+        let code: LinkCode = code.parse().unwrap();
+        let link = world.server.links.get_mut(&code.link()).unwrap();
+        let account_key = AccountSecret::random(&mut ChaCha20Rng::seed_from_u64(2)).public();
+        let (device, phone) = (DeviceNumber::new(2).unwrap(), fixture::phone(9));
+        let invitation = Invitation { account_key, device, phone };
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        let other = Primary::invite(&code, &link.offer, invitation, &mut rng).unwrap();
+        let (_, first, _) = link.invited.as_mut().unwrap();
+        *first = other.message().to_vec().into();
+        // The server says that it never got the answer.
+        link.answer = None;
+        let refused = world.try_link(new);
+        assert!(matches!(refused, Err(LinkError::Tampered(_))), "{refused:?}");
+        assert_eq!(world.server.links[&code.link()].answer, None, "nothing more is said");
+    }
 }
 
 #[test]

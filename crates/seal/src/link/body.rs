@@ -1,6 +1,7 @@
 //! What the two sides tell each other under the seal, and the one check that both make of the result.
 
 use super::LinkError;
+use super::digits::Nonce;
 use crate::SyncKey;
 use crate::names::DeviceName;
 use crate::proto::link as proto;
@@ -68,10 +69,11 @@ impl Invitation {
     }
 }
 
-/// The new device's consent to its place, and its name.
+/// The new device's consent to its place, its name, and its share in the digits.
 pub(super) struct Answer {
     pub(super) signature: Signature,
     pub(super) name: DeviceName,
+    pub(super) nonce: Nonce,
 }
 
 impl Answer {
@@ -79,6 +81,7 @@ impl Answer {
         proto::AnswerBody {
             device_signature: self.signature.as_bytes().to_vec(),
             name: self.name.as_str().to_owned(),
+            nonce: self.nonce.as_bytes().to_vec(),
         }
         .encode_to_vec()
     }
@@ -88,6 +91,7 @@ impl Answer {
         Ok(Self {
             signature: Signature::from_slice(&raw.device_signature).map_err(|_| LinkError::Malformed)?,
             name: raw.name.parse().map_err(|_| LinkError::Malformed)?,
+            nonce: Nonce::from_slice(&raw.nonce).ok_or(LinkError::Malformed)?,
         })
     }
 }

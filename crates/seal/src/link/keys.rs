@@ -1,7 +1,7 @@
 //! The keys of one link: what both ends derive from their ephemeral keys and the secret in the code.
 //!
 //! Everything that a server could exchange goes in: the offer as salt, both ephemeral keys as info, the
-//! secret beside the agreement. Who differs in one of them has other keys and other digits.
+//! secret beside the agreement. Who differs in one of them has other keys.
 
 use super::LinkError;
 use crate::aead;
@@ -9,24 +9,13 @@ use hkdf::Hkdf;
 use rand_core::CryptoRng;
 use sha2::Sha256;
 use signed::LinkOffer;
-use std::fmt;
 use types::LinkId;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 const LABEL: &[u8] = b"waxwing link v1";
-/// Three keys and eight bytes for the digits: so many that the digits' remainder is even to 44 bits.
-const BYTES: usize = 3 * 32 + 8;
-
-/// What both sides show, for people to compare: six decimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Digits(u32);
-
-impl fmt::Display for Digits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:06}", self.0)
-    }
-}
+/// One key for each sealed message, and one for the digits.
+const BYTES: usize = 4 * 32;
 
 /// Which of the three messages is sealed.
 #[derive(Clone, Copy)]
@@ -36,7 +25,7 @@ pub(super) enum Purpose {
     Completion,
 }
 
-/// Derived bytes: the keys of [`Purpose`] in their order, then those of the digits.
+/// Derived bytes: the keys of [`Purpose`] in their order, then that of the digits.
 #[derive(Clone)]
 pub(super) struct LinkKeys(Zeroizing<[u8; BYTES]>);
 
@@ -57,7 +46,7 @@ impl LinkKeys {
         let mut bytes = Zeroizing::new([0; BYTES]);
         Hkdf::<Sha256>::new(Some(&offer.hash()), &input)
             .expand_multi_info(&[LABEL, offer.ephemeral_key(), invitation_key], bytes.as_mut())
-            .expect("104 bytes are less than HKDF can give");
+            .expect("128 bytes are less than HKDF can give");
         Ok(Self(bytes))
     }
 
@@ -69,10 +58,10 @@ impl LinkKeys {
         self.0.as_slice()
     }
 
-    pub(super) fn digits(&self) -> Digits {
-        let (_, bytes) = self.0.split_last_chunk::<8>().expect("there are 104");
-        let digits = u64::from_be_bytes(*bytes) % 1_000_000;
-        Digits(u32::try_from(digits).expect("a remainder by a million fits"))
+    /// What [`Digits`](super::Digits) are derived from, beside what was said.
+    pub(super) fn of_digits(&self) -> &[u8; 32] {
+        let (_, key) = self.0.split_last_chunk().expect("there are 128 bytes");
+        key
     }
 
     pub(super) fn seal(

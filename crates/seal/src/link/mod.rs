@@ -3,16 +3,17 @@
 //! ```text
 //! new device                              server                                 primary
 //! code = link id, hash(offer), secret --------- shown, scanned ----------------> [`LinkCode`]
-//! offer -----------------------------------> offer ---------------------------> checks the hash
+//! offer, with hash(nonce) -----------------> offer ---------------------------> checks the hash
 //! [`NewDevice::accept`] <--------------- invitation <---------------------- [`Primary::invite`]
+//! answer, with the nonce ----------------> answer -----------------> [`Primary::open_answer`]
 //! six digits                              (people compare them)                  six digits
-//! answer --------------------------------> answer -----------------> [`Primary::open_answer`]
 //! [`InvitedDevice::complete`] <---------- completion <----------------- [`Primary::complete`]
 //! ```
 //! The code commits to every key that the new device will have, so the primary signs no other. Invitation,
 //! answer and completion are sealed under keys from an X25519 agreement and the secret in the code, which
-//! the server does not see; and who saw the code but is not the primary agrees on other keys, so that the
-//! digits differ. Private keys never move.
+//! the server does not see. Who saw the code but is not the primary agrees on other keys, so that the digits
+//! differ; and since the new device tells its nonce only after it was invited, nobody can try until they do
+//! not (see [`Digits`]). Private keys never move.
 //!
 //! The three states are plain values: each step makes the next state or nothing, and
 //! `to_bytes`/`from_slice` keep them between two steps. Exact bytes: `proto/link.proto`.
@@ -21,6 +22,7 @@
 
 mod body;
 mod code;
+mod digits;
 mod keys;
 mod new_device;
 mod primary;
@@ -28,7 +30,7 @@ mod state;
 
 pub use body::{Completion, Invitation};
 pub use code::LinkCode;
-pub use keys::Digits;
+pub use digits::Digits;
 pub use new_device::{InvitedDevice, NewDevice};
 pub use primary::{Candidate, Primary};
 pub use signed::LinkOffer;
@@ -49,6 +51,9 @@ pub enum LinkError {
     /// It was not sealed by the other side of this link.
     #[error("a message of the link was not made by its other side")]
     NotAuthentic,
+    /// The answer's nonce is not the one that the offer has the hash of: somebody wants to choose the digits.
+    #[error("the new device's nonce is not the one that it offered")]
+    OtherNonce,
     /// The new device did not sign the entry that it would get in the list.
     #[error("the new device did not sign its entry")]
     NotConsented,

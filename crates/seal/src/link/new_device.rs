@@ -1,7 +1,8 @@
 //! The side of the device that wants to be linked.
 
 use super::body::{Answer, Completion, Invitation};
-use super::keys::{self, Digits, LinkKeys, Purpose};
+use super::digits::{Digits, Nonce};
+use super::keys::{self, LinkKeys, Purpose};
 use super::state::{Kept, State, invalid, read_message};
 use super::{LinkCode, LinkError};
 use crate::DeviceSecrets;
@@ -22,6 +23,7 @@ pub struct NewDevice {
     offer: LinkOffer,
     secret: Zeroizing<[u8; 16]>,
     ephemeral: StaticSecret,
+    nonce: Nonce,
 }
 
 impl NewDevice {
@@ -31,15 +33,16 @@ impl NewDevice {
         rng.fill_bytes(&mut link);
         let mut secret = Zeroizing::new([0; 16]);
         rng.fill_bytes(secret.as_mut());
-        let ephemeral = keys::draw(rng);
+        let (ephemeral, nonce) = (keys::draw(rng), Nonce::draw(rng));
         let device_key = DeviceSecret::from_bytes(device.device_key_seed.expose()).public();
         let offer = LinkOffer::new(
             *device.identity.public(),
             device_key,
             device.registration,
             PublicKey::from(&ephemeral).to_bytes(),
+            nonce.commitment(),
         );
-        Self { link: LinkId::from_bytes(link), offer, secret, ephemeral }
+        Self { link: LinkId::from_bytes(link), offer, secret, ephemeral, nonce }
     }
 
     /// The link's id.
@@ -57,24 +60,30 @@ impl NewDevice {
         LinkCode { link: self.link, offer_hash: self.offer.hash(), secret: self.secret.clone() }
     }
 
-    /// Opens a primary's invitation and answers it. `device` has the secrets that [`NewDevice::begin`] got.
+    /// Opens a primary's invitation, as it was carried, and answers it. `device` has the secrets that [`NewDevice::begin`] got.
     /// Until people have compared the digits, the account may be anybody's who saw the code.
+    ///
+    /// One link takes one invitation: the answer tells the nonce, and whoever knows it could make another invitation
+    /// that leads to the digits of their choice. Keep what comes of this before the answer leaves, and refuse every
+    /// other invitation from then on.
     pub fn accept(
         &self,
-        invitation: &[u8],
+        carried: &[u8],
         device: &DeviceSecrets,
         name: &DeviceName,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<InvitedDevice, LinkError> {
-        let message: proto::LinkInvitation = read_message(invitation, LINK_MESSAGE_BYTES_MAX)?;
+        let message: proto::LinkInvitation = read_message(carried, LINK_MESSAGE_BYTES_MAX)?;
         let theirs = message.ephemeral_key.try_into().map_err(|_| LinkError::Malformed)?;
         let keys = LinkKeys::derive(&self.ephemeral, &theirs, &self.offer, &theirs, &self.secret)?;
         let invitation = keys.open(Purpose::Invitation, self.link, &message.sealed)?;
         let invitation = Invitation::decode(&invitation)?;
-        let answer = Answer { signature: self.consent(&invitation, device)?, name: name.clone() };
+        let signature = self.consent(&invitation, device)?;
+        let answer = Answer { signature, name: name.clone(), nonce: self.nonce.clone() };
         let sealed = keys.seal(Purpose::Answer, self.link, &answer.encode(), rng);
         let answer = proto::LinkAnswer { sealed }.encode_to_vec();
-        Ok(InvitedDevice { link: self.link, offer: self.offer.clone(), keys, invitation, answer })
+        let digits = Digits::derive(keys.of_digits(), carried, &self.nonce);
+        Ok(InvitedDevice { link: self.link, offer: self.offer.clone(), keys, invitation, answer, digits })
     }
 
     /// The device's signature over the entry that it will have in the list.
@@ -98,6 +107,7 @@ impl NewDevice {
         let mut kept = Kept::new(State::NewDevice, self.link, &self.offer);
         kept.secret = self.secret.to_vec();
         kept.ephemeral = self.ephemeral.as_bytes().to_vec();
+        kept.nonce = self.nonce.as_bytes().to_vec();
         kept.write()
     }
 
@@ -111,7 +121,8 @@ impl NewDevice {
         let (link, offer) = (kept.link()?, kept.offer()?);
         let secret = Zeroizing::new(kept.secret.as_slice().try_into().ok()?);
         let ephemeral = Zeroizing::new(<[u8; 32]>::try_from(kept.ephemeral.as_slice()).ok()?);
-        Some(Self { link, offer, secret, ephemeral: StaticSecret::from(*ephemeral) })
+        let nonce = kept.nonce().filter(|nonce| nonce.commitment() == *offer.nonce_commitment())?;
+        Some(Self { link, offer, secret, ephemeral: StaticSecret::from(*ephemeral), nonce })
     }
 }
 
@@ -123,6 +134,7 @@ pub struct InvitedDevice {
     keys: LinkKeys,
     invitation: Invitation,
     answer: Vec<u8>,
+    digits: Digits,
 }
 
 impl InvitedDevice {
@@ -137,8 +149,8 @@ impl InvitedDevice {
     }
 
     /// What people compare.
-    pub fn digits(&self) -> Digits {
-        self.keys.digits()
+    pub const fn digits(&self) -> Digits {
+        self.digits
     }
 
     /// The encoded `LinkAnswer`: the same bytes as often as they are needed.
@@ -161,6 +173,7 @@ impl InvitedDevice {
         kept.keys = self.keys.as_slice().to_vec();
         kept.invitation = self.invitation.encode();
         kept.message = self.answer.clone();
+        kept.digits = self.digits.number();
         kept.write()
     }
 
@@ -177,6 +190,7 @@ impl InvitedDevice {
             keys: kept.keys()?,
             invitation: kept.invitation()?,
             answer: kept.message.clone(),
+            digits: kept.digits()?,
         })
     }
 }

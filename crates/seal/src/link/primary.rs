@@ -1,7 +1,8 @@
 //! The side of the account's primary device.
 
 use super::body::{Answer, Completion, Invitation};
-use super::keys::{self, Digits, LinkKeys, Purpose};
+use super::digits::Digits;
+use super::keys::{self, LinkKeys, Purpose};
 use super::state::{Kept, State, invalid, read_message};
 use super::{LinkCode, LinkError};
 use crate::names::DeviceName;
@@ -31,6 +32,8 @@ pub struct Candidate {
     pub listed: ListedDevice,
     /// What it calls itself.
     pub name: DeviceName,
+    /// What people compare before anything is signed.
+    pub digits: Digits,
 }
 
 impl Primary {
@@ -68,16 +71,14 @@ impl Primary {
         &self.message
     }
 
-    /// What people compare before anything is signed.
-    pub fn digits(&self) -> Digits {
-        self.keys.digits()
-    }
-
-    /// Opens the device's answer.
+    /// Opens the device's answer. The first one that opens counts: no other device could have made it.
     pub fn open_answer(&self, answer: &[u8]) -> Result<Candidate, LinkError> {
         let message: proto::LinkAnswer = read_message(answer, LINK_MESSAGE_BYTES_MAX)?;
         let body = self.keys.open(Purpose::Answer, self.link, &message.sealed)?;
         let answer = Answer::decode(&body)?;
+        if answer.nonce.commitment() != *self.offer.nonce_commitment() {
+            return Err(LinkError::OtherNonce);
+        }
         let listed = ListedDevice::verify(
             self.invitation.account(),
             self.invitation.device,
@@ -86,7 +87,9 @@ impl Primary {
             *self.offer.device_key(),
             answer.signature,
         );
-        Ok(Candidate { listed: listed.map_err(|_| LinkError::NotConsented)?, name: answer.name })
+        let listed = listed.map_err(|_| LinkError::NotConsented)?;
+        let digits = Digits::derive(self.keys.of_digits(), &self.message, &answer.nonce);
+        Ok(Candidate { listed, name: answer.name, digits })
     }
 
     /// The encoded `LinkCompletion`. Made after people have compared the digits, once: with the list in the same

@@ -1,5 +1,6 @@
 //! How the two sides keep a link between two steps: private to this crate and to one device's disk.
 
+use super::digits::{Digits, Nonce};
 use super::keys::LinkKeys;
 use super::{Invitation, LinkError};
 use prost::Message;
@@ -26,6 +27,10 @@ pub(super) struct Kept {
     pub(super) invitation: Vec<u8>,
     #[prost(bytes = "vec", tag = "8")]
     pub(super) message: Vec<u8>,
+    #[prost(bytes = "vec", tag = "9")]
+    pub(super) nonce: Vec<u8>,
+    #[prost(uint32, tag = "10")]
+    pub(super) digits: u32,
 }
 
 /// Which state it is; the number is kept.
@@ -70,6 +75,14 @@ impl Kept {
     pub(super) fn invitation(&self) -> Option<Invitation> {
         Invitation::decode(&self.invitation).ok()
     }
+
+    pub(super) fn nonce(&self) -> Option<Nonce> {
+        Nonce::from_slice(&self.nonce)
+    }
+
+    pub(super) fn digits(&self) -> Option<Digits> {
+        Digits::from_number(self.digits)
+    }
 }
 
 impl Drop for Kept {
@@ -77,6 +90,7 @@ impl Drop for Kept {
         self.secret.zeroize();
         self.ephemeral.zeroize();
         self.keys.zeroize();
+        self.nonce.zeroize();
     }
 }
 

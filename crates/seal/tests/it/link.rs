@@ -1,142 +1,15 @@
 //! Linking: two ends with the same code agree, and whoever stands between them is refused or shows.
 
+use crate::link_scene::{Scene, keys_of, message, nonce_of, number, scene};
 use crate::protobuf::{Field, decode, encode, get};
-use crate::support::{NOW, rng};
-use chacha20poly1305::aead::{Aead, Payload};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+use crate::support::rng;
 use expect_test::expect;
-use hkdf::Hkdf;
 use proptest::prelude::*;
-use seal::link::{Completion, Invitation, InvitedDevice, LinkCode, LinkError, LinkOffer, NewDevice, Primary};
-use seal::names::DeviceName;
-use seal::{DeviceSecrets, SyncKey};
+use seal::link::{Completion, InvitedDevice, LinkCode, LinkError, NewDevice, Primary};
 use sha2::{Digest, Sha256};
-use signed::{
-    AccountSecret, DeviceCertificate, DeviceList, DeviceListDraft, DeviceSecret, ListedDevice, account_id,
-};
-use types::{DeviceNumber, LinkId, limits};
+use signed::{DeviceCertificate, DeviceSecret, ListedDevice, account_id};
+use types::limits;
 use x25519_dalek::x25519;
-
-/// An account with its primary device, and the keys that a new device has drawn.
-struct Scene {
-    account: AccountSecret,
-    primary: ListedDevice,
-    device: DeviceSecrets,
-    name: DeviceName,
-    new_device: NewDevice,
-}
-
-fn number(number: u32) -> DeviceNumber {
-    DeviceNumber::new(number).unwrap()
-}
-
-/// Another account and another device for each seed.
-fn scene(seed: u64) -> Scene {
-    let mut rng = rng(seed);
-    let account = AccountSecret::random(&mut rng);
-    let id = account_id(&account.public());
-    let secrets = DeviceSecrets::generate(&mut rng);
-    let secret = DeviceSecret::from_bytes(secrets.device_key_seed.expose());
-    let identity = *secrets.identity.public();
-    let primary = ListedDevice::sign(id, DeviceNumber::PRIMARY, secrets.registration, identity, &secret);
-    let device = DeviceSecrets::generate(&mut rng);
-    let new_device = NewDevice::begin(&device, &mut rng);
-    Scene { account, primary, device, name: "Laptop".parse().unwrap(), new_device }
-}
-
-impl Scene {
-    fn invitation(&self) -> Invitation {
-        let phone = "+15552000100".parse().unwrap();
-        Invitation { account_key: self.account.public(), device: number(2), phone }
-    }
-
-    fn invite(&self) -> Primary {
-        let (code, offer) = (self.new_device.code(), self.new_device.offer().as_bytes());
-        Primary::invite(&code, offer, self.invitation(), &mut rng(100)).unwrap()
-    }
-
-    fn accept(&self, invitation: &[u8]) -> Result<InvitedDevice, LinkError> {
-        self.new_device.accept(invitation, &self.device, &self.name, &mut rng(101))
-    }
-
-    /// The account's list with these devices beside the primary.
-    fn list(&self, others: Vec<ListedDevice>) -> DeviceList {
-        let devices = [vec![self.primary.clone()], others].concat();
-        let draft = DeviceListDraft { version: 2, issued_at: NOW, devices, sealed_names: Vec::new() };
-        draft.sign(&self.account).unwrap()
-    }
-
-    fn listed(&self, number: DeviceNumber) -> ListedDevice {
-        let secret = DeviceSecret::from_bytes(self.device.device_key_seed.expose());
-        let (account, identity) = (account_id(&self.account.public()), *self.device.identity.public());
-        ListedDevice::sign(account, number, self.device.registration, identity, &secret)
-    }
-
-    fn completion(&self) -> Completion {
-        let certificate =
-            DeviceCertificate::sign(&self.account, number(2), *self.listed(number(2)).device_key());
-        let sync_key = SyncKey::from_slice(&[0x5c; 32]).unwrap();
-        Completion { list: self.list(vec![self.listed(number(2))]), certificate, sync_key }
-    }
-}
-
-/// The key schedule, written down a second time from `proto/link.proto`: what somebody knows who has the code, the
-/// private half of one ephemeral key, and the messages.
-struct Keys([u8; 104]);
-
-impl Keys {
-    fn derive(own: [u8; 32], offer: &LinkOffer, invitation_key: [u8; 32], secret: &[u8]) -> Self {
-        let theirs = if x25519(own, x25519_dalek::X25519_BASEPOINT_BYTES) == invitation_key {
-            *offer.ephemeral_key()
-        } else {
-            invitation_key
-        };
-        let input = [x25519(own, theirs).as_slice(), secret].concat();
-        let info = [b"waxwing link v1".as_slice(), offer.ephemeral_key(), &invitation_key].concat();
-        let mut bytes = [0; 104];
-        let salt = Sha256::digest(offer.as_bytes());
-        Hkdf::<Sha256>::new(Some(&salt), &input).expand(&info, &mut bytes).unwrap();
-        Self(bytes)
-    }
-
-    fn digits(&self) -> String {
-        let number = u64::from_be_bytes(self.0[96..].try_into().unwrap());
-        format!("{:06}", number % 1_000_000)
-    }
-
-    /// Seals a body as a message of this link, `which` of the three.
-    fn seal(&self, which: usize, link: LinkId, body: &[u8]) -> Vec<u8> {
-        let key: &[u8; 32] = self.0[32 * which..][..32].try_into().unwrap();
-        let padded = seal::pad(body.to_vec());
-        let payload = Payload { msg: &padded, aad: link.as_bytes() };
-        let sealed = XChaCha20Poly1305::new(key.into()).encrypt(&[7; 24].into(), payload).unwrap();
-        [[7; 24].as_slice(), &sealed].concat()
-    }
-
-    fn open(&self, which: usize, link: LinkId, sealed: &[u8]) -> Option<Vec<u8>> {
-        let key: &[u8; 32] = self.0[32 * which..][..32].try_into().unwrap();
-        let payload = Payload { msg: &sealed[24..], aad: link.as_bytes() };
-        let padded = XChaCha20Poly1305::new(key.into()).decrypt(sealed[..24].into(), payload).ok()?;
-        Some(seal::unpad(&padded).unwrap().to_vec())
-    }
-}
-
-/// The private ephemeral key that a state keeps, and the secret of its code.
-fn secrets_of(new_device: &NewDevice) -> ([u8; 32], Vec<u8>) {
-    let kept = new_device.to_bytes();
-    (get(&kept, 5).unwrap().try_into().unwrap(), get(&kept, 4).unwrap())
-}
-
-fn keys_of(scene: &Scene, invitation: &[u8]) -> Keys {
-    let (ephemeral, secret) = secrets_of(&scene.new_device);
-    let theirs = get(invitation, 1).unwrap().try_into().unwrap();
-    Keys::derive(ephemeral, scene.new_device.offer(), theirs, &secret)
-}
-
-/// A message with one sealed field.
-fn message(sealed: Vec<u8>) -> Vec<u8> {
-    encode(&[Field::Bytes(1, sealed)])
-}
 
 #[test]
 fn a_device_is_linked_and_both_sides_show_the_same() {
@@ -152,10 +25,10 @@ fn a_device_is_linked_and_both_sides_show_the_same() {
     let invited = InvitedDevice::from_slice(&invited.to_bytes()).unwrap();
     assert_eq!(invited.invitation(), &scene.invitation());
     assert_eq!(invited.invitation().account(), account_id(&scene.account.public()));
-    assert_eq!(invited.digits(), primary.digits());
-    assert_eq!(invited.digits().to_string().len(), 6);
 
     let candidate = primary.open_answer(invited.answer()).unwrap();
+    assert_eq!(invited.digits(), candidate.digits);
+    assert_eq!(invited.digits().to_string().len(), 6);
     assert_eq!((&candidate.listed, candidate.name.as_str()), (&scene.listed(number(2)), "Laptop"));
     let completion = primary.complete(&scene.completion(), &mut rng(4)).unwrap();
     assert_eq!(invited.complete(&completion).unwrap(), scene.completion());
@@ -171,7 +44,11 @@ fn the_bytes_are_those_of_the_contract() {
     let invited = scene.accept(primary.message()).unwrap();
     let completion = primary.complete(&scene.completion(), &mut rng(4)).unwrap();
     let keys = keys_of(&scene, primary.message());
-    assert_eq!(keys.digits(), primary.digits().to_string());
+    let nonce = nonce_of(&scene.new_device);
+    let digits = keys.digits(primary.message(), &nonce);
+    assert_eq!(digits, invited.digits().to_string());
+    let commitment = Sha256::digest([b"waxwing link nonce v1".as_slice(), &nonce].concat());
+    assert_eq!(get(scene.new_device.offer().as_bytes(), 5).unwrap(), commitment.as_slice());
     let invitation = keys.open(0, link, &get(primary.message(), 2).unwrap()).unwrap();
     let answer = keys.open(1, link, &get(invited.answer(), 1).unwrap()).unwrap();
     let completion = keys.open(2, link, &get(&completion, 1).unwrap()).unwrap();
@@ -179,17 +56,17 @@ fn the_bytes_are_those_of_the_contract() {
     assert_eq!(get(&completion, 2).unwrap(), scene.completion().certificate.as_bytes());
     assert_eq!(get(&completion, 3).unwrap(), [0x5c; 32]);
 
-    expect!["wxl1-c475afaa6e366d69060b7bb40d0294fda94504da113b48a9c259c44d8dc3e42f6c15d9f23e1a265d13a927c05261fa9b31d2ba98964f430c152f1ef08a712eb7"]
+    expect!["wxl1-c475afaa6e366d69060b7bb40d0294fd0c695f28bef73f239b7fd95a5365ca61aee8767ab5f69cefd1ceeead20c6e99b31d2ba98964f430c152f1ef08a712eb7"]
         .assert_eq(&scene.new_device.code().to_string());
-    expect!["0a2105105dd2c6d70785c8f4cae085725a1afc467ace853da75a3843df4c259a11fe191220d68e3508ebd2572c64adc814ad18dbe9628f5e9bc985c51fe4fb0a332e30cb4e18e6462220060b4b3a905d151469459985992c962b3d07c9788c0fbd1bcfa9b1fbdf475744"].assert_eq(&hex::encode(scene.new_device.offer().as_bytes()));
-    expect!["037000"].assert_eq(&primary.digits().to_string());
-    expect!["0a20ef9e8df6a723454684925863677e0249cfc526f692bd2de18dda2de22f18c25912c801f81515092900477cf4d1fc97070aa8fa54aaf38c352f63d40af84c1723714571339d1ad65c27ce6aa0348b03dc2cb46d5f7d283be8c781db3fb228c12cbe658b82e498a0becf1b5c343ac646c98da0abf218d622635c702639461190740763b0e2691fd5a8573b7326e58546416b5c73627564c524b84a42d251e15d77a60324290a4828303d498a11d3f50e8deb84df9a433e7897bed6591caf423bd50b2aa1cbec168eb8e0fee822f4b14066542adf35a2ce113fc42400abf41da45c411ad8d2295bcc1d7fc185"].assert_eq(&hex::encode(primary.message()));
+    expect!["0a2105105dd2c6d70785c8f4cae085725a1afc467ace853da75a3843df4c259a11fe191220d68e3508ebd2572c64adc814ad18dbe9628f5e9bc985c51fe4fb0a332e30cb4e18e6462220060b4b3a905d151469459985992c962b3d07c9788c0fbd1bcfa9b1fbdf4757442a205ccc386d54873c27b00d4dbecc9e7a303dd192c3b2af8c21cc9f4bb655a75ae9"].assert_eq(&hex::encode(scene.new_device.offer().as_bytes()));
+    expect!["931939"].assert_eq(&digits);
+    expect!["0a20ef9e8df6a723454684925863677e0249cfc526f692bd2de18dda2de22f18c25912c801f81515092900477cf4d1fc97070aa8fa54aaf38c352f63d40175ba05a51a9fc742dad57eb3d16d0eb0a82af2270dbe56f38757b69788804d6790220593b608282d1d25a35bf78839ec168e2ad085bcaa24cebadd1b273904632220ce7ed86210f44c41f8407115e92f841f484b4ae948c147caaad29bb46f3614867cca5ab9815c8112dcebcf89a18088de7a2f57548f3a1db37931f95f2e44459b2d8cf5c1a562ee032979aa35dddef17aa23fcc97f9692b69a883245d3544089767984eeaccb963d1b7ae2798f4"].assert_eq(&hex::encode(primary.message()));
     expect![
         "0a20478b8e507e0bb2b18c0f9e0824769e8562d10df9abe2e774896f82b4b440526610021a0c2b3135353532303030313030"
     ]
     .assert_eq(&hex::encode(invitation));
-    expect!["0a4082330032dd681d6827fffadb4fdfc2abbd5fe47b48833099e41deb30406dc230e51624db76a8084a51a3749e7376109ac5ab89bc71c673e0c228831365f0620512064c6170746f70"].assert_eq(&hex::encode(answer));
-    expect!["ef008cda159ac0a252e000e38318ce5f0e31c1a15898e2be913a5c5d17a0132d49014b1d0bd16f03e8cf2f163f173d713f414685971025fb65d46451fdb62919c85701e310aded96daba13ec277109c802a81b114d04c43be7a94243db3a33ba205ea2079d6b8a08"].assert_eq(&hex::encode(keys.0));
+    expect!["0a4082330032dd681d6827fffadb4fdfc2abbd5fe47b48833099e41deb30406dc230e51624db76a8084a51a3749e7376109ac5ab89bc71c673e0c228831365f0620512064c6170746f701a20d97df24f3bfa9f8282264757c154789d7e714576478972afe975e9631036c05d"].assert_eq(&hex::encode(answer));
+    expect!["c994baa41d7aeff4fc7fc8e4d45b2e22c80e2869d235f1ed91feb8ce7a7862047feab528a99d0988ba57da5a29e0553dc3b1cfa4cf606b0d857811bd4cf5951851d170428d2a8931bc0d31e7aecbd27da0fe4edb888dc0b43fd1778a890467dd7f625bd4c41dc2e4e87b2267e230bb889211552149a6f7af3ef6c1fa58ddc4c5"].assert_eq(&hex::encode(keys.0));
 }
 
 #[test]
@@ -268,10 +145,11 @@ fn who_saw_the_code_shows_other_digits() {
     let (honest, attacker) = (scene(1), scene(2));
     let (code, offer) = (honest.new_device.code(), honest.new_device.offer().as_bytes());
     let primary = honest.invite();
+    let would_show = honest.accept(primary.message()).unwrap().digits();
     let middle = Primary::invite(&code, offer, attacker.invitation(), &mut rng(9)).unwrap();
     let invited = honest.accept(middle.message()).unwrap();
-    assert_eq!(invited.digits(), middle.digits());
-    assert_ne!(invited.digits(), primary.digits());
+    assert_eq!(invited.digits(), middle.open_answer(invited.answer()).unwrap().digits);
+    assert_ne!(invited.digits(), would_show);
     assert_eq!(primary.open_answer(invited.answer()), Err(LinkError::NotAuthentic));
 }
 
@@ -351,7 +229,8 @@ fn an_answer_must_sign_for_this_account_number_and_these_keys() {
     let primary = honest.invite();
     let keys = keys_of(&honest, primary.message());
     let answer = |signature: &[u8], name: &str| {
-        let body = encode(&[Field::Bytes(1, signature.to_vec()), Field::Bytes(2, name.into())]);
+        let nonce = Field::Bytes(3, nonce_of(&honest.new_device));
+        let body = encode(&[Field::Bytes(1, signature.to_vec()), Field::Bytes(2, name.into()), nonce]);
         message(keys.seal(1, honest.new_device.link(), &body))
     };
     let right = honest.listed(number(2));

@@ -12,6 +12,8 @@ mod group_info;
 mod guard;
 mod interop;
 mod link;
+mod link_digits;
+mod link_scene;
 mod mutants;
 mod names;
 mod own_devices;

@@ -338,7 +338,8 @@ impl Person {
         let mut ephemeral_key = [0; 32];
         ephemeral_key.copy_from_slice(&point([77; 32])[1..]);
         let device_key = self.secret_of(device).public();
-        let offer = LinkOffer::new(identity(device), device_key, device.registration, ephemeral_key);
+        let offer =
+            LinkOffer::new(identity(device), device_key, device.registration, ephemeral_key, [78; 32]);
         NewDevice {
             link: LinkId::from_bytes(seed),
             token: self.token_of(device),

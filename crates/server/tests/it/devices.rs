@@ -21,8 +21,9 @@ impl Link {
     fn begin(node: &Node, device: &Device) -> Self {
         let mut ephemeral = [0; 32];
         ephemeral[0] = 9;
-        let offer =
-            LinkOffer::new(device.identity(), device.secret.public(), device.mailbox.registration, ephemeral);
+        let (identity, key, registration) =
+            (device.identity(), device.secret.public(), device.mailbox.registration);
+        let offer = LinkOffer::new(identity, key, registration, ephemeral, [7; 32]);
         let mut id = [device.mailbox.device.get(); 16];
         id[..4].copy_from_slice(&device.mailbox.registration.get().to_be_bytes());
         let link = Self { id: LinkId::from_bytes(id), token: base64(&device.token) };

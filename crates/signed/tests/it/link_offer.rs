@@ -11,7 +11,7 @@ fn device_key(number: u8) -> DeviceKey {
 
 fn offer() -> LinkOffer {
     let registration = RegistrationId::new(1_002).unwrap();
-    LinkOffer::new(identity(2), device_key(2), registration, [9; 32])
+    LinkOffer::new(identity(2), device_key(2), registration, [9; 32], [8; 32])
 }
 
 fn forge(change: impl FnOnce(&mut proto::LinkOffer)) -> Result<LinkOffer, types::Invalid> {
@@ -27,8 +27,9 @@ fn an_offer_is_read_as_it_was_made() {
     assert_eq!(read.identity_key(), &identity(2));
     assert_eq!(read.device_key(), &device_key(2));
     assert_eq!((read.registration().get(), read.ephemeral_key()), (1_002, &[9; 32]));
-    expect!["0a2105ce8d3ad1ccb633ec7b70c17814a5c76ecd029685050d344745ba05870e587d5912208139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b39418ea0722200909090909090909090909090909090909090909090909090909090909090909"].assert_eq(&hex::encode(read.as_bytes()));
-    expect!["139964f294a1df870dda03d67246880813d31ef12166c8695e5e23e451f22cc9"]
+    assert_eq!(read.nonce_commitment(), &[8; 32]);
+    expect!["0a2105ce8d3ad1ccb633ec7b70c17814a5c76ecd029685050d344745ba05870e587d5912208139770ea87d175f56a35466c34c7ecccb8d8a91b4ee37a25df60f5b8fc9b39418ea07222009090909090909090909090909090909090909090909090909090909090909092a200808080808080808080808080808080808080808080808080808080808080808"].assert_eq(&hex::encode(read.as_bytes()));
+    expect!["76ae8f07c4c9ab7641edb611d8a7f2512d31d827fb646da10a126442e6f3e75f"]
         .assert_eq(&hex::encode(read.hash()));
 }
 
@@ -50,6 +51,8 @@ fn every_rule_refuses() {
     assert!(forge(|offer| offer.registration = 0).is_err());
     assert!(forge(|offer| offer.registration = 16_381).is_err());
     assert!(forge(|offer| offer.ephemeral_key.push(1)).is_err());
+    assert!(forge(|offer| offer.nonce_commitment.clear()).is_err(), "nothing binds it to a nonce");
+    assert!(forge(|offer| offer.nonce_commitment.truncate(31)).is_err());
     let one = [&[1][..], &[0; 31]].concat();
     assert!(forge(|offer| offer.ephemeral_key = vec![0; 32]).is_err(), "of low order");
     assert!(forge(|offer| offer.ephemeral_key = one).is_err(), "of low order");

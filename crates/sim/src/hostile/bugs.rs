@@ -13,6 +13,8 @@ pub struct Planted {
     pub theft_unnoticed: bool,
     /// People confirm whatever digits they see.
     pub any_digits: bool,
+    /// New devices tell the server the nonce of their links, as if they had not to be invited first.
+    pub nonce_told: bool,
     /// The server never turns honest.
     pub never_repents: bool,
 }
@@ -51,6 +53,7 @@ pub const ALL: &[Bug] = &[
     bug("sender-key-kept", NothingForOutsiders, |planted| planted.client.keep_sender_key = true),
     bug("any-head-trusted", ForksFound, |planted| planted.client.trust_any_head = true),
     bug("any-digits-confirmed", LinksTrue, |planted| planted.any_digits = true),
+    bug("nonce-told", DigitsTell, |planted| planted.nonce_told = true),
     bug("removed-sealed-to", NothingForOutsiders, |planted| planted.client.seal_to_removed = true),
     bug("removed-shown", NothingFromRemoved, |planted| planted.client.show_removed = true),
     bug("never-repents", Heals, |planted| planted.never_repents = true),

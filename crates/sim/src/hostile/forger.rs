@@ -3,24 +3,28 @@
 //! Owns: a device of the server's own, that claims to be any device it likes; lists that it signs with an
 //! account key of its own; bundles with its own prekeys.
 
+mod links;
+
 use bytes::Bytes;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use rand_core::RngCore as _;
 use seal::{
     Arrival, Body, Content, DeviceSecrets, GroupSecret, GroupView, LocalDevice, NewPrekey, Peer, SealKind,
-    SenderKeyDistribution, Store as _, Text, link, memory::MemoryStore,
+    SenderKeyDistribution, Store as _, Text, memory::MemoryStore,
 };
 use signed::{
     AccountSecret, DeviceCertificate, DeviceList, DeviceListDraft, DeviceSecret, GroupChange, GroupState,
-    LinkOffer, ListedDevice, SignedOperation,
+    ListedDevice, SignedOperation,
     group::{OperationDraft, OperationId},
 };
 use std::sync::OnceLock;
 use types::{
-    ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, LinkId, MailboxId, MessageId,
-    RegistrationId, Stamp, Timestamp,
+    ConversationId, DeviceAddress, DeviceNumber, EnvelopeId, GroupId, MailboxId, MessageId, RegistrationId,
+    Stamp, Timestamp,
 };
 use wire::{Bundle, Envelope, EnvelopeKind, KemPrekey, KeyUpload, OneTimePrekey, SignedPrekey, Urgency};
+
+pub use links::{GhostLink, GhostPrimary, guessed_code, nonce_of};
 
 /// Every text that the forger writes begins so.
 pub const FORGED: &str = "forged";
@@ -148,90 +152,6 @@ pub fn key_upload() -> KeyUpload {
         signed_prekey: Some(bundle.signed_prekey),
         last_resort: Some(bundle.kem_prekey),
         ..KeyUpload::default()
-    }
-}
-
-/// The code of a link as far as a server knows it: all but its secret.
-pub fn guessed_code(link: LinkId, offer: &[u8]) -> Option<String> {
-    let hash = LinkOffer::decode(offer).ok()?.hash();
-    let bytes = [link.as_bytes().as_slice(), &hash, &[0; 16]].concat();
-    Some(format!("wxl1-{}", hex::encode(bytes)))
-}
-
-/// A link whose new device is the server's own.
-pub struct GhostLink(link::NewDevice);
-
-impl GhostLink {
-    /// Draws a link.
-    pub fn begin(rng: &mut ChaCha20Rng) -> Self {
-        Self(link::NewDevice::begin(&keys().device, rng))
-    }
-
-    /// Its id.
-    pub fn id(&self) -> LinkId {
-        self.0.link()
-    }
-
-    /// What it offers.
-    pub fn offer(&self) -> Bytes {
-        Bytes::copy_from_slice(self.0.offer().as_bytes())
-    }
-
-    /// What it would show.
-    pub fn code(&self) -> String {
-        self.0.code().to_string()
-    }
-
-    /// Answers an invitation, as a true device does.
-    pub fn accept(&self, invitation: &[u8], rng: &mut ChaCha20Rng) -> Option<Bytes> {
-        let name = "laptop".parse().ok()?;
-        let invited = self.0.accept(invitation, &keys().device, &name, rng).ok()?;
-        Some(Bytes::copy_from_slice(invited.answer()))
-    }
-}
-
-/// The server as the primary of an account of its own.
-pub struct GhostPrimary(link::Primary);
-
-impl GhostPrimary {
-    /// Invites the device that showed a code.
-    pub fn invite(code: &str, offer: &[u8], rng: &mut ChaCha20Rng) -> Option<Self> {
-        let invitation = link::Invitation {
-            account_key: keys().account.public(),
-            device: DeviceNumber::new(2).ok()?,
-            phone: testkit::fixture::phone(799),
-        };
-        link::Primary::invite(&code.parse().ok()?, offer, invitation, rng).ok().map(Self)
-    }
-
-    /// The invitation.
-    pub fn message(&self) -> Bytes {
-        Bytes::copy_from_slice(self.0.message())
-    }
-
-    /// Lists the device, if this is its answer.
-    pub fn complete(&self, answer: &[u8], rng: &mut ChaCha20Rng) -> Option<Bytes> {
-        let keys = keys();
-        let candidate = self.0.open_answer(answer).ok()?;
-        let device = DeviceSecret::from_bytes(keys.device.device_key_seed.expose());
-        let primary = ListedDevice::sign(
-            signed::account_id(&keys.account.public()),
-            DeviceNumber::PRIMARY,
-            keys.device.registration,
-            *keys.device.identity.public(),
-            &device,
-        );
-        let certificate =
-            DeviceCertificate::sign(&keys.account, candidate.listed.number(), *candidate.listed.device_key());
-        let draft = DeviceListDraft {
-            version: 2,
-            issued_at: testkit::fixture::EPOCH,
-            devices: vec![primary, candidate.listed],
-            sealed_names: Vec::new(),
-        };
-        let list = draft.sign(&keys.account).ok()?;
-        let completion = link::Completion { list, certificate, sync_key: seal::SyncKey::random(rng) };
-        self.0.complete(&completion, rng).ok().map(Bytes::from)
     }
 }
 

@@ -86,11 +86,14 @@ pub enum Lie {
     CodeSwapped,
     /// The server saw a code.
     CodeOverheard,
+    /// With the code of the new device, and one of its own in the person's hands, the server stood in the middle and
+    /// looked for an invitation that makes both sides show the same digits.
+    DigitsGround,
 }
 
 impl Lie {
     /// Every lie.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Dropped,
         Self::Doubled,
         Self::HeldBack,
@@ -122,6 +125,7 @@ impl Lie {
         Self::LinkDenied,
         Self::CodeSwapped,
         Self::CodeOverheard,
+        Self::DigitsGround,
     ];
 }
 

@@ -3,7 +3,7 @@
 //! The person is careful: they read the code from one screen into the other, and say yes only if both show the same six
 //! digits.
 
-use super::{World, device::Device, profiles};
+use super::{World, device::Device, forger, profiles};
 use crate::disk::Disk;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use client::{AddingDevice, Engine, Fault, HttpAnswer, HttpRequest, LinkError, LinkStep, Linked};
@@ -72,7 +72,8 @@ impl World {
         if unless_fault(engine.link_begun(&answer))?.is_err() {
             return Ok(None);
         }
-        let is_overheard = self.server.liar.overhears(&begun.code);
+        let told = self.planted.nonce_told.then(|| forger::nonce_of(&disk.offering()));
+        let is_overheard = self.server.liar.overhears(&begun.code, told);
         self.newcomer = Some(Newcomer {
             disk,
             engine,

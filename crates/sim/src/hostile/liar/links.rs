@@ -11,6 +11,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bytes::Bytes;
 use client::HttpAnswer;
 use serde_json::{Value, json};
+use signed::LinkOffer;
 use types::LinkId;
 use wire::{LinkState, Response};
 
@@ -25,7 +26,16 @@ pub struct LinkLies {
     ghost: Option<GhostLink>,
     /// The server as the primary of an account of its own.
     primary: Option<forger::GhostPrimary>,
+    /// The server stands between both sides.
+    in_the_middle: bool,
+    /// What a new device tells nobody before it was invited, where a mistake is planted.
+    told_nonce: Option<Vec<u8>>,
 }
+
+/// Tries with a nonce that may be any other: as many are as good as one.
+const BLIND_TRIES: u64 = 1_000;
+/// Tries with the right nonce: fewer fail once in e^20 links.
+const SEEING_TRIES: u64 = 20_000_000;
 
 /// Places of [`LinkLies::past`].
 #[derive(Clone, Copy)]
@@ -37,17 +47,20 @@ enum Part {
 }
 
 impl Liar {
-    /// Whether the server knows this code, which it should not.
-    pub fn overhears(&mut self, code: &str) -> bool {
-        let overhears = self.tells(Lie::CodeOverheard);
+    /// Whether the server knows this code, which it should not. `told_nonce`: the device is one that keeps no secret.
+    pub fn overhears(&mut self, code: &str, told_nonce: Option<Vec<u8>>) -> bool {
+        let in_the_middle = self.tells(Lie::DigitsGround);
+        let overhears = in_the_middle || self.tells(Lie::CodeOverheard);
         self.links.overheard = overhears.then(|| code.to_owned());
         self.links.primary = None;
+        self.links.in_the_middle = in_the_middle;
+        self.links.told_nonce = told_nonce;
         overhears
     }
 
     /// The code of a device of the server's own, which a person takes for that of their new one.
     pub fn hands_code(&mut self, office: &mut Office) -> Option<String> {
-        if !self.tells(Lie::CodeSwapped) {
+        if !self.links.in_the_middle && !self.tells(Lie::CodeSwapped) {
             return None;
         }
         let ghost = GhostLink::begin(&mut self.rng);
@@ -75,8 +88,12 @@ impl Liar {
     pub fn play_ghost(&mut self, office: &mut Office) {
         let Some(ghost) = &mut self.links.ghost else { return };
         let Some(link) = office.links.get_mut(&ghost.id()) else { return };
+        if self.links.in_the_middle && self.links.primary.is_none() {
+            // The other side's digits are to stand first.
+            return;
+        }
         if let (Some(invitation), None) = (&link.invitation, &link.answer) {
-            link.answer = ghost.accept(invitation, &mut self.rng);
+            link.answer = ghost.accept(invitation, &mut self.rng).map(|(answer, _)| answer);
         }
     }
 
@@ -89,6 +106,14 @@ impl Liar {
         if self.tells(Lie::LinkDenied) {
             let state = self.chance.one_of(&["waiting", "refused", "expired", "linked", "answered"]);
             return answer(200, &json!({ "state": state, "invitation": null, "completion": null }));
+        }
+        if self.links.in_the_middle {
+            return match self.middle_invitation(link, office) {
+                Some(invitation) if link.answer.is_none() => {
+                    answer(200, &json!({ "state": "invited", "invitation": BASE64.encode(invitation) }))
+                }
+                _ => told,
+            };
         }
         if let Some(completed) = self.completed_by_ghost(link) {
             return completed;
@@ -114,6 +139,28 @@ impl Liar {
             body["completion"] = BASE64.encode(given).into();
         }
         answer(told.status, &body)
+    }
+
+    /// The invitation for the new device, once the primary has invited the server's own: one of many, chosen for the
+    /// digits that the primary will show.
+    fn middle_invitation(&mut self, link: &Link, office: &Office) -> Option<Bytes> {
+        if let Some(primary) = &self.links.primary {
+            return Some(primary.message());
+        }
+        let ghost = self.links.ghost.as_ref()?;
+        let invitation = office.links.get(&ghost.id())?.invitation.as_ref()?;
+        let (_, digits) = ghost.accept(invitation, &mut self.rng)?;
+        let code = self.links.overheard.clone()?;
+        let mut primary = forger::GhostPrimary::invite(&code, &link.offer, &mut self.rng)?;
+        match &self.links.told_nonce {
+            Some(nonce) => primary.grind(&digits, nonce, SEEING_TRIES),
+            None => {
+                primary.grind(&digits, LinkOffer::decode(&link.offer).ok()?.nonce_commitment(), BLIND_TRIES)
+            }
+        }
+        let message = primary.message();
+        self.links.primary = Some(primary);
+        Some(message)
     }
 
     /// An invitation into the server's own account, before the true one comes.
