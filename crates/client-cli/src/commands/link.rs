@@ -154,6 +154,11 @@ fn failed(error: LinkError) -> Failure {
         LinkError::Refused => {
             Failure::new(Reason::LinkRefused, "the primary device has refused this one", again)
         }
+        LinkError::TooManyDevices => Failure::new(
+            Reason::TooManyDevices,
+            "the account has five devices, and may not have more",
+            "remove one there with 'wax devices remove N', and run the command again for a new code",
+        ),
         LinkError::NotBegun => {
             Failure::new(Reason::BadLinkCode, "the server does not know this link any more", again)
         }

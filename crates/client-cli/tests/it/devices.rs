@@ -256,7 +256,8 @@ fn there_are_five_devices_at_most() {
     let sixth = Linking::start(&c.profile("+six"), &server, &[]);
     let ran = c.run(ALICE, &["devices", "add", &sixth.code, "--yes"]);
     assert_eq!((ran.exit, ran.error_code().as_str()), (65, "too_many_devices"), "{ran:?}");
-    sixth.kill();
+    let ran = sixth.end();
+    assert_eq!((ran.exit, ran.error_code().as_str()), (65, "too_many_devices"), "{ran:?}");
     c.one("+five", &["send", BOB, "from the fifth"]);
     for name in [ALICE, "+two", "+three", "+four"] {
         assert_eq!(texts(&c.all(name, &["receive"])), ["from the fifth"], "{name}");

@@ -62,11 +62,19 @@ pub enum HistorySync {
 pub(crate) enum LinkingAsked {
     Link,
     Invite,
+    /// The device is told, in the place of an invitation, that the account has no place left.
+    TurnAway,
     Refuse,
     ListChange,
     OwnList,
-    CreateBlob { device: DeviceNumber, part: u32 },
-    GetBlob { archive: ArchiveId, part: u32 },
+    CreateBlob {
+        device: DeviceNumber,
+        part: u32,
+    },
+    GetBlob {
+        archive: ArchiveId,
+        part: u32,
+    },
 }
 
 /// What is remembered between turns; all of it can be read from the database again, or is only about a command
@@ -157,6 +165,10 @@ impl Turn<'_> {
             (LinkingAsked::Link, Ok(Response::LinkState(state))) => self.link_state_came(&state),
             (LinkingAsked::Invite, Ok(Response::Done)) => self.invited(),
             (LinkingAsked::Link | LinkingAsked::Invite, Err(refusal)) => self.link_refused(&refusal),
+            // Whether or not it was heard, it is so.
+            (LinkingAsked::TurnAway, Ok(Response::Done) | Err(_)) => {
+                self.addition_failed(AddDeviceError::TooManyDevices)
+            }
             // Whatever the answer, the link is dead or dies by itself.
             (LinkingAsked::Refuse, Ok(Response::Done) | Err(_)) => Ok(()),
             (LinkingAsked::ListChange, Ok(Response::Done)) => self.list_change_accepted(),

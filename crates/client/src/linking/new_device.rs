@@ -90,6 +90,9 @@ pub enum LinkError {
     /// The primary's person has refused.
     #[error("the primary device has refused")]
     Refused,
+    /// The account has as many devices as it may have.
+    #[error("the account has five devices")]
+    TooManyDevices,
     /// What came was not made by the other side of this link: somebody stands between the two.
     #[error("the link was tampered with: {0}")]
     Tampered(link::LinkError),
@@ -271,7 +274,7 @@ fn invited(
             let state = request
                 .offering
                 .accept(invitation, &request.secrets, &request.name, rng)
-                .map_err(LinkError::Tampered)?;
+                .map_err(not_invited)?;
             linking::set_invited(db, invitation, &state)?;
             state
         }
@@ -279,6 +282,13 @@ fn invited(
     let path = format!("/v1/links/{}/answer", request.offering.link());
     let body = Answer { token: text(request.token.expose()), answer: text(state.answer()) };
     Ok(LinkStep::Answer { digits: state.digits().to_string(), request: http(&request, path, &body)? })
+}
+
+fn not_invited(error: link::LinkError) -> LinkError {
+    match error {
+        link::LinkError::TooManyDevices => LinkError::TooManyDevices,
+        error => LinkError::Tampered(error),
+    }
 }
 
 /// Tells the primary that nothing will come of its invitation.
@@ -338,7 +348,7 @@ fn require(db: &Connection) -> Result<LinkRequest, LinkError> {
 /// Whether a link can not go on after this: its request is forgotten, and the next one begins anew.
 pub(crate) fn is_dead(error: &LinkError) -> bool {
     match error {
-        LinkError::Expired | LinkError::Refused | LinkError::Tampered(_) => true,
+        LinkError::Expired | LinkError::Refused | LinkError::TooManyDevices | LinkError::Tampered(_) => true,
         // The outcome of these is unknown, or they pass: the step is repeated.
         LinkError::Server(problem) => !matches!(problem.code.as_str(), "unavailable" | "retry_after"),
         LinkError::HasAccount

@@ -135,9 +135,6 @@ impl Turn<'_> {
             self.effect(Effect::AddingDevice(AddingDevice::Added { device }));
             return Ok(Ok(()));
         }
-        if self.free_number()?.is_none() {
-            return Ok(Err(AddDeviceError::TooManyDevices));
-        }
         linking::begin_addition(self.db, &code, with_history)?;
         self.live.linking.is_adding = true;
         self.live.linking.look_at = None;
@@ -161,7 +158,8 @@ impl Turn<'_> {
         if !live.is_adding || live.look_at.is_some_and(|at| at > self.now) {
             return Ok(());
         }
-        if self.is_linking_asked(LinkingAsked::Link) || self.is_linking_asked(LinkingAsked::Invite) {
+        let steps = [LinkingAsked::Link, LinkingAsked::Invite, LinkingAsked::TurnAway];
+        if steps.into_iter().any(|step| self.is_linking_asked(step)) {
             return Ok(());
         }
         let Some(addition) = linking::addition(self.db)? else {
@@ -208,13 +206,23 @@ impl Turn<'_> {
 
     /// Compares the offer with the code, and makes the one invitation that this link gets.
     fn invite(&mut self, addition: &Addition, offer: &[u8]) -> Stored<()> {
-        let Some(device) = self.free_number()? else {
-            return self.addition_failed(AddDeviceError::TooManyDevices);
-        };
+        let Some(device) = self.free_number()? else { return self.turn_away(&addition.code, offer) };
         let account_key = devices::account_secret(self.me)?.public();
         let invitation = Invitation { account_key, device, phone: self.me.phone.clone() };
         match Primary::invite(&addition.code, offer, invitation, self.rng) {
             Ok(inviting) => linking::set_inviting(self.db, &inviting),
+            Err(error) => self.addition_failed(AddDeviceError::Tampered(error)),
+        }
+    }
+
+    /// Tells the new device the reason, so that it does not wait for an invitation that cannot come.
+    fn turn_away(&mut self, code: &LinkCode, offer: &[u8]) -> Stored<()> {
+        match Primary::turn_away(code, offer, self.rng) {
+            Ok(message) => {
+                let request = Request::InviteLink { link: code.link(), invitation: message.into() };
+                self.ask_linking(request, LinkingAsked::TurnAway);
+                Ok(())
+            }
             Err(error) => self.addition_failed(AddDeviceError::Tampered(error)),
         }
     }
@@ -246,7 +254,7 @@ impl Turn<'_> {
         self.addition_failed(AddDeviceError::NoAnswer)
     }
 
-    fn addition_failed(&mut self, error: AddDeviceError) -> Stored<()> {
+    pub(crate) fn addition_failed(&mut self, error: AddDeviceError) -> Stored<()> {
         linking::remove_addition(self.db)?;
         self.live.linking.is_adding = false;
         self.effect(Effect::AddingDevice(AddingDevice::Failed(error)));

@@ -256,7 +256,11 @@ fn five_devices_at_most_and_numbers_are_used_again() {
     let sixth = world.machine();
     world.try_link(sixth).unwrap();
     let code = world.machines[sixth].code.clone().unwrap();
-    assert_eq!(world.add_device(0, &code, false), Err(AddDeviceError::TooManyDevices));
+    world.add_device(0, &code, false).unwrap();
+    world.pass(Millis::from_secs(1));
+    assert_eq!(failed(&world, 0), Some(AddDeviceError::TooManyDevices));
+    assert!(matches!(world.try_link(sixth), Err(LinkError::TooManyDevices)), "it does not wait a minute");
+    world.machines[sixth].code = None;
     assert_eq!(world.add_device(linked[0], &code, false), Err(AddDeviceError::NotPrimary));
 
     world.remove(0, 3).unwrap();

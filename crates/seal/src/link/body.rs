@@ -32,12 +32,21 @@ impl Invitation {
             account_key: self.account_key.as_bytes().to_vec(),
             device: self.device.get().into(),
             phone: self.phone.e164().to_owned(),
+            too_many_devices: false,
         }
         .encode_to_vec()
     }
 
+    /// What stands in the place of an invitation where the account has no place left.
+    pub(super) fn turned_away() -> Vec<u8> {
+        proto::InvitationBody { too_many_devices: true, ..Default::default() }.encode_to_vec()
+    }
+
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, LinkError> {
         let raw = proto::InvitationBody::decode(bytes).map_err(|_| LinkError::Malformed)?;
+        if raw.too_many_devices {
+            return Err(LinkError::TooManyDevices);
+        }
         let device = DeviceNumber::new(raw.device).map_err(|_| LinkError::Malformed)?;
         if device == DeviceNumber::PRIMARY {
             return Err(LinkError::Malformed);

@@ -60,6 +60,9 @@ pub enum LinkError {
     /// The list or the certificate is not the inviting account's, or does not name this device with its keys.
     #[error("the device list does not fit the link")]
     NotListed,
+    /// The primary says that its account has as many devices as it may have.
+    #[error("the account has as many devices as it may have")]
+    TooManyDevices,
     /// This device's own secrets are not those that it offered: a bug of the caller.
     #[error("the device's secrets are not those of the offer")]
     OtherDevice,

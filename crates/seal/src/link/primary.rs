@@ -44,16 +44,18 @@ impl Primary {
         invitation: Invitation,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Self, LinkError> {
-        let offer = LinkOffer::decode(offer).map_err(|_| LinkError::Malformed)?;
-        if offer.hash() != code.offer_hash {
-            return Err(LinkError::OtherOffer);
-        }
-        let ephemeral = keys::draw(rng);
-        let public = PublicKey::from(&ephemeral).to_bytes();
-        let keys = LinkKeys::derive(&ephemeral, offer.ephemeral_key(), &offer, &public, &code.secret)?;
-        let sealed = keys.seal(Purpose::Invitation, code.link, &invitation.encode(), rng);
-        let message = proto::LinkInvitation { ephemeral_key: public.to_vec(), sealed }.encode_to_vec();
+        let (offer, keys, message) = seal_invitation(code, offer, &invitation.encode(), rng)?;
         Ok(Self { link: code.link, offer, keys, invitation, message })
+    }
+
+    /// Tells the device that showed the code, in the place of an invitation, that the account has as many devices
+    /// as it may have: an encoded `LinkInvitation`. Only who has the code can say it.
+    pub fn turn_away(
+        code: &LinkCode,
+        offer: &[u8],
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Vec<u8>, LinkError> {
+        seal_invitation(code, offer, &Invitation::turned_away(), rng).map(|(_, _, message)| message)
     }
 
     /// The link's id.
@@ -128,4 +130,23 @@ impl Primary {
             message: kept.message.clone(),
         })
     }
+}
+
+/// Checks the offer against the code, and seals what its device is told first.
+fn seal_invitation(
+    code: &LinkCode,
+    offer: &[u8],
+    body: &[u8],
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Result<(LinkOffer, LinkKeys, Vec<u8>), LinkError> {
+    let offer = LinkOffer::decode(offer).map_err(|_| LinkError::Malformed)?;
+    if offer.hash() != code.offer_hash {
+        return Err(LinkError::OtherOffer);
+    }
+    let ephemeral = keys::draw(rng);
+    let public = PublicKey::from(&ephemeral).to_bytes();
+    let keys = LinkKeys::derive(&ephemeral, offer.ephemeral_key(), &offer, &public, &code.secret)?;
+    let sealed = keys.seal(Purpose::Invitation, code.link, body, rng);
+    let message = proto::LinkInvitation { ephemeral_key: public.to_vec(), sealed }.encode_to_vec();
+    Ok((offer, keys, message))
 }

@@ -222,6 +222,20 @@ fn an_invitation_names_an_account_and_a_linked_device() {
     }
 }
 
+#[test]
+fn a_device_without_a_place_is_told_so_and_by_nobody_else() {
+    let scene = scene(1);
+    let (code, offer) = (scene.new_device.code(), scene.new_device.offer().as_bytes());
+    let told = Primary::turn_away(&code, offer, &mut rng(7)).unwrap();
+    assert_eq!(scene.accept(&told).err(), Some(LinkError::TooManyDevices));
+    assert_eq!(told.len(), scene.invite().message().len(), "the server does not see the difference");
+
+    let other = self::scene(2);
+    assert_eq!(other.accept(&told).err(), Some(LinkError::NotAuthentic));
+    let foreign = Primary::turn_away(&code, other.new_device.offer().as_bytes(), &mut rng(8));
+    assert_eq!(foreign.err(), Some(LinkError::OtherOffer));
+}
+
 /// A device that keeps to nothing, with the right keys.
 #[test]
 fn an_answer_must_sign_for_this_account_number_and_these_keys() {
