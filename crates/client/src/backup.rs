@@ -140,7 +140,7 @@ pub fn verify(bytes: &[u8], recovery_key: &str) -> Result<BackupSummary, BackupE
             match Record::take(&mut rest)? {
                 Record::Contact(_) => summary.contacts += 1,
                 Record::Group { .. } => summary.groups += 1,
-                Record::Message(_) => summary.messages += 1,
+                Record::Message(_) | Record::Held(_) => summary.messages += 1,
                 _ => {}
             }
         }

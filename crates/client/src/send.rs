@@ -11,7 +11,7 @@ use crate::{
     turn::Turn,
 };
 use seal::{Body, Content, Text};
-use types::{AccountId, ChatId, DeviceAddress, MessageId, limits::TEXT_BYTES_MAX};
+use types::{AccountId, ChatId, DeviceAddress, MessageId, Timestamp, limits::TEXT_BYTES_MAX};
 
 impl Turn<'_> {
     /// Stores a text with its place in the order of its chat. It leaves in this turn, if it can. `to_account`: it goes
@@ -94,21 +94,32 @@ impl Turn<'_> {
 
     /// A content of this device in a chat, with everything but what is only known when it is sealed.
     pub(crate) fn content(&self, chat: ChatId, message_id: MessageId, body: Body) -> Content {
-        Content {
-            message_id,
-            conversation: chats::conversation(self.me.account(), chat),
-            sent_at: self.now,
-            sender: self.me.address,
-            recipient: chat.account(),
-            counter: 0,
-            own_list: None,
-            recipient_list: None,
-            group: None,
-            expire_after_seconds: 0,
-            sender_phone: None,
-            original_stamp: None,
-            body,
-        }
+        content_of(self.me.address, chat, message_id, self.now, body)
+    }
+}
+
+/// A content of a device in a chat, with everything but what is only known when it is sealed.
+pub(crate) fn content_of(
+    sender: DeviceAddress,
+    chat: ChatId,
+    message_id: MessageId,
+    sent_at: Timestamp,
+    body: Body,
+) -> Content {
+    Content {
+        message_id,
+        conversation: chats::conversation(sender.account, chat),
+        sent_at,
+        sender,
+        recipient: chat.account(),
+        counter: 0,
+        own_list: None,
+        recipient_list: None,
+        group: None,
+        expire_after_seconds: 0,
+        sender_phone: None,
+        original_stamp: None,
+        body,
     }
 }
 

@@ -8,11 +8,16 @@
 use super::{
     PART_BYTES_MAX, groups,
     records::{
-        AccountRecord, Beginning, ChatRecord, ContactRecord, DeliveryRecord, HeardRecord, MessageRecord,
-        Record,
+        AccountRecord, Beginning, ChatRecord, ContactRecord, DeliveryRecord, HeardRecord, HeldRecord,
+        MessageRecord, Record,
     },
 };
-use crate::store::{Columns, Stored, device_lists};
+use crate::store::{
+    Columns, Stored, device_lists, key_changes,
+    key_changes::KeyChange,
+    messages as stored_messages,
+    outbox::{self, Lane, LaneClass},
+};
 use rusqlite::{Connection, params};
 use types::{AccountId, ChatId, DeviceAddress, Stamp, Timestamp};
 use zeroize::Zeroizing;
@@ -40,12 +45,19 @@ pub(crate) fn state(
     account: Option<AccountRecord>,
 ) -> Stored<Vec<Part>> {
     let mut parts = Parts::default();
+    let is_backup = account.is_some();
     parts.push(&Record::Beginning(beginning));
     if let Some(account) = account {
         parts.push(&Record::Account(Box::new(account)));
     }
     contacts(db, me.account, &mut parts)?;
     chats(db, &mut parts)?;
+    for change in key_changes::all(db)? {
+        // A linked device gets what is held from this one, once the person has accepted; after a restore nobody has it.
+        let held = if is_backup { held_for(db, &change)? } else { Vec::new() };
+        parts.push(&Record::KeyChange(change));
+        held.into_iter().for_each(|held| parts.push(&Record::Held(held)));
+    }
     heard(db, &mut parts)?;
     own_counters(db, me, &mut parts)?;
     groups::export(db, |record| parts.push(&record))?;
@@ -141,6 +153,19 @@ fn contacts(db: &Connection, me: AccountId, parts: &mut Parts) -> Stored<()> {
         parts.push(&Record::Contact(Box::new(contact)));
     }
     Ok(())
+}
+
+/// What was written to a number, and not to an account, in the order of writing.
+fn held_for(db: &Connection, change: &KeyChange) -> Stored<Vec<HeldRecord>> {
+    let lane = Lane { chat: change.old_account.into(), class: LaneClass::Messages };
+    let mut held = Vec::new();
+    for row in outbox::unsealed(db, lane)?.into_iter().filter(|row| !row.to_account) {
+        let Some(message) = row.message else { continue };
+        let message = stored_messages::own_by_seq(db, message)?;
+        let (id, sent_at, text) = (message.id, message.sent_at, message.text);
+        held.push(HeldRecord { id, old_account: change.old_account, sent_at, text });
+    }
+    Ok(held)
 }
 
 fn chats(db: &Connection, parts: &mut Parts) -> Stored<()> {

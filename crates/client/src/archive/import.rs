@@ -5,16 +5,22 @@
 
 use super::{
     ArchiveError, groups,
-    records::{ChatRecord, ContactRecord, DeliveryRecord, MessageRecord, Record},
+    records::{ChatRecord, ContactRecord, DeliveryRecord, HeldRecord, MessageRecord, Record},
 };
 use crate::{
     Fault,
+    send::{content_of, encoded},
     store::{
-        Columns, Stored, chats, contacts, device_lists, early_receipts, messages, messages::MessageSeq,
+        Columns, Stored, chats, contacts, device_lists, early_receipts, key_changes,
+        key_changes::KeyChange,
+        messages,
+        messages::{MessageSeq, NewMessage},
         millis, number,
+        outbox::{self, Lane, LaneClass},
     },
 };
 use rusqlite::{Connection, OptionalExtension, params};
+use seal::{Body, Content, Text};
 use signed::Succession;
 use std::collections::BTreeMap;
 use types::{ChatId, DeviceAddress, PhoneNumber, Stamp, Timestamp};
@@ -69,6 +75,8 @@ impl Import<'_> {
                     self.chat(&chat)?;
                     chats.insert(*chat.chat.as_bytes(), chat.chat);
                 }
+                Record::KeyChange(change) => self.key_change(&change)?,
+                Record::Held(held) => self.held(&held)?,
                 Record::Heard(heard) => {
                     let known = chats.get(&heard.chat).filter(|_| heard.sender != self.me);
                     read.heard.extend(known.map(|chat| (*chat, heard.sender, heard.counter)));
@@ -122,6 +130,42 @@ impl Import<'_> {
             Some(known) => list.successor_of(&known) == Ok(Succession::Newer),
         };
         if newer { device_lists::put(self.db, list, self.now) } else { Ok(()) }
+    }
+
+    /// A number that had moved, which the person has not accepted: here, too, unless more is known of it.
+    fn key_change(&self, change: &KeyChange) -> Stored<()> {
+        let is_news = contacts::last_account_of(self.db, &change.phone)? == Some(change.old_account)
+            && key_changes::of_phone(self.db, &change.phone)?.is_none();
+        if is_news {
+            contacts::ensure(self.db, change.account)?;
+            key_changes::put(self.db, change, self.now)?;
+        }
+        Ok(())
+    }
+
+    /// What waited for that waits here, too. Whoever got it from the device that wrote it knows its id.
+    fn held(&self, held: &HeldRecord) -> Stored<()> {
+        if key_changes::of_old_account(self.db, held.old_account)?.is_none() {
+            return Ok(());
+        }
+        let chat = ChatId::Direct(held.old_account);
+        chats::ensure(self.db, self.me.account, chat)?;
+        let counter = chats::next_counter(self.db, chat)?;
+        let message = NewMessage {
+            id: held.id,
+            chat,
+            sender: self.me,
+            counter,
+            sent_at: held.sent_at,
+            stamp: None,
+            text: &held.text,
+            envelope: None,
+        };
+        let Some(seq) = messages::insert_new(self.db, &message)? else { return Ok(()) };
+        let body = Body::Text(Text::from(held.text.as_str()));
+        let content = Content { counter, ..content_of(self.me, chat, held.id, held.sent_at, body) };
+        outbox::push(self.db, Lane { chat, class: LaneClass::Messages }, Some(seq), &encoded(&content)?)?;
+        Ok(())
     }
 
     /// Whether this device has looked up the number, or another one of the account, later than the archive's writer.

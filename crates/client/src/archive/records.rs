@@ -1,6 +1,7 @@
 //! The records of an archive, and the only file that sees their generated protobuf (`proto/archive.proto`).
 
 use super::ArchiveError;
+use crate::store::key_changes::KeyChange;
 use prost::Message as _;
 use seal::{GroupSecret, LinkSeed, SyncKey};
 use signed::{AccountSecret, DeviceKey, DeviceList};
@@ -45,6 +46,8 @@ pub(crate) enum Record {
         account: AccountId,
         device_key: DeviceKey,
     },
+    KeyChange(KeyChange),
+    Held(HeldRecord),
     /// Of a later version; skipped.
     Unknown,
 }
@@ -100,6 +103,16 @@ pub(crate) struct HeardRecord {
     pub(crate) chat: [u8; 16],
     pub(crate) sender: DeviceAddress,
     pub(crate) counter: u64,
+}
+
+/// A text that waits for the person to accept where a number leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeldRecord {
+    pub(crate) id: MessageId,
+    /// Where the number led when it was written.
+    pub(crate) old_account: AccountId,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) text: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +186,17 @@ impl Record {
                 account: account.as_bytes().to_vec(),
                 device_key: device_key.as_bytes().to_vec(),
             }),
+            Self::KeyChange(change) => Kind::KeyChange(proto::KeyChange {
+                phone: change.phone.e164().to_owned(),
+                old_account: change.old_account.as_bytes().to_vec(),
+                account: change.account.as_bytes().to_vec(),
+            }),
+            Self::Held(held) => Kind::Held(proto::Held {
+                message_id: held.id.as_bytes().to_vec(),
+                old_account: held.old_account.as_bytes().to_vec(),
+                sent_at_ms: held.sent_at.as_millis(),
+                text: held.text.clone(),
+            }),
             // Never written; an empty group operation would be, so there is nothing better to say.
             Self::Unknown => Kind::GroupOperation(proto::GroupOperation::default()),
         }
@@ -213,6 +237,17 @@ impl Record {
                 account: AccountId::from_slice(&removed.account)?,
                 device_key: DeviceKey::from_slice(&removed.device_key)?,
             },
+            Kind::KeyChange(change) => Self::KeyChange(KeyChange {
+                phone: change.phone.parse()?,
+                old_account: AccountId::from_slice(&change.old_account)?,
+                account: AccountId::from_slice(&change.account)?,
+            }),
+            Kind::Held(held) => Self::Held(HeldRecord {
+                id: MessageId::from_slice(&held.message_id)?,
+                old_account: AccountId::from_slice(&held.old_account)?,
+                sent_at: Timestamp::from_millis(held.sent_at_ms),
+                text: held.text,
+            }),
         })
     }
 }

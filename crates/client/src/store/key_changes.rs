@@ -47,6 +47,14 @@ pub(crate) fn of_old_account(db: &Connection, account: AccountId) -> Stored<Opti
     Ok(statement.query_row([account.as_bytes()], KeyChange::read).optional()?)
 }
 
+/// All changes that wait for the person, by number.
+pub(crate) fn all(db: &Connection) -> Stored<Vec<KeyChange>> {
+    let mut statement =
+        db.prepare_cached("SELECT phone, old_account, account FROM key_change ORDER BY phone")?;
+    let rows = statement.query_map([], KeyChange::read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Forgets a change; true if there was one.
 pub(crate) fn remove(db: &Connection, phone: &PhoneNumber) -> Stored<bool> {
     Ok(db.execute("DELETE FROM key_change WHERE phone = ?1", [phone.e164()])? > 0)

@@ -14,7 +14,7 @@ fn rng() -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(4711)
 }
 
-fn back_up(world: &mut World, who: usize) -> Backup {
+pub fn back_up(world: &mut World, who: usize) -> Backup {
     let now = world.now;
     backup::create(&world.machines[who].engine().view(), now, &mut rng()).unwrap()
 }
@@ -32,7 +32,7 @@ fn backed_up() -> (World, Backup) {
 }
 
 /// A restore by a patient shell; how often it asked.
-fn restore(world: &mut World, who: usize, backup: &Backup) -> usize {
+pub fn restore(world: &mut World, who: usize, backup: &Backup) -> usize {
     let now = world.now;
     let (bytes, key) = (backup.bytes.as_slice(), backup.recovery_key.as_str());
     let mut rng = ChaCha20Rng::seed_from_u64(1_000 + who as u64);

@@ -22,6 +22,7 @@ mod groups_leaving;
 mod groups_world;
 mod handover;
 mod key_change;
+mod key_change_archive;
 mod link_server;
 mod link_world;
 mod linking;

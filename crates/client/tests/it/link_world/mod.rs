@@ -130,11 +130,17 @@ impl World {
     }
 
     pub fn register(&mut self) -> usize {
+        let phone = format!("+1555000{:04}", self.machines.len());
+        self.register_as(&phone)
+    }
+
+    /// A new account, which has this number from now on.
+    pub fn register_as(&mut self, phone: &str) -> usize {
         let who = self.machine();
         let account = NewAccount {
             server: ORIGIN.to_owned(),
             server_pin: None,
-            phone: format!("+1555000{who:04}").parse().unwrap(),
+            phone: phone.parse().unwrap(),
             name: Some(format!("person {who}")),
         };
         let now = self.now;
@@ -380,6 +386,23 @@ impl World {
         let Machine { engine, rng, .. } = &mut self.machines[who];
         assert!(engine.as_mut().unwrap().set_blocked(account, blocked, now, rng).unwrap());
         self.poll(who);
+    }
+
+    pub fn look_up(&mut self, who: usize, phone: &str) {
+        let now = self.now;
+        let Machine { engine, rng, .. } = &mut self.machines[who];
+        engine.as_mut().unwrap().look_up(phone.parse().unwrap(), now, rng).unwrap();
+        self.poll(who);
+        self.run();
+    }
+
+    /// The person believes where a number leads now; how many messages that sets free on this device.
+    pub fn accept(&mut self, who: usize, phone: &str) -> u64 {
+        let (now, phone) = (self.now, phone.parse().unwrap());
+        let Machine { engine, rng, .. } = &mut self.machines[who];
+        let accepted = engine.as_mut().unwrap().accept_key_change(&phone, now, rng).unwrap();
+        self.poll(who);
+        accepted.expect("the number has moved").released
     }
 
     pub fn send(&mut self, who: usize, to: usize, text: &str) -> MessageId {
