@@ -132,9 +132,11 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// This device is not on the list any more, or the account is closed. What is here stays readable.
-    fn refused_as_revoked(&mut self) -> Stored<()> {
+    /// This device is not on the list any more, or the account is closed. What is here stays readable; what was to be
+    /// sent never leaves.
+    pub(crate) fn refused_as_revoked(&mut self) -> Stored<()> {
         profile::set_revoked(self.db)?;
+        self.fail_everything(Code::Revoked)?;
         self.close(Closed::Revoked);
         Ok(())
     }

@@ -2,10 +2,10 @@
 //! say that they saw.
 
 use crate::{
-    Closed, Effect, EventView,
+    Effect, EventView,
     keys::FETCH_AGAIN_AFTER,
     live::Asked,
-    store::{Stored, chats, contacts, device_lists, encryption, events, list_changes, profile},
+    store::{Stored, chats, contacts, device_lists, encryption, events, list_changes},
     turn::Turn,
 };
 use seal::ListView;
@@ -171,8 +171,7 @@ impl Turn<'_> {
         if account == me.account() {
             let entry = list.device(me.address.device);
             if entry.is_none_or(|entry| entry.registration() != me.registration) {
-                profile::set_revoked(self.db)?;
-                self.close(Closed::Revoked);
+                self.refused_as_revoked()?;
             }
         }
         let is_known = account == me.account() || chats::with_id(self.db, *account.as_bytes())?.is_some();

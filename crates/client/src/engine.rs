@@ -12,13 +12,13 @@ use crate::{
     live::{Live, Phase},
     registration,
     restore::Restore,
-    store::{Stored, events, outbox, profile, profile::Me},
+    store::{Stored, events, outbox, outbox::LaneClass, profile, profile::Me},
     turn::Turn,
 };
 use rand_core::CryptoRng;
 use rusqlite::Connection;
 use std::collections::VecDeque;
-use types::{ChatId, MessageId, Stamp, Timestamp};
+use types::{ChatId, MessageId, Millis, Stamp, Timestamp};
 
 /// A device's engine. See the [crate documentation](crate).
 pub struct Engine {
@@ -216,6 +216,12 @@ impl Engine {
             && !live.upload_keys
             && !live.put_list
             && live.linking.is_settled()
+    }
+
+    /// How long the server wants no more messages from this account, if it has said so: it was sent too many.
+    pub fn is_to_wait(&self, now: Timestamp) -> Option<Millis> {
+        let until = self.live.paused.get(&LaneClass::Messages)?;
+        (*until > now).then(|| until.since(now))
     }
 
     /// Whether this connection has seen the end of the drain.

@@ -345,6 +345,16 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// Ends everything that was to be sent: this device sends no more.
+    pub(crate) fn fail_everything(&mut self, code: Code) -> Stored<()> {
+        for lane in outbox::lanes(self.db)? {
+            while let Some(row) = outbox::head(self.db, lane)? {
+                self.fail(&row, code.name())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Tries a message to a group again: the first time at once; a server that goes on like this is given time.
     pub(crate) fn retry_group_row(&mut self, row: &OutboxRow) -> Stored<()> {
         if row.tries < 3 { self.try_again(row, Millis(0)) } else { self.back_off(row, BACK_OFF_LONGEST) }

@@ -8,7 +8,8 @@ use crate::{
     session::{Session, Waiting, Woken},
     trouble,
 };
-use client::{ChatName, DeliveryState, HeldReason, SendError, SendText, StatusView};
+use client::{ChatName, Closed, DeliveryState, HeldReason, SendError, SendText, StatusView};
+use client_net::Ended;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use types::{ChatId, MessageId, limits};
@@ -105,7 +106,7 @@ pub async fn perform(
         }
     }
     output.print(Line::Sent(sent(message_id, chat, None, State::Queued)).into()).await?;
-    still_queued(job.require_accepted, &mut waiting, output).await
+    still_queued(job.require_accepted, session, &mut waiting, output).await
 }
 
 async fn store(text: SendText, to_account: bool, session: &Session) -> Result<(), Failure> {
@@ -202,6 +203,7 @@ fn refused(code: &str, chat: ChatId) -> Failure {
         "forbidden" | "no_such_group" | "not_a_member" if matches!(chat, ChatId::Group(_)) => {
             super::group::not_a_member()
         }
+        "revoked" => trouble::ended(&Ended::Closed(Closed::Revoked)),
         code => Failure::new(
             Reason::NotAllowed,
             format!("the server refused the message ({code})"),
@@ -228,6 +230,7 @@ async fn held(reason: &HeldReason, require_accepted: bool, output: &mut dyn Outp
 /// Time is up, or waiting is no use.
 async fn still_queued(
     require_accepted: bool,
+    session: &Session,
     waiting: &mut Waiting,
     output: &mut dyn Output,
 ) -> Result<(), Stop> {
@@ -235,9 +238,14 @@ async fn still_queued(
     if let Some(ended) = progress.ended {
         return Err(trouble::ended(&ended).into());
     }
-    let why = match progress.trouble {
-        Some(trouble) => trouble::unreachable(Some(&trouble)).message,
-        None => "the server has not accepted the message in time".into(),
+    let to_wait = session.ask(|engine, now| Ok(engine.is_to_wait(now))).await?;
+    let why = match (progress.trouble, to_wait) {
+        (Some(trouble), _) => trouble::unreachable(Some(&trouble)).message,
+        (None, Some(after)) => {
+            let seconds = after.0.div_ceil(1_000);
+            format!("too many messages in a short time: the server takes the next one in {seconds} seconds")
+        }
+        (None, None) => "the server has not accepted the message in time".into(),
     };
     if require_accepted {
         let hint = "it is queued and goes out with the next wax command that connects; \

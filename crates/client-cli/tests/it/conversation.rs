@@ -234,19 +234,20 @@ fn a_definite_refusal_is_printed_as_failed_and_never_tried_again() {
 
 #[test]
 fn a_device_that_is_not_wanted_any_more_is_77_and_keeps_its_history() {
-    for (code, exit, name) in [
-        (Mood::Refusing(Code::Revoked), 77, "revoked"),
-        (Mood::Refusing(Code::Unauthenticated), 77, "revoked"),
-        (Mood::Refusing(Code::Cloned), 77, "cloned"),
-        (Mood::Refusing(Code::Replaced), 77, "replaced"),
-        (Mood::Newer, 69, "version_unsupported"),
+    for (code, exit, name, state) in [
+        // It never leaves.
+        (Mood::Refusing(Code::Revoked), 77, "revoked", "failed"),
+        (Mood::Refusing(Code::Unauthenticated), 77, "revoked", "queued"),
+        (Mood::Refusing(Code::Cloned), 77, "cloned", "queued"),
+        (Mood::Refusing(Code::Replaced), 77, "replaced", "queued"),
+        (Mood::Newer, 69, "version_unsupported", "queued"),
     ] {
         let c = Conversation::new();
         c.one(ALICE, &["send", BOB, "before"]);
         c.office.set_mood(code);
         let ran = c.run(ALICE, &["send", BOB, "queued"]);
         assert_eq!((ran.exit, ran.error_code().as_str()), (exit, name));
-        assert!(ran.stdout.contains(r#""state":"queued""#), "{ran:?}");
+        assert!(ran.stdout.contains(&format!(r#""state":"{state}""#)), "{ran:?}");
         let ran = c.run(ALICE, &["receive", "--timeout", "60"]);
         assert_eq!((ran.exit, ran.error_code().as_str()), (exit, name));
         assert_eq!(texts(&c.all(ALICE, &["history", BOB])), ["before", "queued"]);

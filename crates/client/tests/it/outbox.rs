@@ -315,6 +315,27 @@ fn what_may_have_been_accepted_does_not_fail_with_what_was_never_sent() {
 }
 
 #[test]
+fn a_server_that_was_sent_too_much_says_when_it_takes_more() {
+    let mut world = connected();
+    let after = Millis::from_secs(30);
+    let refusal = Refusal { retry_after: Some(after), ..Refusal::new(Code::RetryAfter) };
+    world.server.refusals.push_back(("send", refusal));
+    let message = world.send(0, 1, "one too many");
+    world.run();
+    let to_wait = |world: &mut World| {
+        let now = world.now;
+        world.people[0].engine().is_to_wait(now)
+    };
+    assert_eq!(to_wait(&mut world), Some(after));
+    world.pass(Millis::from_secs(10));
+    assert_eq!(to_wait(&mut world), Some(Millis::from_secs(20)));
+    assert_eq!(world.state(0, message), DeliveryState::Queued);
+    world.pass(Millis::from_secs(25));
+    assert_eq!(to_wait(&mut world), None);
+    assert_eq!(world.state(0, message), DeliveryState::Delivered);
+}
+
+#[test]
 fn no_such_account_fails() {
     let mut world = connected();
     let chat = AccountId::from_bytes([7; 16]).into();

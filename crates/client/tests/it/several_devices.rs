@@ -318,6 +318,22 @@ fn an_unlinked_device_gets_nothing_more_and_keeps_what_it_has() {
 }
 
 #[test]
+fn what_a_removed_device_had_not_sent_fails() {
+    let (mut world, laptop) = linked();
+    world.disconnect(laptop);
+    let queued = world.send(laptop, 1, "never");
+    world.unlink_device(0, number(2));
+    assert_eq!(world.state(laptop, queued), DeliveryState::Queued, "it does not know yet");
+    world.connect(laptop);
+    world.run();
+    assert_eq!(world.people[laptop].closed, Some(Closed::Revoked));
+    assert_eq!(world.state(laptop, queued), DeliveryState::Failed);
+    assert!(world.people[laptop].effects.contains(&client::Effect::StateChanged(queued)));
+    assert!(world.people[laptop].engine().view().is_outbox_empty().unwrap());
+    assert_eq!(world.texts(laptop, 1).last().map(String::as_str), Some("never"), "it stays readable");
+}
+
+#[test]
 fn a_linked_device_that_finds_itself_off_the_list_stops() {
     let (mut world, laptop) = linked();
     world.disconnect(0);
