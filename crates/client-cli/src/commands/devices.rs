@@ -151,6 +151,7 @@ async fn confirm(yes: bool, session: &Session) -> Result<(), Failure> {
 
 fn interrupted(added: Option<DeviceNumber>, error: AddDeviceError) -> Failure {
     match (added, error) {
+        (_, AddDeviceError::Removed) => removed_again(),
         (Some(device), _) => not_handed_over(device),
         (None, error) => not_added(error),
     }
@@ -165,10 +166,19 @@ fn not_handed_over(device: DeviceNumber) -> Failure {
     )
 }
 
+fn removed_again() -> Failure {
+    Failure::new(
+        Reason::UnknownDevice,
+        "the device was removed again, before it was given everything",
+        "link it once more if that was not meant",
+    )
+}
+
 fn not_added(error: AddDeviceError) -> Failure {
     let new_code = "run 'wax link' on the new device again, and take the code that it shows";
     match error {
         AddDeviceError::NotPrimary => not_primary(),
+        AddDeviceError::Removed => removed_again(),
         AddDeviceError::BadCode => {
             Failure::new(Reason::BadLinkCode, "this is not a link code", "a link code begins with 'wxl1-'")
         }

@@ -276,6 +276,46 @@ fn devices_are_added_and_removed_beside_a_follower() {
     assert_eq!(c.run(LAPTOP, &["receive"]).exit, 77);
 }
 
+/// Kills a `devices add --with-history` once the device is in; whether what it is to be given was not all handed over.
+fn add_and_kill(c: &Conversation, code: &str) -> bool {
+    let mut adding = c.start(ALICE, &["devices", "add", code, "--yes", "--with-history"]);
+    let mut remarks = BufReader::new(adding.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(remarks.any(|remark| remark.contains("its history is being handed over")));
+    adding.kill().unwrap();
+    let mut printed = String::new();
+    adding.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+    adding.wait().unwrap();
+    printed.is_empty()
+}
+
+#[test]
+fn the_next_command_goes_on_with_what_a_killed_one_was_handing_over() {
+    let server = Waxwing::start(&[]);
+    let c = server.conversation();
+    // Some parts of an archive.
+    let texts_sent: Vec<String> = (0..48).map(|number| format!("{number} ") + &"x".repeat(60_000)).collect();
+    for text in &texts_sent {
+        c.one(ALICE, &["send", BOB, text]);
+    }
+    let interrupted = (2..6).find(|number| {
+        let name = format!("+device{number}");
+        let linking = Linking::start(&c.profile(&name), &server, &[]);
+        if !add_and_kill(&c, &linking.code) {
+            linking.kill();
+            return false;
+        }
+        // Any command that connects will do.
+        c.all(ALICE, &["receive"]);
+        let linked = linking.end();
+        assert_eq!(linked.exit, 0, "{linked:?}");
+        c.all(&name, &["receive"]);
+        let history = c.all(&name, &["history", BOB, "--limit", "100"]);
+        assert_eq!(texts(&history), texts_sent);
+        true
+    });
+    assert!(interrupted.is_some(), "a command was killed in the middle");
+}
+
 #[test]
 fn a_link_that_was_cut_is_begun_again() {
     let mut server = Waxwing::start(&[]);

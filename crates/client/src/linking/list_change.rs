@@ -126,7 +126,10 @@ impl Turn<'_> {
     /// A number that is free begins anew with its next device.
     fn forget_device(&mut self, device: DeviceNumber) -> Stored<()> {
         let address = DeviceAddress::new(self.me.account(), device);
-        handovers::remove(self.db, device)?;
+        if handovers::remove(self.db, device)? {
+            self.live.linking.is_handing_over = handovers::unfinished(self.db)?.is_some();
+            self.effect(Effect::AddingDevice(AddingDevice::Failed(AddDeviceError::Removed)));
+        }
         encryption::forget_device(self.db, address)?;
         self.end_life(address)
     }

@@ -90,6 +90,9 @@ pub enum AddDeviceError {
     /// The device was added, and handing over its archive goes on with another connection.
     #[error("handing over the archive was interrupted")]
     Interrupted,
+    /// The device was added, and removed again before it was given everything.
+    #[error("the device was removed again")]
+    Removed,
     /// Too many devices were added of late: the server wants to be asked again after this long.
     #[error("too many devices were added; try again later")]
     RetryAfter(Millis),

@@ -213,10 +213,11 @@ pub(crate) fn finish(db: &Connection, device: DeviceNumber) -> Stored<()> {
     Ok(())
 }
 
-/// The device is gone.
-pub(crate) fn remove(db: &Connection, device: DeviceNumber) -> Stored<()> {
-    db.execute("DELETE FROM handover WHERE device = ?1", [device.get()])?;
-    Ok(())
+/// The device is gone; true if it had not been given everything.
+pub(crate) fn remove(db: &Connection, device: DeviceNumber) -> Stored<bool> {
+    let mut statement = db.prepare_cached("DELETE FROM handover WHERE device = ?1 RETURNING finished")?;
+    let finished: Option<bool> = statement.query_row([device.get()], |row| row.get(0)).optional()?;
+    Ok(finished == Some(false))
 }
 
 /// What has to be forwarded: the newest of the lists that brought a device.

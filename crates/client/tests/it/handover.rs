@@ -341,3 +341,27 @@ fn fifty_thousand_messages_come_in_one_go() {
 fn world_time(number: u32) -> types::Timestamp {
     types::Timestamp::from_millis(1_700_000_000_000 + u64::from(number) * 1_000)
 }
+
+#[test]
+fn a_device_that_is_removed_while_it_is_given_its_history_is_told_of() {
+    let (mut world, new) = with_past(4);
+    let later = Refusal { retry_after: Some(Millis::from_mins(10)), ..Refusal::from(Code::RetryAfter) };
+    world.server.refusals.push_back(("create_blob", later));
+    world.try_link(new).unwrap();
+    let code = world.machines[new].code.clone().unwrap();
+    world.add_device(0, &code, true).unwrap();
+    for _ in 0..2 {
+        world.pass(Millis::from_secs(1));
+        world.try_link(new).unwrap();
+    }
+    world.pass(Millis::from_secs(1));
+    world.confirm(0);
+    world.pass(Millis::from_secs(1));
+    let device = types::DeviceNumber::new(2).unwrap();
+    assert!(world.machines[0].adding().contains(&AddingDevice::Added { device }));
+    world.remove(0, 2).unwrap();
+    world.pass(Millis::from_secs(1));
+    let last = world.machines[0].adding().pop();
+    assert_eq!(last, Some(AddingDevice::Failed(client::AddDeviceError::Removed)));
+    assert!(world.machines[0].engine().is_settled(), "nothing of it is left to do");
+}
