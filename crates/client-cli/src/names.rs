@@ -4,7 +4,7 @@
 use crate::lines::{Event, Line, Text};
 use client::{Fault, View};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Ids, and what to call them. Goes with the lines to the process that prints them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +12,8 @@ pub struct Names {
     me: String,
     accounts: BTreeMap<String, String>,
     groups: BTreeMap<String, String>,
+    /// Changes of groups, by group and epoch, that named this account.
+    about_me: BTreeSet<(String, u64)>,
 }
 
 impl Names {
@@ -26,6 +28,12 @@ impl Names {
             }
             if let Some(chat) = mentioned.chat {
                 names.learn_group(chat, view)?;
+            }
+            if let Line::Event(Event::GroupChanged { group, epoch, .. }) = line
+                && let Ok(id) = group.parse()
+                && view.group_change_names_me(id, *epoch)?
+            {
+                names.about_me.insert((group.clone(), *epoch));
             }
         }
         Ok(names)
@@ -58,7 +66,14 @@ impl Names {
         let owned = |names: &[(&str, &str)]| {
             names.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect()
         };
-        Self { me: me.to_owned(), accounts: owned(accounts), groups: owned(groups) }
+        let (accounts, groups) = (owned(accounts), owned(groups));
+        Self { me: me.to_owned(), accounts, groups, about_me: BTreeSet::new() }
+    }
+
+    /// The same, with a change of a group that named this account.
+    pub fn and_about_me(mut self, group: &str, epoch: u64) -> Self {
+        self.about_me.insert((group.to_owned(), epoch));
+        self
     }
 
     /// What to call an account: its id if nothing else is known.
@@ -68,6 +83,11 @@ impl Names {
             None if account == self.me => "me",
             None => account,
         }
+    }
+
+    /// Whether the change that led to this epoch of a group was done to this account.
+    pub fn is_about_me(&self, group: &str, epoch: u64) -> bool {
+        self.about_me.iter().any(|(of, at)| of == group && *at == epoch)
     }
 
     /// What a chat is called if it is a group.

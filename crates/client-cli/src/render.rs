@@ -184,9 +184,10 @@ fn event_text(event: &Event, names: &Names) -> String {
         Event::DeviceChanged { account, added, removed } => {
             device_changed_text(account, added, removed, names)
         }
-        Event::GroupChanged { group, change, by, .. } => {
+        Event::GroupChanged { group, epoch, change, by } => {
+            let deed = deed(change, names.is_about_me(group, *epoch));
             let (by, group) = (shown(names.account(by)), shown(names.group(group).unwrap_or(group)));
-            format!("{DIM}{by} {}{PLAIN} {group}", deed(change))
+            format!("{DIM}{by} {deed}{PLAIN} {group}")
         }
         Event::Drained => format!("{DIM}That is everything.{PLAIN}"),
     }
@@ -200,9 +201,13 @@ fn device_changed_text(account: &str, added: &[u8], removed: &[u8], names: &Name
     format!("{DIM}{who}: {}{PLAIN}", news.collect::<Vec<_>>().join(", "))
 }
 
-/// What somebody did to the group whose name follows.
-fn deed(change: &str) -> String {
+/// What somebody did to the group whose name follows, perhaps to the person who reads it.
+fn deed(change: &str, to_me: bool) -> String {
     let words = match change {
+        "add" if to_me => "has added you to",
+        "remove" if to_me => "has removed you from",
+        "promote" if to_me => "has made you an admin in",
+        "demote" if to_me => "has made you a member in",
         "create" => "has made",
         "add" => "has added to",
         "remove" => "has removed somebody from",

@@ -55,7 +55,7 @@ type GroupCall =
 
 enum Input {
     Call(Call),
-    LookUp(PhoneNumber, oneshot::Sender<LookupResult>),
+    LookUp(Vec<(PhoneNumber, oneshot::Sender<LookupResult>)>),
     ChangeGroup(GroupCall, oneshot::Sender<GroupResult>),
     AddDevice {
         code: String,
@@ -104,9 +104,24 @@ impl Driver {
 
     /// Asks the server which account a number leads to. Waits as long as there is no connection.
     pub async fn look_up(&self, phone: PhoneNumber) -> Result<LookupResult, Stopped> {
-        let (answer, answer_out) = oneshot::channel();
-        self.input(Input::LookUp(phone, answer)).await?;
-        answer_out.await.map_err(|_| Stopped)
+        let mut found = self.look_up_all(vec![phone]).await?;
+        found.pop().ok_or(Stopped)
+    }
+
+    /// The same for several numbers at once; the answers are in their order.
+    pub async fn look_up_all(&self, phones: Vec<PhoneNumber>) -> Result<Vec<LookupResult>, Stopped> {
+        let (mut asked, mut answers) = (Vec::new(), Vec::new());
+        for phone in phones {
+            let (answer, answer_out) = oneshot::channel();
+            asked.push((phone, answer));
+            answers.push(answer_out);
+        }
+        self.input(Input::LookUp(asked)).await?;
+        let mut found = Vec::with_capacity(answers.len());
+        for answer in answers {
+            found.push(answer.await.map_err(|_| Stopped)?);
+        }
+        Ok(found)
     }
 
     /// Begins a change of a group, and waits until it is known what came of it.
@@ -297,9 +312,10 @@ impl Task {
     fn take_input(&mut self, input: Input) -> Result<(), Fault> {
         match input {
             Input::Call(call) => call(&mut self.engine, now(), &mut OsRng.unwrap_err()),
-            Input::LookUp(phone, answer) => {
-                self.outcomes.await_lookup(phone.clone(), answer);
-                self.engine.look_up(phone, now(), &mut OsRng.unwrap_err())?;
+            Input::LookUp(asked) => {
+                let phones: Vec<PhoneNumber> = asked.iter().map(|(phone, _)| phone.clone()).collect();
+                asked.into_iter().for_each(|(phone, answer)| self.outcomes.await_lookup(phone, answer));
+                self.engine.look_up_all(phones, now(), &mut OsRng.unwrap_err())?;
             }
             Input::ChangeGroup(change, answer) => {
                 match change(&mut self.engine, now(), &mut OsRng.unwrap_err()) {
@@ -417,7 +433,7 @@ impl Task {
                 Effect::EventsLogged => self.progress.send_modify(|progress| progress.events += 1),
                 Effect::StateChanged(_) => self.progress.send_modify(|progress| progress.states += 1),
                 Effect::LookedUp { phone, result } => self.outcomes.looked_up(&phone, result),
-                Effect::GroupChangeDone { change, result } => self.outcomes.group_changed(change, &result),
+                Effect::GroupChangeDone { change, result } => self.outcomes.group_changed(change, result),
                 Effect::AddingDevice(step) => self.outcomes.adding(step),
                 Effect::History(history) => {
                     self.progress.send_modify(|progress| progress.history = Some(history));

@@ -24,7 +24,7 @@ pub use certificate::{CertificatePin, PinMismatch};
 pub use dial::{Dialer, Unreachable};
 pub use driver::{Driver, Stopped};
 pub use http_json::exchange;
-pub use outcomes::{AddingDevices, GroupResult, LookupResult};
+pub use outcomes::{AddingDevices, Changed, GroupResult, LookupResult};
 pub use progress::{Ended, Link, Progress};
 pub use server_url::{InvalidServerUrl, ServerUrl};
 pub use socket::{Lost, SendSlot, Socket, Turn};

@@ -9,7 +9,16 @@ use types::{AccountId, DeviceNumber, GroupId, PhoneNumber};
 pub type LookupResult = Result<Option<AccountId>, LookupRefused>;
 
 /// What came of a change of a group.
-pub type GroupResult = Result<GroupId, GroupError>;
+pub type GroupResult = Result<Changed, GroupError>;
+
+/// A change of a group that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// For [`client::Engine::change_told`], once the person has seen it.
+    pub change: ChangeId,
+    /// The group.
+    pub group: GroupId,
+}
 
 /// The steps of adding a device, as they happen. Ends without its last step when another addition begins.
 pub type AddingDevices = mpsc::Receiver<AddingDevice>;
@@ -45,7 +54,8 @@ impl Outcomes {
         self.groups.entry(change).or_default().push(answer);
     }
 
-    pub(crate) fn group_changed(&mut self, change: ChangeId, result: &GroupResult) {
+    pub(crate) fn group_changed(&mut self, change: ChangeId, result: Result<GroupId, GroupError>) {
+        let result = result.map(|group| Changed { change, group });
         for answer in self.groups.remove(&change).unwrap_or_default() {
             let _ = answer.send(result.clone());
         }

@@ -55,7 +55,7 @@ pub(crate) enum Asked {
         last_resort: Option<u32>,
     },
     KeyCount,
-    LookUp(PhoneNumber),
+    LookUp(Vec<PhoneNumber>),
     CheckClaim {
         account: AccountId,
         phone: PhoneNumber,
@@ -205,9 +205,7 @@ impl Live {
                 Asked::Send { lane, .. } => {
                     self.ready.insert(lane);
                 }
-                Asked::LookUp(phone) => {
-                    self.lookups.insert(phone);
-                }
+                Asked::LookUp(phones) => self.lookups.extend(phones),
                 Asked::Lists(accounts) => self.lists_wanted.extend(accounts),
                 Asked::Group(asking) => self.groups.lost(&asking),
                 _ => {}

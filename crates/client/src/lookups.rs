@@ -1,13 +1,13 @@
 //! Numbers and the accounts that they lead to: asked for by commands, and checked where a contact claims one.
 
 use crate::{
-    Effect, LookupRefused,
+    Closed, Effect, LookupRefused,
     live::Asked,
     store::{Stored, contacts},
     turn::Turn,
 };
 use std::collections::BTreeSet;
-use types::{AccountId, PhoneNumber};
+use types::{AccountId, PhoneNumber, limits::LOOKUP_NUMBERS_MAX};
 use wire::{Refusal, Request};
 
 /// Claims that are checked at a time.
@@ -19,9 +19,10 @@ impl Turn<'_> {
         // moved since must hear of that first.
         let is_behind = self.live.is_draining() && !self.peers(&[self.me.account()])?.is_empty();
         let lookups = if is_behind { BTreeSet::new() } else { std::mem::take(&mut self.live.lookups) };
-        for phone in lookups {
-            let request = Request::Lookup { numbers: vec![phone.clone()], verify_sender: false };
-            self.request(request, Asked::LookUp(phone));
+        let lookups = Vec::from_iter(lookups);
+        for numbers in lookups.chunks(LOOKUP_NUMBERS_MAX) {
+            let request = Request::Lookup { numbers: numbers.to_vec(), verify_sender: false };
+            self.request(request, Asked::LookUp(numbers.to_vec()));
         }
         let is_checking = self.live.is_asked(|asked| matches!(asked, Asked::CheckClaim { .. }));
         if !self.live.has_claims || is_checking {
@@ -35,7 +36,17 @@ impl Turn<'_> {
         Ok(())
     }
 
-    pub(crate) fn looked_up(&mut self, phone: PhoneNumber, account: Option<AccountId>) -> Stored<()> {
+    /// What the server says of numbers, in the order in which they were asked for.
+    pub(crate) fn looked_up(&mut self, phones: Vec<PhoneNumber>, found: &[Option<AccountId>]) -> Stored<()> {
+        if found.len() != phones.len() {
+            self.live.lookups.extend(phones);
+            self.close(Closed::Protocol);
+            return Ok(());
+        }
+        phones.into_iter().zip(found).try_for_each(|(phone, account)| self.number_found(phone, *account))
+    }
+
+    fn number_found(&mut self, phone: PhoneNumber, account: Option<AccountId>) -> Stored<()> {
         match account {
             Some(account) => self.learn_number(&phone, account)?,
             None => self.forget_number(&phone)?,
@@ -55,9 +66,11 @@ impl Turn<'_> {
         if is_news { self.tell_contact(account, false) } else { Ok(()) }
     }
 
-    pub(crate) fn look_up_refused(&mut self, phone: PhoneNumber, refusal: &Refusal) {
+    pub(crate) fn look_up_refused(&mut self, phones: Vec<PhoneNumber>, refusal: &Refusal) {
         let refused = LookupRefused { retry_after: refusal.retry_after };
-        self.effect(Effect::LookedUp { phone, result: Err(refused) });
+        for phone in phones {
+            self.effect(Effect::LookedUp { phone, result: Err(refused) });
+        }
     }
 
     /// A claim is believed only if the number leads to the account that made it.

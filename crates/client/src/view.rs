@@ -80,12 +80,27 @@ impl View<'_> {
                     None => Resolved::Stranger(account),
                 })
             }
-            ChatName::Name(name) => Ok(match groups::with_name(self.connection, name)?[..] {
-                [] => Resolved::Unknown,
-                [group] => Resolved::Known(group.into()),
-                _ => Resolved::Ambiguous,
-            }),
+            ChatName::Name(name) => self.resolve_group(name),
         }
+    }
+
+    /// A group that was left is meant only where no group that this account is in has the name.
+    fn resolve_group(&self, name: &str) -> Result<Resolved, Fault> {
+        let mut named = groups::with_name(self.connection, name)?;
+        let mut joined = Vec::new();
+        for group in &named {
+            if groups::is_member(self.connection, *group, profile::account(self.connection)?)? {
+                joined.push(*group);
+            }
+        }
+        if !joined.is_empty() {
+            named = joined;
+        }
+        Ok(match named[..] {
+            [] => Resolved::Unknown,
+            [group] => Resolved::Known(group.into()),
+            _ => Resolved::Ambiguous,
+        })
     }
 
     /// All chats, the one with the newest message first.
@@ -174,7 +189,13 @@ impl View<'_> {
         crate::groups::view::all(self.connection)
     }
 
-    /// The URL of a group's invite link; none if it has none, or one whose seed is not here.
+    /// Whether the change that led to this epoch of a group added or removed this account, or changed its role.
+    pub fn group_change_names_me(&self, group: GroupId, epoch: u64) -> Result<bool, Fault> {
+        crate::groups::view::names_me(self.connection, group, epoch)
+    }
+
+    /// The URL of a group's invite link; none if it has none, or one whose seed is not here, or if it is not known
+    /// whether another one, which was asked for, is in force.
     pub fn group_link(&self, group: GroupId) -> Result<Option<String>, Fault> {
         crate::groups::view::link(self.connection, group)
     }

@@ -9,7 +9,8 @@ use crate::{
     session::{PATIENCE, Session, Waiting, Woken},
     trouble,
 };
-use client::{ChatName, GroupCommand, GroupError, InviteLink, Resolved};
+use client::{ChangeId, ChatName, GroupCommand, GroupError, InviteLink, Resolved};
+use client_net::Changed;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use types::{AccountId, ChatId, GroupId};
@@ -98,7 +99,7 @@ pub async fn perform(
     waiting: Waiting,
     output: &mut dyn Output,
 ) -> Result<(), Stop> {
-    let mut work = Work { session, waiting, people: People::default() };
+    let mut work = Work { session, waiting, people: People::default(), made: None };
     let batch = match job {
         Job::Create { name, members } => {
             let members = work.newcomers(&members).await?;
@@ -133,7 +134,14 @@ pub async fn perform(
             info(group, session).await?
         }
     };
-    Ok(output.print(batch).await?)
+    let made = work.made;
+    output.print(batch).await?;
+    // A process that is killed before this is asked again, and then it is the same change. What was printed is done,
+    // whether or not this can be written.
+    if let Some(change) = made {
+        let _ = session.ask(move |engine, _| engine.change_told(change)).await;
+    }
+    Ok(())
 }
 
 /// What the engine is asked to do.
@@ -149,6 +157,8 @@ struct Work<'a> {
     session: &'a Session,
     waiting: Waiting,
     people: People,
+    /// The change that was made, of which the person is to be told.
+    made: Option<ChangeId>,
 }
 
 impl Work<'_> {
@@ -198,7 +208,9 @@ impl Work<'_> {
                 biased;
                 result = &mut changed => {
                     let result = result.map_err(|stopped| self.session.stopped(stopped))?;
-                    return result.map_err(|error| self.not_changed(&error));
+                    let Changed { change, group } = result.map_err(|error| self.not_changed(&error))?;
+                    self.made = Some(change);
+                    return Ok(group);
                 }
                 woken = self.waiting.until(Some(silent_at)) => woken,
             };

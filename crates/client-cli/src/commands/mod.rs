@@ -273,8 +273,19 @@ async fn look_up(
     waiting: &mut Waiting,
     deadline: Instant,
 ) -> Result<Option<AccountId>, Failure> {
+    let found = look_up_all(vec![phone], session, waiting, deadline).await?;
+    Ok(found.into_iter().flatten().next())
+}
+
+/// The same for several numbers, in their order.
+async fn look_up_all(
+    phones: Vec<types::PhoneNumber>,
+    session: &Session,
+    waiting: &mut Waiting,
+    deadline: Instant,
+) -> Result<Vec<Option<AccountId>>, Failure> {
     session.connect().await?;
-    let lookup = session.driver().look_up(phone);
+    let lookup = session.driver().look_up_all(phones);
     tokio::pin!(lookup);
     let answer = loop {
         if let Some(ended) = waiting.progress().ended {
@@ -293,7 +304,8 @@ async fn look_up(
             None => return Err(never_looked_up(waiting)),
         }
     };
-    answer.map_err(|refused| come_back(refused.retry_after))
+    let found: Result<Vec<_>, _> = answer.into_iter().collect();
+    found.map_err(|refused| come_back(refused.retry_after))
 }
 
 /// The server said nothing for as long as a command waits for it; `what` of the command's work stands.

@@ -1,6 +1,6 @@
 //! Several people named at once: all of them are found, or those who are not are named.
 
-use super::{chat_name, look_up, unknown_names};
+use super::{chat_name, look_up, look_up_all, unknown_names};
 use crate::{
     failure::{Failure, Reason},
     session::{Session, Waiting, Woken},
@@ -8,7 +8,7 @@ use crate::{
 use client::{ChatName, HeldReason, Resolved};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
-use types::{AccountId, ChatId};
+use types::{AccountId, ChatId, PhoneNumber};
 
 /// Who was named how.
 #[derive(Debug, Default)]
@@ -46,26 +46,30 @@ impl People {
     ) -> Result<Vec<AccountId>, Failure> {
         let mut unknown = Vec::new();
         let mut strangers = BTreeSet::new();
+        let (mut wanted, mut numbers): (Vec<PhoneNumber>, Vec<&String>) = Default::default();
         for typed in typed {
             let name = person(typed)?;
             let asked = name.clone();
-            let account = match session.ask(move |engine, _| engine.view().resolve(&asked)).await? {
-                Resolved::Known(ChatId::Direct(account)) => Some(account),
-                Resolved::Stranger(account) => {
+            match (session.ask(move |engine, _| engine.view().resolve(&asked)).await?, name) {
+                (Resolved::Known(ChatId::Direct(account)), _) => self.learn(account, typed),
+                (Resolved::Stranger(account), _) => {
                     strangers.insert(account);
-                    Some(account)
+                    self.learn(account, typed);
                 }
-                Resolved::LookUp => match name {
-                    ChatName::Phone(phone) => look_up(phone, session, waiting, deadline).await?,
-                    _ => None,
-                },
-                _ => None,
-            };
-            match account {
-                Some(account) => {
-                    self.typed.entry(account).or_insert_with(|| typed.clone());
+                (Resolved::LookUp, ChatName::Phone(phone)) => {
+                    wanted.push(phone);
+                    numbers.push(typed);
                 }
-                None => unknown.push(typed.clone()),
+                _ => unknown.push(typed.clone()),
+            }
+        }
+        if !wanted.is_empty() {
+            let found = look_up_all(wanted, session, waiting, deadline).await?;
+            for (typed, account) in numbers.into_iter().zip(found) {
+                match account {
+                    Some(account) => self.learn(account, typed),
+                    None => unknown.push(typed.clone()),
+                }
             }
         }
         let missing = find_strangers(strangers, session, waiting, deadline).await?;
@@ -75,6 +79,10 @@ impl People {
         } else {
             Err(unknown_names(&unknown))
         }
+    }
+
+    fn learn(&mut self, account: AccountId, typed: &str) {
+        self.typed.entry(account).or_insert_with(|| typed.to_owned());
     }
 
     /// The same for people who are to come into a group: refused if one of them is not reached any more by the account

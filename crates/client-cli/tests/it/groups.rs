@@ -4,6 +4,7 @@ use crate::{
     conversation::{ALICE, BOB, Conversation, kinds, texts},
     devices::{LAPTOP, link},
     real_server::Waxwing,
+    run,
     takeover::Follower,
 };
 use serde_json::Value;
@@ -123,6 +124,25 @@ fn the_sender_sees_how_far_a_message_came_at_every_member() {
     c.all(DAVE, &["receive"]);
     c.one(BOB, &["read", "Family"]);
     assert_eq!(states(), ("delivered".into(), expected("read", "delivered", "delivered")));
+}
+
+#[test]
+fn a_name_is_given_twice_by_whoever_wants_that() {
+    let server = Waxwing::start(&[]);
+    let c = server.conversation();
+    let first = c.one(ALICE, &["group", "create", "Hikers", BOB]);
+    let second = c.one(ALICE, &["group", "create", "Hikers", BOB]);
+    assert_ne!(first["group"], second["group"], "the first one was printed");
+    c.all(BOB, &["receive"]);
+    let ran = c.run(BOB, &["send", "Hikers", "which?"]);
+    assert_eq!((ran.exit, ran.error_code().as_str()), (65, "unknown_group"), "{ran:?}");
+
+    // Whom a change was done to is told so, in words.
+    let id = first["group"].as_str().unwrap();
+    c.one(ALICE, &["group", "remove", id, BOB]);
+    let ran = run(&c.profile(BOB), ["receive"]);
+    assert!(ran.stdout.contains("has removed you from Hikers"), "{ran:?}");
+    assert_eq!(c.one(BOB, &["send", "Hikers", "the other one"])["chat"], second["group"]);
 }
 
 #[test]

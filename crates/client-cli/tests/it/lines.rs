@@ -164,6 +164,24 @@ fn events() {
         ]],
         expect!["000102030405060708090a0b0c0d0e0f has left f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"],
     );
+    let removed = Line::Event(Event::GroupChanged {
+        group: GROUP.into(),
+        epoch: 8,
+        change: "remove".into(),
+        by: ACCOUNT.into(),
+    });
+    check(
+        &removed,
+        expect![[
+            r#"{"event":"group_changed","group":"f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff","epoch":8,"change":"remove","by":"000102030405060708090a0b0c0d0e0f"}"#
+        ]],
+        expect![
+            "000102030405060708090a0b0c0d0e0f has removed somebody from f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff"
+        ],
+    );
+    let names = Names::given("", &[(ACCOUNT, "Ada")], &[(GROUP, "Hikers")]).and_about_me(GROUP, 8);
+    let text = anstream::adapter::strip_str(&render::text(&removed, &names)).to_string();
+    assert_eq!(text, "Ada has removed you from Hikers");
     check(&Line::Event(Event::Drained), expect![[r#"{"event":"drained"}"#]], expect!["That is everything."]);
 }
 

@@ -87,11 +87,9 @@ impl Turn<'_> {
             }
             (Asked::KeyCount, Ok(Response::KeyCounts(left))) => self.keys_counted(left),
             (Asked::KeyCount, Err(_)) => Ok(()),
-            (Asked::LookUp(phone), Ok(Response::LookupResult(found))) => {
-                self.looked_up(phone, found.first().copied().flatten())
-            }
-            (Asked::LookUp(phone), Err(refusal)) => {
-                self.look_up_refused(phone, &refusal);
+            (Asked::LookUp(phones), Ok(Response::LookupResult(found))) => self.looked_up(phones, &found),
+            (Asked::LookUp(phones), Err(refusal)) => {
+                self.look_up_refused(phones, &refusal);
                 Ok(())
             }
             (Asked::CheckClaim { account, phone }, Ok(Response::LookupResult(found))) => {

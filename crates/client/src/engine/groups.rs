@@ -1,13 +1,13 @@
 //! Commands that make and change groups.
 
 use super::Engine;
-use crate::{ChangeId, GroupCommand, GroupError, InviteLink};
+use crate::{ChangeId, Fault, GroupCommand, GroupError, InviteLink, store::group_changes};
 use rand_core::CryptoRng;
 use types::{AccountId, GroupId, Timestamp};
 
 impl Engine {
     /// Makes a group of one's own account and these. Its outcome is an [`crate::Effect::GroupChangeDone`]; asking again
-    /// while it is not known is the same change. A change that never left is forgotten with the process.
+    /// before [`Engine::change_told`] is the same change. A change that never left is forgotten with the process.
     pub fn create_group(
         &mut self,
         name: &str,
@@ -20,6 +20,11 @@ impl Engine {
             turn.advance()?;
             Ok(change)
         })?
+    }
+
+    /// The person has seen what came of a change: who asks for the same again wants another one.
+    pub fn change_told(&mut self, change: ChangeId) -> Result<(), Fault> {
+        self.write(|db| group_changes::remove_applied(db, change))
     }
 
     /// Changes a group, as [`Engine::create_group`] makes one.

@@ -13,8 +13,18 @@ impl Engine {
         now: Timestamp,
         rng: &mut dyn CryptoRng,
     ) -> Result<(), Fault> {
+        self.look_up_all([phone], now, rng)
+    }
+
+    /// The same for several numbers: one [`crate::Effect::LookedUp`] each.
+    pub fn look_up_all(
+        &mut self,
+        phones: impl IntoIterator<Item = PhoneNumber>,
+        now: Timestamp,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(), Fault> {
         self.turn(now, rng, |turn| {
-            turn.live.lookups.insert(phone);
+            turn.live.lookups.extend(phones);
             turn.advance()
         })
     }

@@ -6,8 +6,8 @@
 //!               +------------- chain fetched <- head moved -----+
 //! ```
 //! The operation's id is drawn with the command and stays: whatever happens on the way, the change is made once.
-//! What left and was not answered is stored, and found on the chain by the next connection; what never left is gone
-//! with the process that asked for it.
+//! What left and was not answered is stored, and found on the chain by the next connection; what was made is kept
+//! until somebody was told; what never left is gone with the process that asked for it.
 
 use super::{ChangeId, GroupCommand, GroupError, InviteLink, rules, secrets::known_link};
 use crate::{
@@ -148,6 +148,12 @@ impl Turn<'_> {
                 return Ok(Err(GroupError::Unreachable(unreachable)));
             }
         }
+        // A link that was asked for and not heard of since may be in force: it is the one to show, not the one before.
+        if matches!(command, GroupCommand::MakeLink)
+            && let Some(row) = group_changes::unsettled_link(self.db, group)?
+        {
+            return self.resume(&row, What::Command(GroupCommand::ResetLink)).map(Ok);
+        }
         let link = match self.link_wanted(&state, &command)? {
             Ok(link) => link,
             Err(LinkAnswer::Known) => return self.already_so(group).map(Ok),
@@ -229,6 +235,7 @@ impl Turn<'_> {
         };
         let id = group_changes::insert(self.db, &new, self.server_now())?;
         self.finish(id, group, Ok(()))?;
+        group_changes::remove(self.db, id)?;
         Ok(id)
     }
 

@@ -201,10 +201,12 @@ impl Turn<'_> {
         result: Result<(), GroupError>,
     ) -> Stored<()> {
         let running = self.live.groups.changes.remove(&id);
-        // A try whose answer was never heard may still turn up on the chain; its id stays known.
-        let unsure = result.is_err() && running.is_some_and(|running| running.unsure);
-        if !unsure {
-            group_changes::remove(self.db, id)?;
+        match &result {
+            // Kept until somebody was told: who asks again, because they were not, asks for the same change.
+            Ok(()) => group_changes::set_applied(self.db, id)?,
+            // A try whose answer was never heard may still turn up on the chain; its id stays known.
+            Err(_) if running.is_some_and(|running| running.unsure) => {}
+            Err(_) => group_changes::remove(self.db, id)?,
         }
         self.effect(Effect::GroupChangeDone { change: id, result: result.map(|()| group) });
         Ok(())

@@ -4,11 +4,11 @@ use super::{GroupInfo, InviteLink, MemberView, secrets::known_link};
 use crate::{
     DeliveryState, Fault, RecipientView,
     status::{self, Progress},
-    store::{Stored, contacts, group_secrets, groups, messages::OwnMessage, profile},
+    store::{Stored, contacts, group_changes, group_secrets, groups, messages::OwnMessage, profile},
 };
 use rusqlite::{Connection, params};
 use seal::InviteSecret;
-use signed::keys::LinkSecret;
+use signed::{GroupChange, SignedOperation, keys::LinkSecret};
 use types::{AccountId, GroupId, Stamp, Timestamp, limits::ENVELOPE_LIFE};
 
 /// A group that this account is or was a member of.
@@ -46,14 +46,34 @@ pub(crate) fn all(db: &Connection) -> Stored<Vec<GroupInfo>> {
     rows.into_iter().filter_map(|id| group(db, id).transpose()).collect()
 }
 
-/// The URL of the group's invite link, if there is one and this device knows it.
+/// The URL of the group's invite link, if there is one and this device knows it. While another one was asked for and
+/// may be in force, nobody knows.
 pub(crate) fn link(db: &Connection, group: GroupId) -> Stored<Option<String>> {
+    if group_changes::unsettled_link(db, group)?.is_some() {
+        return Ok(None);
+    }
     let Some(state) = groups::state(db, group)? else { return Ok(None) };
     let (seed, secret) = (known_link(db, &state)?, group_secrets::get(db, group)?);
     let (Some(seed), Some(secret)) = (seed, secret) else { return Ok(None) };
     let Some(me) = profile::load(db)? else { return Ok(None) };
     let secret = InviteSecret { link: LinkSecret::from_bytes(seed.as_bytes()), group: secret };
     Ok(Some(InviteLink { origin: me.server, group, secret }.to_string()))
+}
+
+/// Whether the operation that led to this epoch names this account: it was added, removed, made an admin or a member.
+pub(crate) fn names_me(db: &Connection, group: GroupId, epoch: u64) -> Stored<bool> {
+    let operation = groups::operation_at(db, group, epoch)?;
+    let Some(operation) = operation.and_then(|bytes| SignedOperation::verify(&bytes).ok()) else {
+        return Ok(false);
+    };
+    let me = profile::account(db)?;
+    Ok(match operation.change() {
+        GroupChange::Add(named)
+        | GroupChange::Remove(named)
+        | GroupChange::Promote(named)
+        | GroupChange::Demote(named) => named.contains(&me),
+        _ => false,
+    })
 }
 
 /// How far a message got at every other member: one entry an account, and the worst of those that are still there.

@@ -110,6 +110,20 @@ pub(crate) fn set_applied(db: &Connection, id: ChangeId) -> Stored<()> {
     Ok(())
 }
 
+/// The link that was asked for last, as long as nobody knows whether the chain has it.
+pub(crate) fn unsettled_link(db: &Connection, group: GroupId) -> Stored<Option<ChangeRow>> {
+    let mut statement = db.prepare_cached(&format!(
+        "{ROW} group_id = ?1 AND link_seed IS NOT NULL AND secret IS NULL AND state = 1 ORDER BY id DESC LIMIT 1"
+    ))?;
+    Ok(statement.query_row([group.as_bytes()], ChangeRow::read).optional()?)
+}
+
+/// Somebody was told that it is on the chain.
+pub(crate) fn remove_applied(db: &Connection, id: ChangeId) -> Stored<()> {
+    db.prepare_cached("DELETE FROM group_change WHERE id = ?1 AND state = 2")?.execute([id.0])?;
+    Ok(())
+}
+
 pub(crate) fn remove(db: &Connection, id: ChangeId) -> Stored<()> {
     db.prepare_cached("DELETE FROM group_change WHERE id = ?1")?.execute([id.0])?;
     Ok(())

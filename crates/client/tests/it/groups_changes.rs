@@ -157,6 +157,7 @@ fn asking_again_after_a_crash_is_the_same_change() {
         let again = world.begin_change(0, group, add(&world, &[third])).unwrap();
         world.settle();
         assert_eq!(world.outcome(0, again), Some(Ok(group)));
+        world.told(0, again);
         assert_eq!(world.chain(group).operations.len(), 2, "one operation");
         assert!(world.print_changes(0).is_empty(), "one's own change is no event, whenever it is learned");
         assert_eq!(world.add(0, group, third), Err(GroupError::AlreadyMember(world.accounts(&[third]))));

@@ -69,10 +69,22 @@ impl World {
         })
     }
 
+    /// The person has seen what came of a change.
+    pub fn told(&mut self, who: usize, change: ChangeId) {
+        self.people[who].engine().change_told(change).unwrap();
+    }
+
+    /// A command to its end: what came of it was printed.
+    fn finish(&mut self, who: usize, change: ChangeId) -> Result<GroupId, GroupError> {
+        self.run();
+        let outcome = self.outcome(who, change).unwrap();
+        self.told(who, change);
+        outcome
+    }
+
     pub fn create(&mut self, who: usize, name: &str, members: &[usize]) -> Result<GroupId, GroupError> {
         let change = self.begin_create(who, name, members)?;
-        self.run();
-        self.outcome(who, change).unwrap()
+        self.finish(who, change)
     }
 
     pub fn change(
@@ -82,8 +94,7 @@ impl World {
         command: GroupCommand,
     ) -> Result<GroupId, GroupError> {
         let change = self.begin_change(who, group, command)?;
-        self.run();
-        self.outcome(who, change).unwrap()
+        self.finish(who, change)
     }
 
     pub fn add(&mut self, who: usize, group: GroupId, whom: usize) -> Result<GroupId, GroupError> {
@@ -103,8 +114,7 @@ impl World {
 
     pub fn join(&mut self, who: usize, url: &str) -> Result<GroupId, GroupError> {
         let change = self.begin_join(who, url)?;
-        self.run();
-        self.outcome(who, change).unwrap()
+        self.finish(who, change)
     }
 
     /// Makes the group's link and gives its URL.

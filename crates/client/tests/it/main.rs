@@ -19,6 +19,7 @@ mod groups_devices;
 mod groups_keys;
 mod groups_large;
 mod groups_leaving;
+mod groups_told;
 mod groups_world;
 mod handover;
 mod key_change;

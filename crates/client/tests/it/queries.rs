@@ -288,3 +288,33 @@ fn what_was_not_printed_is_printed_by_the_next_process() {
     world.crash(1);
     assert!(world.people[1].engine().view().unprinted_events(10).unwrap().is_empty());
 }
+
+#[test]
+fn many_numbers_are_looked_up_a_thousand_at_a_time() {
+    let mut world = World::new(3);
+    world.connect(0);
+    world.run();
+    let strangers = (0..2_000).map(|number| format!("+1444{number:07}"));
+    let phones = strangers.chain(["+15550000001".to_owned(), "+15550000002".to_owned()]);
+    let phones: Vec<types::PhoneNumber> = phones.map(|phone| phone.parse().unwrap()).collect();
+    // Of one answer all numbers hear.
+    let refusal = wire::Refusal::new(wire::Code::RetryAfter);
+    world.server.refusals.push_back(("lookup", refusal));
+    let now = world.now;
+    world.people[0].with_rng(|engine, rng| engine.look_up_all(phones.clone(), now, rng)).unwrap();
+    world.poll(0);
+    world.run();
+    let answers: Vec<_> = world.people[0]
+        .effects
+        .iter()
+        .filter_map(|effect| match effect {
+            client::Effect::LookedUp { phone, result } => Some((phone.clone(), *result)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(answers.iter().map(|(phone, _)| phone.clone()).collect::<Vec<_>>(), phones);
+    assert!(answers[..1_000].iter().all(|(_, result)| result.is_err()));
+    assert!(answers[1_000..2_000].iter().all(|(_, result)| *result == Ok(None)));
+    let found: Vec<_> = answers[2_000..].iter().map(|(_, result)| result.unwrap()).collect();
+    assert_eq!(found, [Some(world.account(1)), Some(world.account(2))]);
+}
