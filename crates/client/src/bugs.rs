@@ -50,6 +50,12 @@ pub struct Bugs {
     pub trust_any_head: bool,
     /// Our own other devices are not told what was sent.
     pub skip_transcripts: bool,
+    /// Our own other devices are not told what was read.
+    pub skip_read_sync: bool,
+    /// The messages that an archive brings are written once more, under other ids.
+    pub import_twice: bool,
+    /// The last part of a backup is left out.
+    pub skip_backup_end: bool,
     /// An older list of an account takes the place of the newer one.
     pub take_older_lists: bool,
     /// A device that was removed from a list is written to as before.
@@ -123,6 +129,19 @@ impl Turn<'_> {
         if let (true, Some(envelope)) = (bugs.seal_again_on_retry, row.envelope_id) {
             let sql = "UPDATE outbox SET envelope_id = ?2 WHERE id = ?1";
             self.db.execute(sql, params![id.0, envelope.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    /// [`Bugs::import_twice`]
+    pub(crate) fn import_again(&self) -> Stored<()> {
+        if self.live.planted.bugs.import_twice {
+            self.db.execute(
+                "INSERT OR IGNORE INTO message (id, chat, sender, device, counter, sent_at, stamp, text)
+                 SELECT CAST(substr(id, 9) || substr(id, 1, 8) AS BLOB), chat, sender, device, 0, sent_at, stamp, text
+                 FROM message WHERE envelope_id IS NULL AND stamp IS NOT NULL",
+                [],
+            )?;
         }
         Ok(())
     }

@@ -122,6 +122,7 @@ impl Turn<'_> {
                 return Ok(true);
             }
         }
+        self.import_again()?;
         // Lists may have changed under those that are kept in memory.
         self.live.lists.clear();
         // A group may have waited for the secret, the chain or the lists that came with this part.

@@ -76,6 +76,13 @@ pub(crate) struct Restore {
     lists_signed: u32,
 }
 
+impl Restore {
+    /// [`crate::testing::Bugs::skip_backup_end`]
+    pub(crate) fn leave_out_the_end(&mut self) {
+        self.parts.truncate(1);
+    }
+}
+
 #[derive(Serialize)]
 struct Restoration {
     device_list: String,

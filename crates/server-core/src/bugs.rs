@@ -31,6 +31,8 @@ pub struct Bugs {
     pub keep_revoked: bool,
     /// A device list is stored whatever its version.
     pub skip_succession: bool,
+    /// A list that restores an account is stored whatever the stored one is.
+    pub restore_over_newer: bool,
     /// A change of a list or of a group is answered without waiting for the sends admitted before it.
     pub skip_settling: bool,
     /// A device list may add a device that nobody linked.

@@ -81,7 +81,7 @@ impl Core {
         self.spend_restoration(from).await?;
         let account = self.ports.directory.account(list.account()).await;
         let account = account.map_err(|error| self.not_restored(&error))?.ok_or(RestoreError::NoAccount)?;
-        decide(&account, &list)?;
+        decide(&account, &list, self.config.bugs.restore_over_newer)?;
         self.put_primary(restoration, list, account).await
     }
 
@@ -147,11 +147,11 @@ impl Core {
 
 /// Whether the list may take the place of the stored one: pure. The stored list itself may, since its repeat is
 /// for the directory to know.
-fn decide(account: &Account, list: &DeviceList) -> Result<(), RestoreError> {
+fn decide(account: &Account, list: &DeviceList, over_newer: bool) -> Result<(), RestoreError> {
     if account.closed {
         return Err(RestoreError::Closed);
     }
-    if account.list == list.as_bytes() {
+    if account.list == list.as_bytes() || over_newer {
         return Ok(());
     }
     let conflict = RestoreError::Conflict { device_list: account.list.clone() };

@@ -262,6 +262,30 @@ pub const ALL: &[Bug] = &[
         "two device lists are signed under one version",
     ),
     bug(
+        "restored-over-newer",
+        Linearizable,
+        |planted| planted.core.restore_over_newer = true,
+        "a restored primary's list takes the place of a newer one",
+    ),
+    bug(
+        "backup-cut-short",
+        AcceptedArrives,
+        |planted| planted.client.skip_backup_end = true,
+        "a restored device leaves out the end of the backup",
+    ),
+    bug(
+        "import-duplicates",
+        NothingUnsent,
+        |planted| planted.client.import_twice = true,
+        "what an archive brings is written a second time, as if its import had begun anew",
+    ),
+    bug(
+        "read-state-kept",
+        Settles,
+        |planted| planted.client.skip_read_sync = true,
+        "what was read on one device stays unread on the others",
+    ),
+    bug(
         "accounts-cached",
         Linearizable,
         |planted| planted.accounts_cached = true,

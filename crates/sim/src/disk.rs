@@ -291,9 +291,16 @@ impl Disk {
         counter.ok().map(i64::unsigned_abs)
     }
 
-    /// How much of a chat is known to be missing.
+    /// How far a chat was read.
+    pub fn read_up_to(&self, chat: ChatId) -> Option<Stamp> {
+        let sql = "SELECT read_up_to FROM chat WHERE id = ?1";
+        let read = self.eye.query_row(sql, params![chat.as_bytes()], |row| row.get::<_, Option<Vec<u8>>>(0));
+        read.ok().flatten().and_then(|stamp| Stamp::from_slice(&stamp).ok())
+    }
+
+    /// How much of what a chat shows is known to be missing.
     pub fn gaps(&self, chat: ChatId) -> u32 {
-        let sql = "SELECT count(*) FROM gap WHERE chat = ?1";
+        let sql = "SELECT count(*) FROM gap WHERE chat = ?1 AND NOT silent";
         self.eye.query_row(sql, params![chat.as_bytes()], |row| row.get(0)).unwrap_or(0)
     }
 

@@ -75,10 +75,7 @@ impl Plan {
         let weights = if gathers { weights } else { Weights { gather: 0, ..weights } };
         let cast = Cast { people, nodes, events, skew_ms_max: NODE_SKEW_MS_MAX };
         let apart = chance.per_mille(500);
-        let mut script = event::script(cast, weights, chance.rng());
-        // The checker does not know yet what may be lost of a primary's last messages and receipts when another
-        // device takes its place: until it does, nobody restores a backup in a drawn script.
-        script.retain(|event| !matches!(event, Event::Recover(_)));
+        let script = event::script(cast, weights, chance.rng());
         Self {
             seed,
             mode,

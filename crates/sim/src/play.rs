@@ -123,7 +123,7 @@ impl Play {
         self.faults_end()?;
         self.last_words()?;
         self.farewells()?;
-        self.lost_ones_are_out();
+        self.note_lost_ones();
         self.world.take_stock()
     }
 
@@ -159,6 +159,7 @@ impl Play {
         self.shut_out_begin_anew()?;
         self.everybody_has_linked()?;
         self.world.chronicle.record(Fact::FaultsEnded);
+        self.lost_ones_dial_again();
         self.everybody_connects()?;
         self.world.run_for(SETTLING)?;
         self.guild_settles()
@@ -176,6 +177,7 @@ impl Play {
     fn last_words(&mut self) -> Result<(), Fault> {
         let people: Vec<_> = self.world.plan.people().collect();
         for from in &people {
+            self.with_one_of(*from, |device, outside| device.read(outside))?;
             for to in people.iter().filter(|to| *to != from) {
                 self.send(*from, *to)?;
             }

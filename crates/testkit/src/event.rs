@@ -160,8 +160,8 @@ impl Weights {
         relink: 0,
         link: 4,
         unlink: 1,
-        back_up: 2,
-        recover: 1,
+        back_up: 6,
+        recover: 4,
         assemble: 30,
         gather: 70,
         reregister: 0,
@@ -182,8 +182,8 @@ impl Weights {
         relink: 3,
         link: 8,
         unlink: 3,
-        back_up: 4,
-        recover: 2,
+        back_up: 12,
+        recover: 8,
         reregister: 1,
         ..Self::CALM
     };

@@ -153,6 +153,9 @@ impl Engine {
         rng: &mut dyn CryptoRng,
     ) -> Result<RestoreStep, RestoreError> {
         let mut restore = self.restore.take().ok_or(RestoreError::NotBegun)?;
+        if self.live.planted.bugs.skip_backup_end {
+            restore.leave_out_the_end();
+        }
         let result = self.write(|db| restore::restored(db, &mut restore, answer, now, rng));
         if let Ok(RestoreStep::Done(_)) = &result {
             self.me = profile::load(&self.connection)?;

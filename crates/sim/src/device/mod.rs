@@ -248,6 +248,7 @@ impl Device {
             self.chronicle.record(Fact::Offline { device: mailbox.address() });
         }
         self.is_retired = true;
+        self.online = true;
         self.seat = seat;
     }
 

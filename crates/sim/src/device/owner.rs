@@ -94,7 +94,10 @@ impl Device {
     pub fn read(&mut self, outside: &mut Outside<'_>) -> Result<(), Fault> {
         let Some(engine) = &mut self.engine else { return Ok(()) };
         for chat in engine.view().chats()? {
-            engine.mark_read(chat.chat, self.clock.now(), &mut self.rng)?;
+            let marked = engine.mark_read(chat.chat, self.clock.now(), &mut self.rng)?;
+            if let (Some(up_to), Some(mailbox)) = (marked.up_to, self.mailbox) {
+                self.chronicle.record(Fact::MarkedRead { device: mailbox.address(), chat: chat.chat, up_to });
+            }
         }
         self.turn_done(outside)
     }
@@ -158,6 +161,10 @@ impl Device {
                 lines: lines.collect(),
                 gaps: self.disk.gaps(chat.chat),
             });
+            if let Some(up_to) = self.disk.read_up_to(chat.chat) {
+                let (device, chat) = (mailbox.address(), chat.chat);
+                self.chronicle.record(Fact::ReadUpTo { device, chat, up_to });
+            }
         }
         Ok(())
     }

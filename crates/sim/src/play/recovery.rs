@@ -1,13 +1,16 @@
 //! A person who has lost the primary device, and goes on with the same account from a backup.
 
 use super::{CALLS_MAX, ORIGIN, Play, RELINK_WITHIN};
-use crate::{device::Seat, http};
+use crate::{
+    device::{Device, Seat},
+    http,
+};
 use client::{
-    Fault, HttpRequest, RestoreError, RestoreStep,
+    Fault, HttpRequest, RestoreError, RestoreStep, View,
     backup::{self, Backup},
 };
-use testkit::event::Person;
-use types::{AccountId, Millis};
+use testkit::{event::Person, history::Fact};
+use types::{AccountId, MailboxId, MessageId, Millis, Timestamp};
 
 /// So many times in a thousand a person keeps the older backup.
 const KEEPS_PER_MILLE: u32 = 500;
@@ -15,14 +18,15 @@ const KEEPS_PER_MILLE: u32 = 500;
 const LOST_PER_MILLE: u32 = 300;
 /// So many times in a thousand the process dies before it knows how a restoration ended.
 const DIES_PER_MILLE: u32 = 200;
-/// So many people in a thousand, of those who could not connect any more and have a backup, restore it: none, for
-/// the reason that [`crate::plan`] names.
-const RESTORES_PER_MILLE: u32 = 0;
+/// So many people in a thousand, of those who could not connect any more and have a backup, restore it.
+const RESTORES_PER_MILLE: u32 = 500;
 
 /// A backup that somebody keeps.
 pub(super) struct Kept {
     account: AccountId,
     backup: Backup,
+    /// What was accepted and is in it.
+    messages: Vec<MessageId>,
 }
 
 /// How a try to restore ended.
@@ -44,12 +48,13 @@ impl Play {
             Err(backup::BackupError::Fault(fault)) => return Err(fault),
             Err(error) => panic!("{person:?} cannot make a backup: {error}"),
         };
+        let messages = accepted_messages(&engine.view(), now)?;
         self.world
             .chronicle
             .add_canary(&format!("a recovery key of {person:?}"), backup.recovery_key.as_bytes());
         let has_one = self.backups.get(&person).is_some_and(|kept| kept.account == account);
         if !(has_one && self.world.chance.per_mille(KEEPS_PER_MILLE)) {
-            self.backups.insert(person, Kept { account, backup });
+            self.backups.insert(person, Kept { account, backup, messages });
         }
         Ok(())
     }
@@ -59,12 +64,14 @@ impl Play {
         if !self.has_backup(person) {
             return Ok(());
         }
+        let Some(former) = self.world.device(Seat::primary(person)).mailbox() else { return Ok(()) };
         self.world.give_up_pairings(person)?;
         self.world.lose_primary(person)?;
         for _ in 0..CALLS_MAX {
             match self.try_to_restore(person)? {
                 Tried::Restored => {
                     let primary = Seat::primary(person);
+                    self.is_restored(person, former);
                     return self.world.with_device(primary, |device, outside| device.go_online(outside));
                 }
                 Tried::Again => self.world.run_for(Millis::from_secs(1))?,
@@ -81,10 +88,29 @@ impl Play {
         self.reregister(person)
     }
 
+    fn is_restored(&self, person: Person, former: MailboxId) {
+        let device = self.world.device(Seat::primary(person)).mailbox();
+        if let (Some(device), Some(kept)) = (device, self.backups.get(&person)) {
+            let messages = kept.messages.clone();
+            self.world.chronicle.record(Fact::Restored { device, former, messages });
+        }
+    }
+
+    /// That a connection is over is told by soft state, which may have been lost: a new one is refused in any case.
+    pub(super) fn lost_ones_dial_again(&mut self) {
+        let lost =
+            self.world.devices.iter().filter(|device| !device.is_in_use() && device.mailbox().is_some());
+        let seats: Vec<_> = lost.map(Device::seat).collect();
+        seats.into_iter().for_each(|seat| self.world.cut(seat));
+    }
+
     /// Whoever found a lost device was shut out.
-    pub(super) fn lost_ones_are_out(&self) {
-        for device in self.world.devices.iter().filter(|device| device.mailbox().is_some()) {
-            assert!(device.is_in_use() || device.ended().is_some(), "{:?} was replaced", device.seat());
+    pub(super) fn note_lost_ones(&self) {
+        for device in self.world.devices.iter().filter(|device| !device.is_in_use()) {
+            if let Some(mailbox) = device.mailbox() {
+                let is_shut_out = device.ended().is_some();
+                self.world.chronicle.record(Fact::Found { mailbox, is_shut_out });
+            }
         }
     }
 
@@ -148,4 +174,15 @@ impl Play {
             false => Ok(answer),
         }
     }
+}
+
+/// The messages that a device shows and a server has accepted.
+fn accepted_messages(view: &View<'_>, now: Timestamp) -> Result<Vec<MessageId>, Fault> {
+    let mut messages = Vec::new();
+    for chat in view.chats()? {
+        let history = view.history(chat.chat, u32::MAX >> 1, now)?;
+        let accepted = history.into_iter().filter(|message| message.stamp.is_some());
+        messages.extend(accepted.map(|message| message.message_id));
+    }
+    Ok(messages)
 }

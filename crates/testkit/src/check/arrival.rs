@@ -4,6 +4,7 @@ use super::{
     Invariant::AcceptedArrives,
     Report,
     ledger::{Accepted, Composed, Ledger, View},
+    unlisted,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use types::{ChatId, DeviceAddress, EnvelopeId, MailboxId, MessageId, Millis, limits::ENVELOPE_LIFE};
@@ -58,8 +59,10 @@ fn messages(ledger: &Ledger, report: &mut Report) {
                 Some(envelope) => fates.expired(ledger, accepted, mailbox, envelope),
                 None => lived_out(ledger, accepted),
             };
-            let holds =
-                outlived || ledger.has_no_account(accepted.sender) || seen.contains(&(device, message));
+            let holds = outlived
+                || ledger.has_no_account(accepted.sender)
+                || seen.contains(&(device, message))
+                || unlisted::left_unlisted(ledger, composed, accepted, mailbox);
             report.judge(AcceptedArrives, accepted.when.at, holds, || {
                 format!("message {message} from {} was accepted and never shown at {device}", accepted.sender)
             });
@@ -89,7 +92,8 @@ fn every_device(ledger: &Ledger, report: &mut Report) {
 }
 
 /// A running device whose servers are honest has no gap that stays, but for what ended in its mailbox, for what its
-/// writer was refused, and for what nobody can verify any more.
+/// writer was refused, for what nobody can verify any more, and for what was lost with a primary before the device had
+/// its place.
 fn gaps(ledger: &Ledger, report: &mut Report) {
     for view in ledger.views.values() {
         if ledger.due(view.when, &[view.device]).is_none() && ledger.faults_ended.is_none() {
@@ -98,7 +102,8 @@ fn gaps(ledger: &Ledger, report: &mut Report) {
         let excused = ledger.expired(view.chat, view.device)
             + ledger.expired_before(view.chat, view.device)
             + refused_to(ledger, view)
-            + lost_with_their_writers(ledger, view);
+            + lost_with_their_writers(ledger, view)
+            + lost_with_the_primary(ledger, view);
         report.judge(AcceptedArrives, view.when.at, view.gaps as usize <= excused, || {
             format!("{} misses {} messages of {}", view.device, view.gaps, view.chat)
         });
@@ -128,6 +133,32 @@ fn lost_with_their_writers(ledger: &Ledger, view: &View) -> usize {
     };
     let accepted = ledger.accepted.iter().filter(|accepted| ledger.has_no_account(accepted.sender));
     accepted.filter_map(|accepted| accepted.message).filter(of_chat).collect::<BTreeSet<_>>().len()
+}
+
+/// How many messages of a chat left for a primary that was lost, before the device of the view was there to get them
+/// itself: nobody sends it what was sealed to another one. And what left a device that was taken off its list before it
+/// was known.
+fn lost_with_the_primary(ledger: &Ledger, view: &View) -> usize {
+    let Some((mailbox, opened)) = ledger.last_life(view.device) else { return 0 };
+    let lines: BTreeSet<MessageId> = view.lines.iter().map(|line| line.message).collect();
+    let was_replaced = |to: &MailboxId| to.account == mailbox.account && ledger.closed.contains_key(to);
+    let is_lost = |accepted: &&Accepted| {
+        let Some(composed) = accepted.message.and_then(|message| ledger.composed.get(&message)) else {
+            return false;
+        };
+        let is_of_chat = match view.chat {
+            ChatId::Direct(other) => {
+                composed.to == view.chat && composed.sender.account == mailbox.account
+                    || composed.to == ChatId::Direct(mailbox.account) && composed.sender.account == other
+            }
+            group @ ChatId::Group(_) => composed.to == group,
+        };
+        let went_to_the_lost = composed.when < opened && accepted.to.iter().any(was_replaced);
+        is_of_chat && (went_to_the_lost || unlisted::left_unlisted(ledger, composed, accepted, mailbox))
+    };
+    let lost: BTreeSet<MessageId> =
+        ledger.accepted.iter().filter(is_lost).filter_map(|accepted| accepted.message).collect();
+    lost.difference(&lines).count()
 }
 
 fn seen(ledger: &Ledger) -> BTreeSet<(DeviceAddress, MessageId)> {

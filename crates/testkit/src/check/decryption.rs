@@ -24,7 +24,7 @@ pub fn check(ledger: &Ledger, report: &mut Report) {
     for (when, device, envelope) in &ledger.quarantined {
         report.judge(Decryptable, when.at, false, || format!("{device} put envelope {envelope} aside"));
     }
-    failed_messages_arrive(ledger, report);
+    failed_messages_arrive(ledger, report, &first_sealed);
     // Every envelope that was committed without a failure was judged, too.
     for ((_, _), stored) in &ledger.stored {
         report.judge(Decryptable, stored.at, true, String::new);
@@ -32,7 +32,7 @@ pub fn check(ledger: &Ledger, report: &mut Report) {
 }
 
 /// Nothing fails between devices whose sessions nobody broke, unless it came so late that the session has
-/// forgotten its chain.
+/// forgotten its chain, or that its sender was taken off the list and every session with it.
 fn had_a_cause(
     ledger: &Ledger,
     report: &mut Report,
@@ -44,6 +44,7 @@ fn had_a_cause(
     };
     let holds = broken(failure.device)
         || broken(failure.sender)
+        || came_from_a_removed_device(ledger, failure, first_sealed)
         || chains_since(ledger, failure, first_sealed) >= CHAINS_REMEMBERED;
     report.judge(Decryptable, failure.when.at, holds, || {
         let Failure { device, sender, envelope, failure, .. } = failure;
@@ -51,6 +52,17 @@ fn had_a_cause(
             "{device} could not open envelope {envelope} of {sender} ({failure}), whole sessions between them"
         )
     });
+}
+
+fn came_from_a_removed_device(
+    ledger: &Ledger,
+    failure: &Failure,
+    first_sealed: &BTreeMap<(DeviceAddress, EnvelopeId), Moment>,
+) -> bool {
+    let left = first_sealed.get(&(failure.sender, failure.envelope));
+    let sender = left.and_then(|left| ledger.life(failure.sender, *left));
+    let removed = sender.and_then(|sender| ledger.closed.get(&sender));
+    removed.is_some_and(|removed| *removed < failure.when)
 }
 
 /// How many newer chains of the sender had reached the device when an envelope failed. A sender begins a chain
@@ -124,12 +136,17 @@ fn arrival_after(
 }
 
 /// A message whose envelope failed is shown in the end.
-fn failed_messages_arrive(ledger: &Ledger, report: &mut Report) {
+fn failed_messages_arrive(
+    ledger: &Ledger,
+    report: &mut Report,
+    first_sealed: &BTreeMap<(DeviceAddress, EnvelopeId), Moment>,
+) {
     let messages: BTreeMap<EnvelopeId, MessageId> =
         ledger.accepted.iter().filter_map(|accepted| accepted.envelope.zip(accepted.message)).collect();
     for failure in &ledger.failures {
         let Some(message) = messages.get(&failure.envelope) else { continue };
-        if ledger.due(failure.when, &[failure.device, failure.sender]).is_none() {
+        let is_due = ledger.due(failure.when, &[failure.device, failure.sender]).is_some();
+        if !is_due || came_from_a_removed_device(ledger, failure, first_sealed) {
             continue;
         }
         let shown =

@@ -95,7 +95,11 @@ fn listed_once(ledger: &Ledger, report: &mut Report) {
             report.judge(NoDuplicate, view.when.at, messages.insert(*message), || {
                 format!("{} lists message {message} twice in its chat with {}", view.device, view.chat)
             });
-            let Some(composed) = ledger.composed.get(message) else { continue };
+            let composed = ledger.composed.get(message);
+            report.judge(NothingUnsent, view.when.at, composed.is_some(), || {
+                format!("{} lists message {message}, which nobody wrote", view.device)
+            });
+            let Some(composed) = composed else { continue };
             let again = !texts.insert((composed.sender, composed.body));
             report.judge(ResendIsOne, view.when.at, !again, || {
                 format!("{} lists the text of message {message} under two ids", view.device)

@@ -99,6 +99,22 @@ pub struct Linked {
     pub with_history: bool,
 }
 
+/// A device in the place of a lost primary, and what the backup showed.
+pub struct Restored {
+    pub when: Moment,
+    pub device: MailboxId,
+    pub former: MailboxId,
+    pub messages: Vec<MessageId>,
+}
+
+/// A chat that was read on a device.
+pub struct MarkedRead {
+    pub when: Moment,
+    pub device: DeviceAddress,
+    pub chat: ChatId,
+    pub up_to: Stamp,
+}
+
 /// A version that a device signed.
 pub struct Signed {
     pub when: Moment,
@@ -170,6 +186,14 @@ pub struct Ledger {
     pub closed: BTreeMap<MailboxId, Moment>,
     /// Devices that were linked.
     pub linked: Vec<Linked>,
+    /// Devices that took the places of lost primaries.
+    pub restored: Vec<Restored>,
+    /// Replaced devices with which somebody went on, and whether they were shut out.
+    pub found: Vec<(Moment, MailboxId, bool)>,
+    /// What was read, and where.
+    pub marked_read: Vec<MarkedRead>,
+    /// How far each device shows each chat as read in the end.
+    pub read_up_to: BTreeMap<(DeviceAddress, ChatId), Stamp>,
     /// Whether the device was meant to run, from each moment on.
     presence: BTreeMap<DeviceAddress, Vec<(Moment, bool)>>,
     pub crashes: BTreeMap<DeviceAddress, Vec<Moment>>,
@@ -230,6 +254,12 @@ impl Ledger {
             Fact::Closed { mailbox } => { self.closed.entry(mailbox).or_insert(when); }
             Fact::Linked { device, by, with_history } =>
                 self.linked.push(Linked { when, device, by, with_history }),
+            Fact::Restored { device, former, messages } =>
+                self.restored.push(Restored { when, device, former, messages }),
+            Fact::Found { mailbox, is_shut_out } => self.found.push((when, mailbox, is_shut_out)),
+            Fact::MarkedRead { device, chat, up_to } =>
+                self.marked_read.push(MarkedRead { when, device, chat, up_to }),
+            Fact::ReadUpTo { device, chat, up_to } => { self.read_up_to.insert((device, chat), up_to); }
             Fact::Online { device } => self.presence.entry(device).or_default().push((when, true)),
             Fact::Offline { device } => self.presence.entry(device).or_default().push((when, false)),
             Fact::Crashed { device } => self.crashes.entry(device).or_default().push(when),
@@ -454,11 +484,9 @@ impl Ledger {
     /// The same for envelopes of a time in which the device was not linked yet: they ended in the mailboxes of the
     /// devices from which it has its history.
     pub fn expired_before(&self, chat: ChatId, to: DeviceAddress) -> usize {
-        let Some(opened) = self.life(to, self.last()).and_then(|mailbox| self.opened.get(&mailbox)) else {
-            return 0;
-        };
+        let Some((mailbox, opened)) = self.last_life(to) else { return 0 };
         self.expired_where(chat, to, |row| {
-            row.mailbox.account == to.account && row.mailbox.address() != to && row.when < *opened
+            row.mailbox.account == to.account && row.mailbox != mailbox && row.when < opened
         })
     }
 
@@ -478,8 +506,10 @@ impl Ledger {
         self.rows.iter().filter(ended).filter(from_them).count()
     }
 
-    const fn last(&self) -> Moment {
-        Moment { index: usize::MAX, at: self.end }
+    /// The last device that had this address, and since when.
+    pub fn last_life(&self, device: DeviceAddress) -> Option<(MailboxId, Moment)> {
+        let mailbox = self.life(device, Moment { index: usize::MAX, at: self.end })?;
+        Some((mailbox, *self.opened.get(&mailbox)?))
     }
 
     /// Whether a row's time was over before its device had committed it.

@@ -19,10 +19,13 @@ mod linearity;
 mod order;
 mod prekeys;
 mod ratchets;
+mod reading;
 mod removal;
+mod restoring;
 mod secrecy;
 mod sender_keys;
 mod settling;
+mod unlisted;
 
 pub use invariant::Invariant;
 
@@ -84,6 +87,7 @@ pub fn check(history: &History, terms: Terms) -> Report {
     for group in [
         arrival::check,
         handed_over::check,
+        restoring::check,
         identity::check,
         order::check,
         deletion::check,
@@ -98,6 +102,7 @@ pub fn check(history: &History, terms: Terms) -> Report {
         chains::check,
         fan_out::check,
         settling::check,
+        reading::check,
         bounds::check,
     ] {
         group(&ledger, &mut report);

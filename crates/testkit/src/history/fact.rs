@@ -32,6 +32,26 @@ pub enum Fact {
         #[serde(with = "text")]
         mailbox: MailboxId,
     },
+    /// A device has taken the place of an account's lost primary, with what a backup had.
+    Restored {
+        /// Its mailbox.
+        #[serde(with = "text")]
+        device: MailboxId,
+        /// The mailbox of the lost one.
+        #[serde(with = "text")]
+        former: MailboxId,
+        /// What the device that made the backup showed then, as far as it was accepted.
+        #[serde(with = "text::list")]
+        messages: Vec<MessageId>,
+    },
+    /// Somebody has gone on with a device that was replaced; this is how it stands in the end.
+    Found {
+        /// The mailbox that it had.
+        #[serde(with = "text")]
+        mailbox: MailboxId,
+        /// Whether it was told that it may not connect.
+        is_shut_out: bool,
+    },
     /// From now on the device's owner keeps it running; it may still lose its connection.
     Online {
         /// The device.
@@ -394,6 +414,30 @@ pub enum Fact {
         lines: Vec<Line>,
         /// Messages that it says are missing.
         gaps: u32,
+    },
+    /// A person has read a chat on one of the devices.
+    MarkedRead {
+        /// Which device.
+        #[serde(with = "text")]
+        device: DeviceAddress,
+        /// Which chat.
+        #[serde(with = "text")]
+        chat: ChatId,
+        /// Up to and with this message.
+        #[serde(with = "text")]
+        up_to: Stamp,
+    },
+    /// How far a device shows a chat as read now.
+    ReadUpTo {
+        /// Which device.
+        #[serde(with = "text")]
+        device: DeviceAddress,
+        /// Which chat.
+        #[serde(with = "text")]
+        chat: ChatId,
+        /// Up to and with this message.
+        #[serde(with = "text")]
+        up_to: Stamp,
     },
     /// Everything that a device knows of a group's chain now, oldest first.
     ChainHeld {
