@@ -1,6 +1,6 @@
 //! A lost laptop does not lose the account.
 
-use crate::link_server::ORIGIN;
+use crate::answers::ORIGIN;
 use crate::link_world::World;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use client::{

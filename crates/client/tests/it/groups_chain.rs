@@ -1,8 +1,8 @@
 //! Chains under a server that lies: what members did not sign is refused, and what contradicts is shown.
 
 use crate::{
+    answers::ORIGIN,
     groups_world::{encrypted_to, sign_as},
-    server::ORIGIN,
     world::World,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};

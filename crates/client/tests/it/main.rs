@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod agreement;
+mod answers;
 mod backup;
 mod blocks;
 mod bytes;

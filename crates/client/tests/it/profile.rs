@@ -1,7 +1,8 @@
 //! The database and what is in it before the first connection.
 
 use crate::{
-    server::{CODE, ORIGIN, Server},
+    answers::{CODE, ORIGIN},
+    server::Server,
     world::{START, World},
 };
 use client::{Engine, Fault, HttpAnswer, NewAccount, OpenError, Reader, RegistrationError, database};

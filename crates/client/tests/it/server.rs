@@ -1,28 +1,27 @@
 //! A server in memory: enough of the protocol to talk to engines, and a witness of what they do.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use crate::answers::{
+    CODE, ORIGIN, answer, binary, check_named, envelope, hello, is_signed, made, next_stamp, problem, take,
+};
 use bytes::Bytes;
 use client::{HttpAnswer, HttpRequest};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
-use signed::{DeviceList, SessionProof, Signature};
+use signed::DeviceList;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::{Deref, DerefMut},
 };
 use types::{
-    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, NodeId, PhoneNumber,
-    Position, Stamp, Timestamp,
+    AccountId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, MailboxId, PhoneNumber, Position,
+    Stamp, Timestamp,
 };
 use wire::{
-    AccountKeys, AccountList, Authenticated, Bundle, ClientFrame, Code, Delivery, Envelope, FetchKeys, Hello,
+    AccountKeys, AccountList, Authenticated, Bundle, ClientFrame, Code, Delivery, Envelope, FetchKeys,
     KemPrekey, KeyCounts, KeyUpload, OneTimePrekey, Push, Refusal, Request, Response, Send, ServerFrame,
-    SignedPrekey, Stale,
+    SignedPrekey,
 };
 
-pub const ORIGIN: &str = "http://127.0.0.1:4000";
-/// The only code there is.
-pub const CODE: &str = "123456";
 /// Rows that a session may leave unacknowledged.
 pub const WINDOW: usize = 1_000;
 
@@ -149,13 +148,12 @@ impl Server {
     }
 
     fn make_account(&mut self, body: &serde_json::Value) -> HttpAnswer {
-        let binary = |name: &str| URL_SAFE_NO_PAD.decode(body[name].as_str().unwrap()).unwrap();
         if body["code"] != CODE {
             return problem(403, "wrong_code");
         }
         let phone = self.registration.clone().unwrap();
-        let list = DeviceList::verify(&binary("device_list")).unwrap();
-        assert_eq!(binary("account_key"), list.account_key().as_bytes());
+        let list = DeviceList::verify(&binary(body, "device_list")).unwrap();
+        assert_eq!(binary(body, "account_key"), list.account_key().as_bytes());
         let account = list.account();
         let holder = self.numbers.get(&phone).copied().filter(|holder| *holder != account);
         if let Some(holder) = holder {
@@ -168,15 +166,13 @@ impl Server {
                 device.mailbox.clear();
             }
         }
-        let keys = KeyUpload::decode(binary("keys").into()).unwrap();
+        let keys = KeyUpload::decode(binary(body, "keys").into()).unwrap();
         self.numbers.insert(phone, account);
-        let registration = list.devices()[0].registration().get();
-        let device = Device::new(binary("token").try_into().unwrap(), keys);
+        let registration = list.devices()[0].registration();
+        let device = Device::new(binary(body, "token").try_into().unwrap(), keys);
         let devices = BTreeMap::from([(DeviceNumber::PRIMARY, device)]);
         self.accounts.entry(account).or_insert(Account { list, closed: false, devices });
-        let made =
-            serde_json::json!({ "account": account.to_string(), "device": 1, "registration": registration });
-        answer(201, &made)
+        made(account, registration)
     }
 
     // ---- sessions
@@ -184,14 +180,8 @@ impl Server {
     pub fn connect(&mut self) -> (Session, ServerFrame) {
         let mut nonce = [0; 32];
         self.rng.fill_bytes(&mut nonce);
-        let hello = Hello {
-            versions: wire::version::SUPPORTED,
-            nonce,
-            time: self.now,
-            incarnation: self.incarnation,
-        };
         let session = Session { device: None, nonce, delivered: 0, drained: false };
-        (session, ServerFrame::Push(Push::Hello(hello)))
+        (session, hello(nonce, self.now, self.incarnation))
     }
 
     pub fn ask(&mut self, session: &mut Session, frame: ClientFrame) -> ServerFrame {
@@ -314,16 +304,7 @@ impl Server {
     ) -> Result<Response, Refusal> {
         let account = self.accounts.get_mut(&proof.address.account).ok_or(Code::Unauthenticated)?;
         let device = account.list.device(proof.address.device).ok_or(Code::Revoked)?;
-        let claimed = SessionProof {
-            version: proof.version,
-            origin: &proof.origin,
-            account: proof.address.account,
-            device: proof.address.device,
-            connection_number: proof.connection_number,
-            nonce: session.nonce,
-        };
-        let signature = Signature::from_slice(&proof.signature).unwrap();
-        let valid = claimed.verify(device.device_key(), &signature);
+        let valid = is_signed(proof, session.nonce, device);
         let record = account.devices.get_mut(&proof.address.device).ok_or(Code::Revoked)?;
         if !valid || *proof.token.expose() != record.token || proof.origin != ORIGIN {
             return Err(Code::Unauthenticated.into());
@@ -361,23 +342,7 @@ impl Server {
         if recipient.closed {
             return Err(Code::AccountClosed.into());
         }
-        let named: BTreeSet<MailboxId> = send.sealed.iter().map(|sealed| sealed.to).collect();
-        let names_own = named.iter().any(|mailbox| mailbox.account == from.account);
-        let own = &self.accounts[&from.account].list;
-        let needs_own = send.urgency != wire::Urgency::Silent || names_own;
-        let listed: BTreeSet<MailboxId> = recipient
-            .list
-            .mailboxes()
-            .chain(own.mailboxes().filter(|_| needs_own))
-            .filter(|mailbox| mailbox.address() != from)
-            .collect();
-        if listed != named {
-            return Err(Refusal::stale(Stale {
-                missing: listed.difference(&named).copied().collect(),
-                extra: named.difference(&listed).copied().collect(),
-                stale: Vec::new(),
-            }));
-        }
+        check_named(&send, from, &recipient.list, &self.accounts[&from.account].list)?;
         let stamp = self.next_stamp(send.highest_stamp);
         if self.swallow > 0 {
             self.swallow -= 1;
@@ -390,26 +355,13 @@ impl Server {
 
     fn append(&mut self, from: DeviceAddress, send: &Send, stamp: Stamp) {
         for sealed in &send.sealed {
-            let envelope = Envelope {
-                envelope_id: send.envelope_id,
-                from,
-                to: sealed.to,
-                kind: sealed.kind,
-                urgency: send.urgency,
-                stamp,
-                ciphertext: sealed.ciphertext.clone(),
-                group: None,
-            };
-            self.inject(sealed.to.account, &envelope);
+            self.inject(sealed.to.account, &envelope(send, sealed, from, stamp));
         }
     }
 
     /// The next stamp of this server's clock, above what the sender has seen.
     pub fn next_stamp(&mut self, seen: Option<Stamp>) -> Stamp {
-        let wall = self.now.as_millis() << 16;
-        let seen = seen.map_or(0, Stamp::clock);
-        self.clock = wall.max(self.clock + 1).max(seen + 1);
-        Stamp::new(self.clock, NodeId(1))
+        next_stamp(&mut self.clock, self.now, seen)
     }
 
     fn take_keys(&mut self, by: DeviceAddress, of: AccountId, fetch: &FetchKeys) -> AccountKeys {
@@ -493,17 +445,4 @@ impl Device {
     fn counts(&self) -> KeyCounts {
         KeyCounts { one_time: self.one_time.len() as u32, one_time_kem: self.one_time_kem.len() as u32 }
     }
-}
-
-fn take(queue: &mut VecDeque<(&'static str, Refusal)>, name: &str) -> Option<Refusal> {
-    let at = queue.iter().position(|(of, _)| *of == name)?;
-    queue.remove(at).map(|(_, refusal)| refusal)
-}
-
-fn answer(status: u16, body: &serde_json::Value) -> HttpAnswer {
-    HttpAnswer { status, body: body.to_string().into_bytes() }
-}
-
-fn problem(status: u16, code: &str) -> HttpAnswer {
-    answer(status, &serde_json::json!({ "title": "refused", "status": status, "code": code }))
 }

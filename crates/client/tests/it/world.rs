@@ -1,6 +1,9 @@
 //! People with engines, one server, one clock, and wires that carry a frame at a time.
 
-use crate::server::{CODE, ORIGIN, Server, Session};
+use crate::{
+    answers::{CODE, ORIGIN},
+    server::{Server, Session},
+};
 use bytes::Bytes;
 use client::{
     Closed, DeliveryState, Effect, Engine, Event, EventView, MessageView, NewAccount, SendText, Sent,

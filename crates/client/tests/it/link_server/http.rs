@@ -1,11 +1,12 @@
 //! What has no session: registering, offering a link, restoring.
 
-use super::{Account, Device, Link, ORIGIN, Server, is_alive};
+use super::{Account, Device, Link, Server, is_alive};
+use crate::answers::{ORIGIN, answer, binary, made, problem};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use client::{HttpAnswer, HttpRequest};
 use signed::{DeviceList, LinkOffer};
 use std::collections::BTreeMap;
-use types::{AccountId, DeviceNumber, LinkId, RegistrationId};
+use types::{DeviceNumber, LinkId};
 use wire::KeyUpload;
 
 impl Server {
@@ -123,25 +124,6 @@ impl Server {
     }
 }
 
-fn binary(body: &serde_json::Value, name: &str) -> Vec<u8> {
-    URL_SAFE_NO_PAD.decode(body[name].as_str().unwrap()).unwrap()
-}
-
 fn expires_in(seconds: u64) -> serde_json::Value {
     serde_json::json!({ "expires_in": seconds })
-}
-
-fn made(account: AccountId, registration: RegistrationId) -> HttpAnswer {
-    let made = serde_json::json!({
-        "account": account.to_string(), "device": 1, "registration": registration.get()
-    });
-    answer(201, &made)
-}
-
-fn answer(status: u16, body: &serde_json::Value) -> HttpAnswer {
-    HttpAnswer { status, body: body.to_string().into_bytes() }
-}
-
-fn problem(status: u16, code: &str) -> HttpAnswer {
-    answer(status, &serde_json::json!({ "title": "refused", "status": status, "code": code }))
 }

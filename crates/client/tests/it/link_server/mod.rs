@@ -2,24 +2,22 @@
 
 mod http;
 
+use crate::answers::{check_named, envelope, hello, is_signed, next_stamp, take};
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
-use signed::{DeviceList, LinkOffer, SessionProof, Signature};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use signed::{DeviceList, LinkOffer};
+use std::collections::{BTreeMap, VecDeque};
 use types::{
-    AccountId, BlobId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, LinkId, MailboxId, Millis,
-    NodeId, PhoneNumber, Position, RegistrationId, Stamp, Timestamp, limits,
+    AccountId, BlobId, DeviceAddress, DeviceNumber, EnvelopeId, IncarnationId, LinkId, Millis, PhoneNumber,
+    Position, RegistrationId, Stamp, Timestamp, limits,
 };
 use wire::{
-    AccountKeys, AccountList, Authenticated, BlobTicket, Bundle, ClientFrame, Code, Delivery, Envelope,
-    FetchKeys, Hello, KemPrekey, KeyCounts, KeyUpload, LinkState, OneTimePrekey, Push, Refusal, Request,
-    Response, Send, ServerFrame, SignedPrekey, Stale,
+    AccountKeys, AccountList, Authenticated, BlobTicket, Bundle, ClientFrame, Code, Delivery, FetchKeys,
+    KemPrekey, KeyCounts, KeyUpload, LinkState, OneTimePrekey, Push, Refusal, Request, Response, Send,
+    ServerFrame, SignedPrekey,
 };
-
-pub const ORIGIN: &str = "http://127.0.0.1:4000";
-pub const CODE: &str = "123456";
 
 #[derive(Clone)]
 pub struct Device {
@@ -140,13 +138,8 @@ impl Server {
     pub fn connect(&mut self) -> (Session, ServerFrame) {
         let mut nonce = [0; 32];
         self.rng.fill_bytes(&mut nonce);
-        let hello = Hello {
-            versions: wire::version::SUPPORTED,
-            nonce,
-            time: self.now,
-            incarnation: self.incarnation,
-        };
-        (Session { device: None, nonce, delivered: 0, drained: false }, ServerFrame::Push(Push::Hello(hello)))
+        let session = Session { device: None, nonce, delivered: 0, drained: false };
+        (session, hello(nonce, self.now, self.incarnation))
     }
 
     pub fn ask(&mut self, session: &mut Session, frame: ClientFrame) -> ServerFrame {
@@ -270,16 +263,7 @@ impl Server {
         }
         let listed = account.list.device(address.device).ok_or(Code::Revoked)?;
         let device = account.devices.get_mut(&address.device).ok_or(Code::Revoked)?;
-        let claimed = SessionProof {
-            version: proof.version,
-            origin: &proof.origin,
-            account: address.account,
-            device: address.device,
-            connection_number: proof.connection_number,
-            nonce: session.nonce,
-        };
-        let signature = Signature::from_slice(&proof.signature).unwrap();
-        if *proof.token.expose() != device.token || !claimed.verify(listed.device_key(), &signature) {
+        if *proof.token.expose() != device.token || !is_signed(proof, session.nonce, listed) {
             // Somebody else has the number by now.
             return Err(Code::Revoked.into());
         }
@@ -383,46 +367,16 @@ impl Server {
         if recipient.closed {
             return Err(Code::AccountClosed.into());
         }
-        let named: BTreeSet<MailboxId> = send.sealed.iter().map(|sealed| sealed.to).collect();
-        let mut listed: BTreeSet<MailboxId> =
-            recipient.list.mailboxes().filter(|mailbox| mailbox.address() != from).collect();
-        let names_own = named.iter().any(|mailbox| mailbox.account == from.account);
-        if send.urgency != wire::Urgency::Silent || names_own {
-            let own = &self.accounts[&from.account].list;
-            listed.extend(own.mailboxes().filter(|mailbox| mailbox.address() != from));
-        }
-        if listed != named {
-            return Err(Refusal::stale(Stale {
-                missing: listed.difference(&named).copied().collect(),
-                extra: named.difference(&listed).copied().collect(),
-                stale: Vec::new(),
-            }));
-        }
-        let stamp = self.next_stamp(send.highest_stamp);
+        check_named(&send, from, &recipient.list, &self.accounts[&from.account].list)?;
+        let stamp = next_stamp(&mut self.clock, self.now, send.highest_stamp);
         for sealed in &send.sealed {
-            let envelope = Envelope {
-                envelope_id: send.envelope_id,
-                from,
-                to: sealed.to,
-                kind: sealed.kind,
-                urgency: send.urgency,
-                stamp,
-                ciphertext: sealed.ciphertext.clone(),
-                group: None,
-            };
+            let envelope = envelope(&send, sealed, from, stamp);
             self.next_position += 1;
             let position = self.next_position;
             self.device(sealed.to.address()).unwrap().mailbox.insert(position, envelope.encode());
         }
         self.record.insert((from, send.envelope_id), (stamp, send));
         Ok(Response::Accepted { stamp, skipped: Vec::new() })
-    }
-
-    fn next_stamp(&mut self, seen: Option<Stamp>) -> Stamp {
-        let wall = self.now.as_millis() << 16;
-        let seen = seen.map_or(0, Stamp::clock);
-        self.clock = wall.max(self.clock + 1).max(seen + 1);
-        Stamp::new(self.clock, NodeId(1))
     }
 
     fn take_keys(&mut self, by: DeviceAddress, of: AccountId, fetch: &FetchKeys) -> AccountKeys {
@@ -460,11 +414,6 @@ impl Server {
             closed: account.is_some_and(|account| account.closed),
         }
     }
-}
-
-fn take(queue: &mut VecDeque<(&'static str, Refusal)>, name: &str) -> Option<Refusal> {
-    let at = queue.iter().position(|(of, _)| *of == name)?;
-    queue.remove(at).map(|(_, refusal)| refusal)
 }
 
 fn is_alive(link: &Link, now: Timestamp) -> bool {

@@ -3,7 +3,10 @@
 
 mod shells;
 
-use crate::link_server::{CODE, ORIGIN, Server, Session};
+use crate::{
+    answers::{CODE, ORIGIN},
+    link_server::{Server, Session},
+};
 use bytes::Bytes;
 use client::{
     AddingDevice, Closed, Effect, Engine, Event, EventView, Linked, MessageView, NewAccount, SendText,

@@ -1,7 +1,7 @@
 //! What the shells of both sides do: the new device over HTTP, the primary's person with commands.
 
 use super::{Fault, Machine, World};
-use crate::link_server::ORIGIN;
+use crate::answers::ORIGIN;
 use client::{AddingDevice, HttpAnswer, HttpRequest, LinkError, LinkStep, NewDevice};
 use types::{DeviceNumber, Millis};
 
