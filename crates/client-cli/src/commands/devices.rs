@@ -12,7 +12,7 @@ use client::{AddDeviceError, AddingDevice, RemoveDeviceError};
 use client_net::AddingDevices;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use types::DeviceNumber;
+use types::{DeviceNumber, limits::DEVICES_MAX};
 
 /// A device to add.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,10 +110,16 @@ async fn next(
         if silent || woken == Woken::Hurried {
             return Err(match added {
                 Some(device) => not_handed_over(device),
+                None if has_no_place(session).await? => not_added(AddDeviceError::TooManyDevices),
                 None => never_reached(waiting, "whether the device was added is not known"),
             });
         }
     }
+}
+
+/// Whether the account has all the devices that it may have, as far as this one knows.
+async fn has_no_place(session: &Session) -> Result<bool, Failure> {
+    session.ask(|engine, _| Ok(engine.view().devices()?.len() >= DEVICES_MAX)).await
 }
 
 /// Another `devices add` of this profile took its place, or the engine has stopped.
