@@ -37,6 +37,7 @@ mod gaps;
 mod groups;
 mod handover;
 mod history;
+mod http;
 mod key_change;
 mod keys;
 mod linking;
@@ -71,6 +72,7 @@ pub use groups::{
     ChangeId, FIRST_MEMBERS_MAX, GROUP_NAME_CHARS_MAX, GroupCommand, GroupError, GroupInfo, GroupRole,
     InviteLink, MemberView,
 };
+pub use http::{HttpAnswer, HttpMethod, HttpRequest, Problem};
 pub use linking::{
     AddDeviceError, AddingDevice, HistorySync, LinkBegun, LinkError, LinkStep, Linked, NewDevice,
     RemoveDeviceError,
@@ -79,9 +81,7 @@ pub use model::{
     AcceptedChange, Chat, ChatKind, ChatName, DeliveryState, EventId, EventView, HeldReason, LoggedEvent,
     MessageView, ReceiptKind, RecipientView, Resolved, Safety, SenderView, StatusView, Whoami,
 };
-pub use registration::{
-    CodeSent, HttpAnswer, HttpMethod, HttpRequest, NewAccount, Problem, Registered, RegistrationError,
-};
+pub use registration::{CodeSent, NewAccount, Registered, RegistrationError};
 pub use restore::{RestoreError, RestoreStep};
 pub use transfers::TransferId;
 pub use view::{Reader, View};

@@ -4,16 +4,16 @@
 //! and after any loss, and always makes the same account.
 
 use crate::{
-    Fault, devices, keys,
+    HttpAnswer, HttpRequest, Problem, devices,
+    http::{self, DeviceMade, Unanswered, text},
+    keys,
     store::{Stored, device_lists, prekeys, profile, profile::Me},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
 use rusqlite::Connection;
 use seal::{DeviceSecrets, SyncKey};
 use serde::{Deserialize, Serialize};
 use signed::{AccountSecret, DeviceSecret};
-use std::fmt;
 use types::{AccountId, DeviceAddress, DeviceNumber, Millis, PhoneNumber, Redact, Timestamp};
 
 /// What a person gives to get an account.
@@ -27,43 +27,6 @@ pub struct NewAccount {
     pub phone: PhoneNumber,
     /// What to call oneself.
     pub name: Option<String>,
-}
-
-/// A request to make of the profile's server, over HTTPS. Bodies are JSON.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HttpRequest {
-    /// The method.
-    pub method: HttpMethod,
-    /// The server's origin.
-    pub origin: String,
-    /// SHA-256 of the server's certificate, if exactly that one is trusted.
-    pub server_pin: Option<[u8; 32]>,
-    /// Begins with `/`.
-    pub path: String,
-    /// JSON, `application/json`; secret in part, so it has no place in a log.
-    pub body: Vec<u8>,
-}
-
-impl fmt::Debug for HttpRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HttpRequest({:?} {}, body redacted)", self.method, self.origin)
-    }
-}
-
-/// An HTTP method.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpMethod {
-    /// `POST`.
-    Post,
-}
-
-/// What the server answered, whatever its status.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpAnswer {
-    /// The HTTP status.
-    pub status: u16,
-    /// At most 64 KiB; longer ones are cut by the shell and refused here.
-    pub body: Vec<u8>,
 }
 
 /// The server has sent a code to the number.
@@ -84,24 +47,6 @@ pub struct Registered {
     pub phone: PhoneNumber,
 }
 
-/// An error as the server's HTTP interface gives it (RFC 9457, `application/problem+json`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// One word that programs act on: `wrong_code`, `expired_code`, `exhausted_code`, `number_taken`,
-    /// `bad_number`, `retry_after`, ….
-    #[serde(default)]
-    pub code: String,
-    /// For people.
-    #[serde(default)]
-    pub title: String,
-    /// For people, about this one occurrence.
-    #[serde(default)]
-    pub detail: Option<String>,
-    /// Try again after so many seconds.
-    #[serde(default)]
-    pub retry_after: Option<u64>,
-}
-
 /// A step of the registration did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationError {
@@ -120,6 +65,15 @@ pub enum RegistrationError {
     /// The engine failed.
     #[error(transparent)]
     Fault(#[from] crate::Fault),
+}
+
+impl From<Unanswered> for RegistrationError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Refused(problem) => Self::Refused(problem),
+            Unanswered::Nonsense => Self::BadAnswer,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -143,13 +97,6 @@ struct MakeAccount<'a> {
     keys: String,
 }
 
-#[derive(Deserialize)]
-struct AccountIsMade {
-    account: String,
-    device: u32,
-    registration: u32,
-}
-
 /// A session's name is part of a path: what the server may call one.
 const SESSION_BYTES_MAX: usize = 64;
 
@@ -167,13 +114,12 @@ pub(crate) fn begin(
         }
         _ => make_keys(db, account, now, rng)?,
     };
-    let body = json(&AskForCode { phone: me.phone.e164() })?;
-    let request = request(&me, "/v1/registrations".to_owned(), body);
+    let request = request(&me, "/v1/registrations".to_owned(), &AskForCode { phone: me.phone.e164() })?;
     Ok((me, request))
 }
 
 pub(crate) fn code_sent(db: &Connection, answer: &HttpAnswer) -> Result<CodeSent, RegistrationError> {
-    let sent: CodeIsSent = read(answer)?;
+    let sent: CodeIsSent = http::read(answer)?;
     let plain = sent.session.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     if sent.session.is_empty() || sent.session.len() > SESSION_BYTES_MAX || !plain {
         return Err(RegistrationError::BadAnswer);
@@ -189,24 +135,21 @@ pub(crate) fn finish(db: &Connection, code: &str, replace: bool) -> Result<HttpR
     }
     let session = profile::registration_session(db)?.ok_or(RegistrationError::NotBegun)?;
     let list = device_lists::get(db, me.account())?.ok_or(RegistrationError::NotBegun)?;
-    let body = json(&MakeAccount {
+    let body = MakeAccount {
         code,
         replace,
-        account_key: URL_SAFE_NO_PAD.encode(list.account_key().as_bytes()),
-        device_list: URL_SAFE_NO_PAD.encode(list.as_bytes()),
-        token: URL_SAFE_NO_PAD.encode(me.token.expose()),
-        keys: URL_SAFE_NO_PAD.encode(prekeys::to_upload(db)?.keys.encode()),
-    })?;
-    Ok(request(&me, format!("/v1/registrations/{session}/account"), body))
+        account_key: text(list.account_key().as_bytes()),
+        device_list: text(list.as_bytes()),
+        token: text(me.token.expose()),
+        keys: text(&prekeys::to_upload(db)?.keys.encode()),
+    };
+    Ok(request(&me, format!("/v1/registrations/{session}/account"), &body)?)
 }
 
 pub(crate) fn registered(db: &Connection, answer: &HttpAnswer) -> Result<Registered, RegistrationError> {
     let me = profile::load(db)?.ok_or(RegistrationError::NotBegun)?;
-    let made: AccountIsMade = read(answer)?;
-    let ours = made.account == me.account().to_string()
-        && made.device == u32::from(me.address.device.get())
-        && made.registration == me.registration.get();
-    if !ours {
+    let made: DeviceMade = http::read(answer)?;
+    if !made.is(&me) {
         return Err(RegistrationError::BadAnswer);
     }
     prekeys::set_all_uploaded(db)?;
@@ -243,20 +186,6 @@ fn make_keys(db: &Connection, account: &NewAccount, now: Timestamp, rng: &mut dy
     Ok(me)
 }
 
-fn request(me: &Me, path: String, body: Vec<u8>) -> HttpRequest {
-    HttpRequest { method: HttpMethod::Post, origin: me.server.clone(), server_pin: me.server_pin, path, body }
-}
-
-fn json(value: &impl Serialize) -> Stored<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|_| Fault::Bug("a request could not be written as JSON"))
-}
-
-fn read<T: for<'a> Deserialize<'a>>(answer: &HttpAnswer) -> Result<T, RegistrationError> {
-    if (200..300).contains(&answer.status) {
-        return serde_json::from_slice(&answer.body).map_err(|_| RegistrationError::BadAnswer);
-    }
-    match serde_json::from_slice::<Problem>(&answer.body) {
-        Ok(problem) if !problem.code.is_empty() => Err(RegistrationError::Refused(problem)),
-        _ => Err(RegistrationError::BadAnswer),
-    }
+fn request(me: &Me, path: String, body: &impl Serialize) -> Stored<HttpRequest> {
+    http::post((&me.server, me.server_pin), path, body)
 }

@@ -4,17 +4,18 @@
 //! archive is imported with the server's word, in the same transaction, so a profile has all of it or nothing.
 
 use crate::{
-    Fault, HttpAnswer, HttpMethod, HttpRequest, Problem, Registered,
+    Fault, HttpAnswer, HttpRequest, Problem, Registered,
     archive::{
         ArchiveError,
         import::{Import, ImportError},
         records::AccountRecord,
     },
     backup::{self, BackupError},
-    devices, keys,
+    devices,
+    http::{self, DeviceMade, Unanswered, text},
+    keys,
     store::{Stored, account, device_lists, groups, inbox, inbox::Heard, prekeys, profile, profile::Me},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
 use rusqlite::Connection;
 use seal::DeviceSecrets;
@@ -58,6 +59,15 @@ pub enum RestoreError {
     Fault(#[from] Fault),
 }
 
+impl From<Unanswered> for RestoreError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            Unanswered::Refused(problem) => Self::Refused(problem),
+            Unanswered::Nonsense => Self::BadAnswer,
+        }
+    }
+}
+
 impl From<ImportError> for RestoreError {
     fn from(error: ImportError) -> Self {
         match error {
@@ -88,13 +98,6 @@ struct Restoration {
     device_list: String,
     token: String,
     keys: String,
-}
-
-#[derive(Deserialize)]
-struct Restored {
-    account: String,
-    device: u32,
-    registration: u32,
 }
 
 #[derive(Deserialize)]
@@ -147,11 +150,8 @@ pub(crate) fn restored(
         sign_above(db, &me, &restore.newest, now, rng)?;
         return Ok(RestoreStep::Again(request(db, &me)?));
     }
-    let made: Restored = read(answer)?;
-    let ours = made.account == me.account().to_string()
-        && made.device == u32::from(me.address.device.get())
-        && made.registration == me.registration.get();
-    if !ours {
+    let made: DeviceMade = http::read(answer)?;
+    if !made.is(&me) {
         return Err(RestoreError::BadAnswer);
     }
     let into = Import { db, me: me.address, now };
@@ -219,7 +219,7 @@ fn sign_above(
 /// that names the known one again has no conflict, and would only have us sign its devices once more.
 fn conflicting_list(known: &DeviceList, answer: &HttpAnswer) -> Result<DeviceList, RestoreError> {
     let conflict: Conflict = serde_json::from_slice(&answer.body).map_err(|_| RestoreError::BadAnswer)?;
-    let bytes = URL_SAFE_NO_PAD.decode(conflict.device_list).map_err(|_| RestoreError::BadAnswer)?;
+    let bytes = http::bytes(&conflict.device_list).ok_or(RestoreError::BadAnswer)?;
     let list = DeviceList::verify(&bytes).map_err(|_| RestoreError::BadAnswer)?;
     match list.successor_of(known) {
         Ok(Succession::Newer) => Ok(list),
@@ -230,26 +230,9 @@ fn conflicting_list(known: &DeviceList, answer: &HttpAnswer) -> Result<DeviceLis
 fn request(db: &Connection, me: &Me) -> Result<HttpRequest, RestoreError> {
     let list = device_lists::get(db, me.account())?.ok_or(RestoreError::NotBegun)?;
     let body = Restoration {
-        device_list: URL_SAFE_NO_PAD.encode(list.as_bytes()),
-        token: URL_SAFE_NO_PAD.encode(me.token.expose()),
-        keys: URL_SAFE_NO_PAD.encode(prekeys::to_upload(db)?.keys.encode()),
+        device_list: text(list.as_bytes()),
+        token: text(me.token.expose()),
+        keys: text(&prekeys::to_upload(db)?.keys.encode()),
     };
-    let body = serde_json::to_vec(&body).map_err(|_| Fault::Bug("a request could not be written as JSON"))?;
-    Ok(HttpRequest {
-        method: HttpMethod::Post,
-        origin: me.server.clone(),
-        server_pin: me.server_pin,
-        path: "/v1/restorations".to_owned(),
-        body,
-    })
-}
-
-fn read<T: for<'a> Deserialize<'a>>(answer: &HttpAnswer) -> Result<T, RestoreError> {
-    if (200..300).contains(&answer.status) {
-        return serde_json::from_slice(&answer.body).map_err(|_| RestoreError::BadAnswer);
-    }
-    match serde_json::from_slice::<Problem>(&answer.body) {
-        Ok(problem) if !problem.code.is_empty() => Err(RestoreError::Refused(problem)),
-        _ => Err(RestoreError::BadAnswer),
-    }
+    Ok(http::post((&me.server, me.server_pin), "/v1/restorations".to_owned(), &body)?)
 }

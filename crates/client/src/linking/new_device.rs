@@ -4,10 +4,10 @@
 //! repeated after any loss. The profile has an account only once the completion was verified.
 
 use crate::{
-    Fault, HttpAnswer, HttpMethod, HttpRequest, Problem,
+    Fault, HttpAnswer, HttpRequest, Problem,
+    http::{self, Unanswered, text},
     store::{Stored, account, device_lists, linking, linking::LinkRequest, prekeys, profile, profile::Me},
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rand_core::CryptoRng;
 use rusqlite::Connection;
 use seal::{
@@ -107,6 +107,17 @@ pub enum LinkError {
     Fault(#[from] Fault),
 }
 
+impl From<Unanswered> for LinkError {
+    fn from(why: Unanswered) -> Self {
+        match why {
+            // The server forgets what has expired.
+            Unanswered::Refused(problem) if problem.code == "no_link" => Self::Expired,
+            Unanswered::Refused(problem) => Self::Server(problem),
+            Unanswered::Nonsense => Self::BadAnswer,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Offer {
     link: String,
@@ -161,7 +172,7 @@ pub(crate) fn begin(
         keys: text(&prekeys::to_upload(db)?.keys.encode()),
     };
     let code = request.offering.code().to_string();
-    Ok(LinkBegun { code, request: http(&request, "/v1/links".to_owned(), &offer)? })
+    Ok(LinkBegun { code, request: post(&request, "/v1/links".to_owned(), &offer)? })
 }
 
 /// Whether it is the same link that was asked for before.
@@ -231,7 +242,7 @@ fn make_prekeys(
 
 pub(crate) fn begun(db: &Connection, answer: &HttpAnswer) -> Result<Millis, LinkError> {
     require(db)?;
-    let taken: OfferTaken = read(answer)?;
+    let taken: OfferTaken = http::read(answer)?;
     Ok(Millis::from_secs(taken.expires_in))
 }
 
@@ -239,7 +250,7 @@ pub(crate) fn poll(db: &Connection) -> Result<HttpRequest, LinkError> {
     let request = require(db)?;
     let path = format!("/v1/links/{}/poll", request.offering.link());
     let body = Poll { token: text(request.token.expose()) };
-    http(&request, path, &body)
+    post(&request, path, &body)
 }
 
 pub(crate) fn polled(
@@ -249,7 +260,7 @@ pub(crate) fn polled(
     rng: &mut dyn CryptoRng,
 ) -> Result<LinkStep, LinkError> {
     let request = require(db)?;
-    let polled: Polled = read(answer)?;
+    let polled: Polled = http::read(answer)?;
     match polled.state.as_str() {
         "waiting" | "answered" => Ok(LinkStep::Waiting),
         "invited" => invited(db, request, &bytes(polled.invitation)?, rng),
@@ -281,7 +292,7 @@ fn invited(
     };
     let path = format!("/v1/links/{}/answer", request.offering.link());
     let body = Answer { token: text(request.token.expose()), answer: text(state.answer()) };
-    Ok(LinkStep::Answer { digits: state.digits().to_string(), request: http(&request, path, &body)? })
+    Ok(LinkStep::Answer { digits: state.digits().to_string(), request: post(&request, path, &body)? })
 }
 
 fn not_invited(error: link::LinkError) -> LinkError {
@@ -295,12 +306,12 @@ fn not_invited(error: link::LinkError) -> LinkError {
 pub(crate) fn decline(db: &Connection) -> Result<HttpRequest, LinkError> {
     let request = require(db)?;
     let path = format!("/v1/links/{}/answer", request.offering.link());
-    http(&request, path, &Answer { token: text(request.token.expose()), answer: text(super::DECLINED) })
+    post(&request, path, &Answer { token: text(request.token.expose()), answer: text(super::DECLINED) })
 }
 
 pub(crate) fn answered(db: &Connection, answer: &HttpAnswer) -> Result<(), LinkError> {
     require(db)?;
-    if (200..300).contains(&answer.status) { Ok(()) } else { Err(refusal(answer)) }
+    Ok(http::succeeded(answer)?)
 }
 
 /// Verifies what completes the link; from then on this is a device of the account.
@@ -359,32 +370,10 @@ pub(crate) fn is_dead(error: &LinkError) -> bool {
     }
 }
 
-fn http(request: &LinkRequest, path: String, body: &impl Serialize) -> Result<HttpRequest, LinkError> {
-    let body = serde_json::to_vec(body).map_err(|_| Fault::Bug("a request could not be written as JSON"))?;
-    let (origin, server_pin) = (request.server.clone(), request.server_pin);
-    Ok(HttpRequest { method: HttpMethod::Post, origin, server_pin, path, body })
-}
-
-fn read<T: for<'a> Deserialize<'a>>(answer: &HttpAnswer) -> Result<T, LinkError> {
-    if (200..300).contains(&answer.status) {
-        return serde_json::from_slice(&answer.body).map_err(|_| LinkError::BadAnswer);
-    }
-    Err(refusal(answer))
-}
-
-fn refusal(answer: &HttpAnswer) -> LinkError {
-    match serde_json::from_slice::<Problem>(&answer.body) {
-        // The server forgets what has expired.
-        Ok(problem) if problem.code == "no_link" => LinkError::Expired,
-        Ok(problem) if !problem.code.is_empty() => LinkError::Server(problem),
-        _ => LinkError::BadAnswer,
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    URL_SAFE_NO_PAD.encode(bytes)
+fn post(request: &LinkRequest, path: String, body: &impl Serialize) -> Result<HttpRequest, LinkError> {
+    Ok(http::post((&request.server, request.server_pin), path, body)?)
 }
 
 fn bytes(text: Option<String>) -> Result<Vec<u8>, LinkError> {
-    text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(LinkError::BadAnswer)
+    text.and_then(|text| http::bytes(&text)).ok_or(LinkError::BadAnswer)
 }
