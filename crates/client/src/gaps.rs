@@ -92,6 +92,20 @@ impl Turn<'_> {
         self.miss_counters(chat, from, (first, heard.first - 1), stamp)
     }
 
+    /// A device has sealed something to this very one, so what it wrote from there on was for us, too. The first of
+    /// that may come last; what is missing between it and what was heard before is missed then.
+    pub(crate) fn wrote_to_us(&mut self, from: DeviceAddress, (chat, counter): (ChatId, u64)) -> Stored<()> {
+        let heard = inbox::heard(self.db, chat, from)?;
+        if counter == 0 || heard.is_none_or(|heard| heard.first <= counter) {
+            return Ok(());
+        }
+        if contacts::is_blocked(self.db, from.account)? {
+            Ok(())
+        } else {
+            self.set_baseline(chat, from, counter)
+        }
+    }
+
     /// Notes a run of counters as missing, if it is not empty.
     fn miss_counters(
         &mut self,

@@ -196,7 +196,7 @@ impl Turn<'_> {
 
 /// The direct chat that a transcript belongs to, if what it says of itself is right: the device that tells of it
 /// has sealed it, for another account, in the conversation with that one.
-fn written_chat(outer: &Content, transcript: &SentTranscript) -> Option<ChatId> {
+pub(crate) fn written_chat(outer: &Content, transcript: &SentTranscript) -> Option<ChatId> {
     let written = transcript.content.get();
     let to = transcript.to().filter(|to| *to != outer.sender.account)?;
     let fits = written.sender == outer.sender

@@ -3,6 +3,7 @@
 
 use crate::{
     device_lists::Claim,
+    own_devices::written_chat,
     sealing::store_failed,
     store::{
         Stored, contacts, encryption, gaps, gaps::Gap, inbox, inbox::ReceiptDue, messages, profile,
@@ -11,7 +12,7 @@ use crate::{
     turn::Turn,
 };
 use bytes::Bytes;
-use seal::{Arrival, DecryptError, DecryptFailure, Opened, Peer, Remedy, SealKind};
+use seal::{Arrival, Body, Content, DecryptError, DecryptFailure, Opened, Peer, Remedy, SealKind};
 use types::{AccountId, ChatId, Millis, limits::ACK_POSITIONS_MAX};
 use wire::{Delivery, Envelope, EnvelopeKind, Request, Urgency};
 
@@ -160,7 +161,12 @@ impl Turn<'_> {
         match content {
             Ok(content) => {
                 contacts::set_heard(self.db, account)?;
-                self.apply(envelope, opened, content)
+                let place = place_of(&content);
+                let intake = self.apply(envelope, opened, content)?;
+                if let Some(place) = place {
+                    self.wrote_to_us(envelope.from, place)?;
+                }
+                Ok(intake)
             }
             Err(failure) => self.failed(envelope, failure, chance),
         }
@@ -343,4 +349,15 @@ impl Turn<'_> {
 /// Where an envelope's message would be shown.
 fn chat_of(envelope: &Envelope) -> ChatId {
     envelope.group.map_or(envelope.from.account.into(), ChatId::Group)
+}
+
+/// The direct chat in which a content has a place, and the place. Groups say with each sender key where it begins.
+fn place_of(content: &Content) -> Option<(ChatId, u64)> {
+    match &content.body {
+        Body::SentTranscript(transcript) => {
+            Some((written_chat(content, transcript)?, transcript.content.get().counter))
+        }
+        _ if content.group.is_some() => None,
+        _ => Some((content.sender.account.into(), content.counter)),
+    }
 }

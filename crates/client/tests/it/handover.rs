@@ -234,6 +234,46 @@ fn a_message_that_the_server_drops_after_linking_shows() {
     assert_eq!(gaps, 1);
 }
 
+/// Without an archive a device knows nothing of the time before the first message that it hears; and if an earlier one
+/// comes afterwards, it knows that those between were for it, too.
+#[test]
+fn what_is_missing_between_two_messages_shows_if_the_earlier_one_comes_last() {
+    let (mut world, new) = with_past(4);
+    let never = Refusal { retry_after: Some(Millis::from_hours(9)), ..Refusal::from(Code::RetryAfter) };
+    world.server.refusals.push_back(("create_blob", never));
+    world.try_link(new).unwrap();
+    let code = world.machines[new].code.clone().unwrap();
+    world.add_device(0, &code, false).unwrap();
+    for _ in 0..3 {
+        world.pass(Millis::from_secs(1));
+        world.confirm(0);
+        world.try_link(new).unwrap();
+    }
+    world.settle();
+    world.held.insert(new);
+    for text in ["first", "dropped", "third"] {
+        world.send(1, 0, text);
+    }
+    world.run();
+    let account = world.account(0);
+    let device = world.machines[new].device.unwrap();
+    let mailbox = |world: &mut World| {
+        let account = world.server.accounts.get_mut(&account).unwrap();
+        std::mem::take(&mut account.devices.get_mut(&device).unwrap().mailbox)
+    };
+    let rows: Vec<_> = mailbox(&mut world).into_iter().collect();
+    let [first, _dropped, third] = rows.as_slice() else { panic!("{} rows", rows.len()) };
+    world.held.clear();
+    for (place, row) in [(first.0, &third.1), (third.0, &first.1)] {
+        let account = world.server.accounts.get_mut(&account).unwrap();
+        account.devices.get_mut(&device).unwrap().mailbox.insert(place, row.clone());
+        world.settle();
+    }
+    let is_gap = |event: &EventView| matches!(event, EventView::Gap { first, last, .. } if first == last);
+    assert_eq!(world.print(new).iter().filter(|event| is_gap(event)).count(), 1);
+    assert!(world.texts(new, 1).contains(&"dropped".to_owned()), "it was asked for");
+}
+
 /// Every part, every fault, both sides: the archive arrives whole, and what was uploaded is not uploaded again.
 #[test]
 fn a_large_archive_survives_a_loss_at_every_step() {
