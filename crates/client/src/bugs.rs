@@ -1,14 +1,14 @@
 //! Faults that a test plants to see whether it would be caught. All off unless a test sets one.
 
 use crate::{
-    Effect,
+    Effect, Fault,
     store::{Stored, chats, events, messages::MessageSeq, outbox, outbox::OutboxId},
     turn::Turn,
 };
 use rusqlite::{OptionalExtension as _, params};
-use seal::{Peer, Store as _};
-use signed::DeviceList;
-use std::collections::BTreeSet;
+use seal::{Peer, Store as _, SyncKey};
+use signed::{DeviceList, GroupState, SignedOperation};
+use std::collections::{BTreeMap, BTreeSet};
 use types::{AccountId, ChatId, DeviceAddress, Millis, Stamp};
 use wire::{Delivery, Envelope};
 use zeroize::Zeroizing;
@@ -62,6 +62,12 @@ pub struct Bugs {
     pub seal_to_removed: bool,
     /// What a device sends is shown after it was removed from its list.
     pub show_removed: bool,
+    /// A version that the server has announced is asked for until it comes.
+    pub believe_announcements: bool,
+    /// Whoever is a member of a group decides like an admin.
+    pub obey_any_member: bool,
+    /// A device that is linked gets the account key as the key that the account's devices share.
+    pub share_account_key: bool,
 }
 
 /// The planted faults, and what they keep back until the next turn.
@@ -73,6 +79,8 @@ pub(crate) struct Planted {
     sent: BTreeSet<OutboxId>,
     /// Lists that newer ones have taken the place of.
     old_lists: Vec<DeviceList>,
+    /// Versions of lists that the server has announced.
+    announced: BTreeMap<AccountId, u64>,
 }
 
 type Ratchets = Vec<(DeviceAddress, Zeroizing<Vec<u8>>)>;
@@ -180,6 +188,42 @@ impl Turn<'_> {
             (list.account() == from.account).then(|| Peer::on_list(list, from.device)).flatten()
         });
         peer.filter(|_| self.live.planted.bugs.show_removed)
+    }
+
+    /// [`Bugs::believe_announcements`]: remembers a version that there is said to be.
+    pub(crate) fn believe(&mut self, account: AccountId, version: u64) {
+        if self.live.planted.bugs.believe_announcements {
+            self.live.planted.announced.insert(account, version);
+        }
+    }
+
+    /// [`Bugs::believe_announcements`]: asks once more for a list that has not come.
+    pub(crate) fn insist(&mut self, account: AccountId) -> Stored<()> {
+        let Some(announced) = self.live.planted.announced.get(&account).copied() else { return Ok(()) };
+        if self.list(account)?.is_some_and(|list| list.version() < announced) {
+            self.want_list(account);
+        }
+        Ok(())
+    }
+
+    /// [`Bugs::obey_any_member`]: what an operation would lead to if its actor were an admin.
+    pub(crate) fn obey(&self, state: &GroupState, operation: &SignedOperation) -> Option<GroupState> {
+        const ADMIN: u8 = 1;
+        let actor = operation.actor();
+        let mut snapshot = state.to_snapshot();
+        let at = snapshot.windows(16).position(|account| account == actor.as_bytes())?;
+        *snapshot.get_mut(at + 16)? = ADMIN;
+        let state = GroupState::from_snapshot(&snapshot).ok()?;
+        state.apply(operation).ok().filter(|_| self.live.planted.bugs.obey_any_member)
+    }
+
+    /// [`Bugs::share_account_key`]
+    pub(crate) fn shared_key(&mut self) -> Stored<SyncKey> {
+        if self.live.planted.bugs.share_account_key {
+            let secret = crate::devices::account_secret(self.me)?.to_bytes();
+            return SyncKey::from_slice(secret.as_slice()).map_err(|_| Fault::Bug("a key has 32 bytes"));
+        }
+        crate::devices::sync_key(self.db, self.rng)
     }
 
     /// [`Bugs::show_redelivered`]

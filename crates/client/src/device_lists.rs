@@ -99,6 +99,7 @@ impl Turn<'_> {
             self.retry_held(list.account)?;
             self.wake_lanes(list.account)?;
             self.compare_own_views(list.account)?;
+            self.insist(list.account)?;
         }
         self.live.groups.lists_came(asked);
         Ok(())

@@ -207,6 +207,15 @@ impl Disk {
         both.unwrap_or_default()
     }
 
+    /// Everything in the profile's own row that is bytes.
+    pub fn profile(&self) -> Vec<Vec<u8>> {
+        let Ok(mut statement) = self.eye.prepare_cached("SELECT * FROM profile") else { return Vec::new() };
+        let columns = statement.column_count();
+        let bytes = statement
+            .query_row([], |row| Ok((0..columns).filter_map(|at| row.get::<_, Vec<u8>>(at).ok()).collect()));
+        bytes.unwrap_or_default()
+    }
+
     /// Lets `work` use all keys that are committed; none if the device has no account.
     pub fn with_keys<T>(&self, work: impl FnOnce(&mut dyn seal::Store) -> T) -> Option<T> {
         client::testing::with_keys(&self.eye, work)

@@ -52,6 +52,7 @@ impl Turn<'_> {
         let is_ours_to_sign = account == self.me.account() && self.me.account_secret.is_some();
         if known.is_some_and(|list| list.version() < version) && !is_ours_to_sign {
             device_lists::mark_stale(self.db, account)?;
+            self.believe(account, version);
             self.want_list(account);
         }
         Ok(())

@@ -139,7 +139,9 @@ impl Turn<'_> {
         let next = match state {
             None if operation.epoch() > 0 => return Ok(Err(Extent::Missing)),
             None => GroupState::found(operation),
-            Some(state) => state.apply(operation),
+            Some(state) => {
+                state.apply(operation).or_else(|refused| self.obey(state, operation).ok_or(refused))
+            }
         };
         Ok(next.map_err(|error| match error {
             signed::ChainError::Ahead => Extent::Missing,

@@ -304,7 +304,7 @@ impl Turn<'_> {
         let completion = Completion {
             list,
             certificate: DeviceCertificate::sign(devices::account_secret(self.me)?, device, device_key),
-            sync_key: devices::sync_key(self.db, self.rng)?,
+            sync_key: self.shared_key()?,
         };
         let sealed = inviting
             .complete(&completion, self.rng)

@@ -1,6 +1,9 @@
 //! Mistakes planted on purpose: a witness that does not find them proves nothing.
 
-use super::Property::{self, *};
+use super::{
+    Property::{self, *},
+    has_group, has_links,
+};
 use client::testing::Bugs;
 
 /// The mistakes of one schedule; none by default.
@@ -25,6 +28,8 @@ pub struct Bug {
     pub name: &'static str,
     /// The property that must find it, sooner or later.
     pub found_by: Property,
+    /// Whether it can be made in the schedule of this number.
+    pub is_possible: fn(u64) -> bool,
     plant: fn(&mut Planted),
 }
 
@@ -38,7 +43,13 @@ impl Bug {
 }
 
 const fn bug(name: &'static str, found_by: Property, plant: fn(&mut Planted)) -> Bug {
-    Bug { name, found_by, plant }
+    Bug { name, found_by, is_possible: |_| true, plant }
+}
+
+impl Bug {
+    const fn only(self, is_possible: fn(u64) -> bool) -> Self {
+        Self { is_possible, ..self }
+    }
 }
 
 /// Every mistake that a schedule can have.
@@ -50,11 +61,18 @@ pub const ALL: &[Bug] = &[
     bug("forks-overlooked", ForksFound, |planted| planted.client.overlook_forks = true),
     bug("gaps-overlooked", DropsShow, |planted| planted.client.overlook_gaps = true),
     bug("older-list-taken", NeverOlder, |planted| planted.client.take_older_lists = true),
-    bug("sender-key-kept", NothingForOutsiders, |planted| planted.client.keep_sender_key = true),
-    bug("any-head-trusted", ForksFound, |planted| planted.client.trust_any_head = true),
-    bug("any-digits-confirmed", LinksTrue, |planted| planted.any_digits = true),
-    bug("nonce-told", DigitsTell, |planted| planted.nonce_told = true),
-    bug("removed-sealed-to", NothingForOutsiders, |planted| planted.client.seal_to_removed = true),
-    bug("removed-shown", NothingFromRemoved, |planted| planted.client.show_removed = true),
+    bug("sender-key-kept", NothingForOutsiders, |planted| planted.client.keep_sender_key = true)
+        .only(has_group),
+    bug("any-head-trusted", ForksFound, |planted| planted.client.trust_any_head = true).only(has_group),
+    bug("any-digits-confirmed", LinksTrue, |planted| planted.any_digits = true).only(has_links),
+    bug("nonce-told", DigitsTell, |planted| planted.nonce_told = true).only(has_links),
+    bug("removed-sealed-to", NothingForOutsiders, |planted| planted.client.seal_to_removed = true)
+        .only(has_links),
+    bug("removed-shown", NothingFromRemoved, |planted| planted.client.show_removed = true).only(has_links),
+    bug("former-member-heard", NothingFromRemoved, |planted| planted.client.hear_former_members = true)
+        .only(has_group),
+    bug("any-member-obeyed", ChainTrue, |planted| planted.client.obey_any_member = true).only(has_group),
+    bug("announcement-believed", Rests, |planted| planted.client.believe_announcements = true),
+    bug("account-key-shared", KeysStay, |planted| planted.client.share_account_key = true).only(has_links),
     bug("never-repents", Heals, |planted| planted.never_repents = true),
 ];

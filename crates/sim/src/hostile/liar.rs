@@ -385,7 +385,7 @@ impl Liar {
 
     fn restamped(&mut self, row: Envelope, office: &Office) -> Envelope {
         let wall = office.now.as_millis() << 16;
-        let far = self.chance.below(20_000) << 16;
+        let far = self.chance.below(60_000) << 16;
         let clock = if self.chance.per_mille(500) { wall + far } else { wall.saturating_sub(far) };
         Envelope { stamp: Stamp::new(clock, NodeId(self.chance.below(9) as u16)), ..row }
     }

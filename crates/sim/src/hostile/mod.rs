@@ -95,6 +95,16 @@ pub fn play(seed: u64, planted: Planted) -> Result<Outcome, Fault> {
     })
 }
 
+/// Whether people meet in a group in this schedule.
+pub const fn has_group(seed: u64) -> bool {
+    seed / 2 % GROUP_EVERY == 1
+}
+
+/// Whether somebody's devices change in this schedule.
+pub const fn has_links(seed: u64) -> bool {
+    seed / (2 * GROUP_EVERY) % LINKS_EVERY == 1
+}
+
 struct World {
     now: Timestamp,
     chance: Chance,
@@ -121,8 +131,8 @@ impl World {
     fn new(seed: u64, planted: Planted) -> Self {
         let mut chance = Chance::new(seed, 1);
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let meets = seed / 2 % GROUP_EVERY == 1;
-        let links = seed / (2 * GROUP_EVERY) % LINKS_EVERY == 1 && !planted.theft_unnoticed;
+        let meets = has_group(seed);
+        let links = has_links(seed) && !planted.theft_unnoticed;
         let people = 2 + usize::from(meets) + chance.below(2) as usize;
         let profiles = profiles::take(people);
         let eagerness = chance.one_of(&[20, 60, 150]);
@@ -281,6 +291,10 @@ impl World {
 
     /// Carries frames until all wires are quiet, and lets everybody look.
     fn carry(&mut self) -> Result<(), Fault> {
+        if self.witness.has_seen_broken(Property::Rests) {
+            // Nobody waits a second time for those who never rest.
+            return Ok(());
+        }
         let mut frames = 0;
         loop {
             let mut moved = false;

@@ -149,6 +149,11 @@ impl Witness {
         }
     }
 
+    /// Whether a property was found not to hold.
+    pub fn has_seen_broken(&self, property: Property) -> bool {
+        self.violations.iter().any(|violation| violation.property == property)
+    }
+
     /// Judges one thing.
     pub fn judge(&mut self, property: Property, holds: bool, what: impl FnOnce() -> String) {
         *self.judged.entry(property).or_default() += 1;
@@ -238,6 +243,7 @@ impl Witness {
         for event in notices.into_iter().chain(messages) {
             self.told(device, event);
         }
+        self.remember_lists(device);
         device.engine.mark_printed(&ids)
     }
 

@@ -11,7 +11,7 @@ use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng as _};
 use seal::{Arrival, Body, Peer, SealKind};
 use signed::DeviceList;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{EnvelopeId, GroupId, MailboxId};
+use types::{AccountId, EnvelopeId, GroupId, MailboxId};
 use wire::{EnvelopeKind, Request, SealedFor};
 
 /// A device that its account's primary has taken off the list.
@@ -45,6 +45,8 @@ pub(super) struct Formers {
     removed: BTreeMap<MailboxId, Former>,
     made: BTreeSet<EnvelopeId>,
     sealed: Vec<Sealed>,
+    /// The list of their account that each device held when it was looked at before.
+    held: BTreeMap<(MailboxId, AccountId), u64>,
 }
 
 impl Witness {
@@ -102,11 +104,22 @@ impl Witness {
         self.formers.sealed.push(Sealed { from: device.mailbox, what, shut_out });
     }
 
-    /// A message is shown: its writer was not removed before it was written, as far as its reader knows.
+    /// Remembers which lists a device holds, once everything was seen that it had to say.
+    pub(super) fn remember_lists(&mut self, device: &Device) {
+        let accounts: BTreeSet<AccountId> = self.formers.removed.keys().map(|gone| gone.account).collect();
+        for account in accounts {
+            let version = device.disk.list_version(account).unwrap_or(0);
+            self.formers.held.insert((device.mailbox, account), version);
+        }
+    }
+
+    /// A message is shown: its writer was not removed before it was written, as far as its reader knew before. What one
+    /// frame brings, first a message and then the removal, is looked at only when both are there.
     pub(super) fn shown_of_former(&mut self, device: &Device, sender: MailboxId, order: usize) {
         let Some(former) = self.formers.removed.get(&sender) else { return };
-        let knows = device.disk.list_version(sender.account).is_some_and(|held| held >= former.version);
-        let holds = !knows || order < former.order;
+        let held = self.formers.held.get(&(device.mailbox, sender.account));
+        let knew = held.is_some_and(|held| *held >= former.version);
+        let holds = !knew || order < former.order;
         self.judge(Property::NothingFromRemoved, holds, || {
             format!("{:?} shows what {sender:?} wrote after it was removed", device.mailbox)
         });

@@ -5,8 +5,11 @@ use crate::hostile::{device::Device, forger};
 use seal::{Arrival, SealKind};
 use signed::{GroupState, SignedOperation};
 use std::collections::{BTreeMap, BTreeSet};
-use types::{GroupId, MailboxId, MessageId, Stamp};
+use types::{GroupId, MailboxId, MessageId, Millis, Stamp};
 use wire::{GroupSend, Send};
+
+/// A message that was admitted before its writer left may stand so far behind the end: see "Groups" in the protocol.
+const ADMITTED_LATE_MAX: Millis = Millis::from_secs(30);
 
 type Hash = [u8; 32];
 
@@ -171,7 +174,8 @@ impl Witness {
         heads.into_iter().any(|(epoch, head)| chain.get(*epoch as usize) == Some(head))
     }
 
-    /// A message of a member who left is shown: it was stamped before they did, as far as its reader knew.
+    /// A message of a member who left is shown: it was stamped before they did or shortly after, as far as its reader
+    /// knew.
     pub(super) fn stamped_in_time(
         &mut self,
         device: &Device,
@@ -195,7 +199,8 @@ impl Witness {
             return;
         };
         let Some(end) = device.disk.operation_stamp(group, ended as u64) else { return };
-        self.judge(Property::NothingFromRemoved, stamp <= end, || {
+        let in_time = stamp.time() <= end.time() + ADMITTED_LATE_MAX;
+        self.judge(Property::NothingFromRemoved, in_time, || {
             format!("{:?} shows message {message} of {writer}, stamped after its removal", device.mailbox)
         });
     }

@@ -48,9 +48,7 @@ impl Witness {
 
     /// Something leaves a device, as it is: no secret is in it.
     pub fn keeps_keys(&mut self, bytes: &[u8]) {
-        let secrets = &self.links.secrets;
-        let is_in = |secret: &Vec<u8>| bytes.windows(secret.len()).any(|window| window == secret.as_slice());
-        let keeps = !secrets.iter().any(is_in);
+        let keeps = !self.links.secrets.iter().any(|secret| is_in(secret, bytes));
         self.judge(Property::KeysStay, keeps, || "a private key leaves its device".to_owned());
     }
 
@@ -82,5 +80,15 @@ impl Witness {
         self.judge(Property::KeysStay, stayed, || {
             format!("{:?} has other keys than it made", device.mailbox)
         });
+        let profile = device.disk.profile();
+        let mut foreign = self.links.secrets.difference(&secrets);
+        let is_alone = !foreign.any(|secret| profile.iter().any(|kept| is_in(secret, kept)));
+        self.judge(Property::KeysStay, is_alone, || {
+            format!("{:?} has got a key that was to stay elsewhere", device.mailbox)
+        });
     }
+}
+
+fn is_in(secret: &[u8], bytes: &[u8]) -> bool {
+    bytes.windows(secret.len()).any(|window| window == secret)
 }
