@@ -47,7 +47,7 @@ const fn bug(name: &'static str, found_by: Property, plant: fn(&mut Planted)) ->
 }
 
 impl Bug {
-    const fn only(self, is_possible: fn(u64) -> bool) -> Self {
+    const fn possible_in(self, is_possible: fn(u64) -> bool) -> Self {
         Self { is_possible, ..self }
     }
 }
@@ -62,17 +62,21 @@ pub const ALL: &[Bug] = &[
     bug("gaps-overlooked", DropsShow, |planted| planted.client.overlook_gaps = true),
     bug("older-list-taken", NeverOlder, |planted| planted.client.take_older_lists = true),
     bug("sender-key-kept", NothingForOutsiders, |planted| planted.client.keep_sender_key = true)
-        .only(has_group),
-    bug("any-head-trusted", ForksFound, |planted| planted.client.trust_any_head = true).only(has_group),
-    bug("any-digits-confirmed", LinksTrue, |planted| planted.any_digits = true).only(has_links),
-    bug("nonce-told", DigitsTell, |planted| planted.nonce_told = true).only(has_links),
+        .possible_in(has_group),
+    bug("any-head-trusted", ForksFound, |planted| planted.client.trust_any_head = true)
+        .possible_in(has_group),
+    bug("any-digits-confirmed", LinksTrue, |planted| planted.any_digits = true).possible_in(has_links),
+    bug("nonce-told", DigitsTell, |planted| planted.nonce_told = true).possible_in(has_links),
     bug("removed-sealed-to", NothingForOutsiders, |planted| planted.client.seal_to_removed = true)
-        .only(has_links),
-    bug("removed-shown", NothingFromRemoved, |planted| planted.client.show_removed = true).only(has_links),
+        .possible_in(has_links),
+    bug("removed-shown", NothingFromRemoved, |planted| planted.client.show_removed = true)
+        .possible_in(has_links),
     bug("former-member-heard", NothingFromRemoved, |planted| planted.client.hear_former_members = true)
-        .only(has_group),
-    bug("any-member-obeyed", ChainTrue, |planted| planted.client.obey_any_member = true).only(has_group),
+        .possible_in(has_group),
+    bug("any-member-obeyed", ChainTrue, |planted| planted.client.obey_any_member = true)
+        .possible_in(has_group),
     bug("announcement-believed", Rests, |planted| planted.client.believe_announcements = true),
-    bug("account-key-shared", KeysStay, |planted| planted.client.share_account_key = true).only(has_links),
+    bug("account-key-shared", KeysStay, |planted| planted.client.share_account_key = true)
+        .possible_in(has_links),
     bug("never-repents", Heals, |planted| planted.never_repents = true),
 ];
