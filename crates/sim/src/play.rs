@@ -116,6 +116,7 @@ impl Play {
                 self.pause()?;
             }
             self.happen(event)?;
+            self.write_to_those_who_link()?;
             self.shut_out_begin_anew()?;
             let between = self.world.chance.below(BETWEEN_EVENTS_MS);
             self.world.run_for(Millis(between))?;

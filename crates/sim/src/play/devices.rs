@@ -26,6 +26,17 @@ impl Play {
         self.world.begin_pairing(person, with_history)
     }
 
+    /// What is on its way while a device is linked must reach it, too: people write most to those who link one.
+    pub(super) fn write_to_those_who_link(&mut self) -> Result<(), Fault> {
+        let people: Vec<_> = self.world.plan.people().collect();
+        for person in people.iter().filter(|person| self.world.is_pairing(**person)).collect::<Vec<_>>() {
+            let others: Vec<_> = people.iter().filter(|other| *other != person).copied().collect();
+            let from = self.world.chance.one_of(&others);
+            self.send(from, *person)?;
+        }
+        Ok(())
+    }
+
     /// The device goes on with what it does until it learns of it.
     pub(super) fn unlink(&mut self, person: Person) -> Result<(), Fault> {
         let linked = linked(&self.world, person);
