@@ -363,7 +363,7 @@ impl World {
         }
         let in_group = self.last_words_in_group()?;
         self.pass(RECOVERY)?;
-        self.witness.conclude_group(&self.devices, &in_group);
+        self.witness.conclude_group(&self.devices, &in_group, &self.server.office);
         self.witness.conclude_formers(&self.server.office);
         Ok(words)
     }

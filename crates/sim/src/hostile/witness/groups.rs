@@ -1,7 +1,7 @@
 //! What is judged in a group: what its members hold for its chain, for whom they encrypt, and what they show.
 
 use super::{Property, Witness};
-use crate::hostile::{device::Device, forger};
+use crate::hostile::{device::Device, forger, office::Office};
 use seal::{Arrival, SealKind};
 use signed::{GroupState, SignedOperation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,21 +206,36 @@ impl Witness {
     }
 
     /// Judges the last words in the group: they arrive on one chain, and show that there are two.
-    pub fn conclude_group(&mut self, devices: &[Device], words: &[(MessageId, usize)]) {
+    pub fn conclude_group(&mut self, devices: &[Device], words: &[(MessageId, usize)], office: &Office) {
         for device in devices {
             self.follow(device);
         }
         for (message, from) in words {
             let writer = devices[*from].mailbox;
+            let is_served = self.is_served(writer, office);
             for reader in devices.iter().map(|reader| reader.mailbox) {
                 if reader != writer && !self.is_former(reader) {
-                    self.conclude_word(*message, writer, reader);
+                    self.conclude_word(*message, (writer, is_served), reader);
                 }
             }
         }
     }
 
-    fn conclude_word(&mut self, message: MessageId, writer: MailboxId, reader: MailboxId) {
+    /// Whether the server has for a device's account the very chain that the device has. Who came by an operation of the
+    /// other side of a fork, by a row that was given to the wrong device, is refused for as long as the fork lasts, also
+    /// by a server that has turned honest: the fork was shown to it, and nothing else can be done.
+    fn is_served(&self, device: MailboxId, office: &Office) -> bool {
+        let Some(group) = self.groups.group.and_then(|group| office.groups.get(&group)) else { return false };
+        let served: Vec<Hash> = group.chain(device.account).heads().map(|head| head.head).collect();
+        self.groups.chains.get(&device).is_some_and(|chain| *chain == served)
+    }
+
+    fn conclude_word(
+        &mut self,
+        message: MessageId,
+        (writer, is_served): (MailboxId, bool),
+        reader: MailboxId,
+    ) {
         let facts = &self.groups;
         let (Some(theirs), Some(own)) = (facts.chains.get(&writer), facts.chains.get(&reader)) else {
             return;
@@ -232,6 +247,9 @@ impl Witness {
             return;
         }
         if theirs == own && !facts.is_torn {
+            if !is_served {
+                return;
+            }
             let came = self.shown.contains(&(reader, message));
             return self.judge(Property::Heals, came, || {
                 format!("{reader:?} never saw message {message} of {writer:?} in the group")
