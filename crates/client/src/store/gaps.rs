@@ -119,6 +119,16 @@ pub(crate) fn split(db: &Connection, gap: &Gap, counter: u64) -> Stored<()> {
     Ok(())
 }
 
+/// Forgets what is missing of a device up to a counter.
+pub(crate) fn forget_up_to(db: &Connection, chat: ChatId, sender: DeviceAddress, counter: u64) -> Stored<()> {
+    let key = params![chat.as_bytes(), sender.account.as_bytes(), sender.device.get(), number(counter)];
+    let those = "chat = ?1 AND account = ?2 AND device = ?3 AND first > 0";
+    db.prepare_cached(&format!("DELETE FROM gap WHERE {those} AND last <= ?4"))?.execute(key)?;
+    db.prepare_cached(&format!("UPDATE gap SET first = ?4 + 1 WHERE {those} AND first <= ?4"))?
+        .execute(key)?;
+    Ok(())
+}
+
 pub(crate) fn of_envelope(
     db: &Connection,
     sender: DeviceAddress,

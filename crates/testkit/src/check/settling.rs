@@ -5,10 +5,11 @@ use super::{
     Invariant::Settles,
     Report,
     ledger::{Composed, Ledger, Moment},
+    unlisted,
 };
 use crate::history::ReceiptKind;
 use std::collections::BTreeMap;
-use types::{AccountId, ChatId, MessageId, Millis};
+use types::{AccountId, ChatId, MailboxId, MessageId, Millis};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     outboxes_empty(ledger, report);
@@ -82,7 +83,11 @@ fn receipts_return(ledger: &Ledger, report: &mut Report) {
             let Some(due) = ledger.due(shown.when, &[device, shown.device]) else { continue };
             // A receipt may have been among what ended in its mailbox, and only members' receipts count.
             let left = has_left(ledger, shown.message, reader) || has_left(ledger, shown.message, writer);
-            if linked_later || left || ledger.expired(ChatId::Direct(reader), device) > 0 {
+            if linked_later
+                || left
+                || never_knew_it(ledger, shown.message, composed, mailbox)
+                || ledger.expired(ChatId::Direct(reader), device) > 0
+            {
                 continue;
             }
             let receipt = |kind| ledger.receipts.get(&(device, shown.message, reader, kind));
@@ -92,6 +97,12 @@ fn receipts_return(ledger: &Ledger, report: &mut Report) {
             });
         }
     }
+}
+
+/// Whether another device of the writer's account was told of a message only when the one that wrote it was off the list.
+fn never_knew_it(ledger: &Ledger, message: MessageId, composed: &Composed, device: MailboxId) -> bool {
+    let mut accepted = ledger.accepted.iter().filter(|accepted| accepted.message == Some(message));
+    accepted.any(|accepted| unlisted::left_unlisted(ledger, composed, accepted, device))
 }
 
 /// Whatever a device needs to show an envelope it gets, as long as there is somebody who has it.
