@@ -3,7 +3,7 @@
 use crate::link_world::{Fault, World};
 use client::{AddingDevice, DeliveryState, Effect, EventView, HistorySync};
 use rand_core::SeedableRng;
-use types::Millis;
+use types::{DeviceNumber, Millis};
 use wire::{Code, Refusal};
 
 /// A primary and a friend with a past, and a device that is to be linked.
@@ -232,6 +232,50 @@ fn a_message_that_the_server_drops_after_linking_shows() {
     world.settle();
     let gaps = world.print(new).into_iter().filter(|event| matches!(event, EventView::Gap { .. })).count();
     assert_eq!(gaps, 1);
+}
+
+/// The primary gets a message late that was written before one which it had when the archive was cut.
+#[test]
+fn what_the_archive_has_is_not_missed_because_something_older_was_forwarded() {
+    for history in [false, true] {
+        let (mut world, new) = with_past(4);
+        world.held.insert(0);
+        world.send(1, 0, "late");
+        world.send(1, 0, "in time");
+        world.run();
+        let account = world.account(0);
+        let (place, late) = {
+            let account = world.server.accounts.get_mut(&account).unwrap();
+            account.devices.get_mut(&DeviceNumber::PRIMARY).unwrap().mailbox.pop_first().unwrap()
+        };
+        world.held.clear();
+        world.run();
+        let later = Refusal { retry_after: Some(Millis::from_secs(60)), ..Refusal::from(Code::RetryAfter) };
+        world.server.refusals.push_back(("get_blob", later));
+        world.held.insert(1);
+        world.try_link(new).unwrap();
+        let code = world.machines[new].code.clone().unwrap();
+        world.add_device(0, &code, history).unwrap();
+        for _ in 0..3 {
+            world.pass(Millis::from_secs(1));
+            world.confirm(0);
+            world.try_link(new).unwrap();
+        }
+        world.connect(new);
+        world.pass(Millis::from_secs(1));
+        let primary = world.server.accounts.get_mut(&account).unwrap();
+        primary.devices.get_mut(&DeviceNumber::PRIMARY).unwrap().mailbox.insert(place, late);
+        world.connect(0);
+        world.pass(Millis::from_secs(5));
+        assert_eq!(world.printed_texts(new), ["late"]);
+        world.pass(Millis::from_secs(120));
+        world.held.clear();
+        world.send(1, 0, "after");
+        world.pass(Millis::from_secs(10));
+        assert_eq!(world.printed_texts(new), ["after"]);
+        assert_eq!(world.texts(new, 1).len(), if history { 7 } else { 2 });
+        assert!(!world.machines[new].printed.iter().any(|event| matches!(event, EventView::Gap { .. })));
+    }
 }
 
 /// Without an archive a device knows nothing of the time before the first message that it hears; and if an earlier one
