@@ -91,7 +91,7 @@ impl Turn<'_> {
         };
         // Ids older than 60 days are forgotten; the messages are not.
         let Some(seq) = messages::insert_new(self.db, &message)? else { return Ok(()) };
-        self.count(chat, from, content.counter, stamp)?;
+        self.count_content(chat, from, content, stamp)?;
         if let Some(view) = content.group {
             messages::set_group_epoch(self.db, seq, view.epoch)?;
         }

@@ -9,7 +9,7 @@ use crate::{
     },
     turn::Turn,
 };
-use seal::{Body, ResendRequest, Void};
+use seal::{Body, Content, ResendRequest, Void};
 use std::collections::BTreeMap;
 use types::{ChatId, DeviceAddress, GroupId, Millis, Stamp, limits::ENVELOPE_LIFE};
 
@@ -54,6 +54,22 @@ impl Turn<'_> {
         }
         inbox::set_heard(self.db, chat, from, Heard { highest: counter, ..heard })?;
         self.miss_counters(chat, from, (heard.highest + 1, counter - 1), stamp)
+    }
+
+    /// The same for a content. In a group whoever comes back begins anew, and nothing of the time before counts.
+    pub(crate) fn count_content(
+        &mut self,
+        chat: ChatId,
+        from: DeviceAddress,
+        content: &Content,
+        stamp: Stamp,
+    ) -> Stored<()> {
+        if let (ChatId::Group(group), Some(view)) = (chat, content.group)
+            && self.is_before_our_time(group, Some(view.epoch), stamp)?
+        {
+            return Ok(());
+        }
+        self.count(chat, from, content.counter, stamp)
     }
 
     /// Notes the counter of something that is not to be shown. What is missing before it is not wanted either.

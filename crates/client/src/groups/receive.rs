@@ -58,7 +58,7 @@ impl Turn<'_> {
         let stamp = content.original_stamp.map_or(envelope.stamp, |original| original.min(envelope.stamp));
         let Body::Text(text) = &content.body else {
             // A later version may show it; that it takes a place in the order is known now.
-            self.count(chat, from, content.counter, stamp)?;
+            self.count_content(chat, from, content, stamp)?;
             return self.put_aside(envelope, Some(opened), "unsupported_body");
         };
         self.close_gap_of(envelope, content, stamp)?;
@@ -175,7 +175,8 @@ impl Turn<'_> {
             Err(DecryptError::Store(error)) => return Err(store_failed(error)),
         }
         // Whoever was there from the first misses what does not come, also if it was lost together with its key.
-        if !self.counts_from_the_first(group.into())? {
+        let is_past = self.is_before_our_time(group, None, envelope.stamp)?;
+        if !is_past && !self.counts_from_the_first(group.into())? {
             self.set_baseline(group.into(), from, distribution.counter)?;
         }
         self.secret_came(group, &distribution.secret)?;
@@ -227,5 +228,26 @@ impl Turn<'_> {
         let ChatId::Group(group) = chat else { return Ok(!self.me.joined) };
         let since = groups::member_since(self.db, group, self.me.account())?;
         Ok(since == Some(0) && !self.me.joined)
+    }
+
+    /// Whether something of a group stands before our present membership. Rows may wait here for a list, a key or the chain,
+    /// and come to be read after the operation by which we came back.
+    pub(crate) fn is_before_our_time(
+        &self,
+        group: GroupId,
+        epoch: Option<u64>,
+        stamp: Stamp,
+    ) -> Stored<bool> {
+        let since = groups::member_since(self.db, group, self.me.account())?;
+        let Some(since) = since.filter(|since| *since > 0) else { return Ok(false) };
+        if epoch.is_some_and(|epoch| epoch < since) {
+            return Ok(true);
+        }
+        match groups::stamp_at(self.db, group, since)? {
+            Some(began) => Ok(stamp < began),
+            // Known from the chain alone: its row is still to come, and what comes now came before it. What a linked
+            // device has from its archive has no row here.
+            None => Ok(epoch.is_none() && !self.me.joined),
+        }
     }
 }

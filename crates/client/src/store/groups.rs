@@ -124,6 +124,14 @@ pub(crate) fn set_stamp(db: &Connection, group: GroupId, epoch: u64, stamp: Stam
     Ok(())
 }
 
+/// An operation's place in the order of the group, once its row was delivered.
+pub(crate) fn stamp_at(db: &Connection, group: GroupId, epoch: u64) -> Stored<Option<Stamp>> {
+    let mut statement =
+        db.prepare_cached("SELECT stamp FROM group_operation WHERE group_id = ?1 AND epoch = ?2")?;
+    let key = params![group.as_bytes(), number(epoch)];
+    Ok(statement.query_row(key, |row| row.stamp(0)).optional()?.flatten())
+}
+
 /// The operation at an epoch, as it was signed.
 pub(crate) fn operation_at(db: &Connection, group: GroupId, epoch: u64) -> Stored<Option<Vec<u8>>> {
     let mut statement =

@@ -382,6 +382,32 @@ fn somebody_who_was_removed_comes_back() {
     assert!(!world.print(2).iter().any(gap), "what was written meanwhile is not missing");
 }
 
+/// Removed and added again while away, and told so by the chain before the mailbox tells what came before it.
+#[test]
+fn somebody_who_has_come_back_without_knowing_it_misses_nothing() {
+    let (mut world, group) = World::with_group(3);
+    world.promote(0, group, 2).unwrap();
+    world.settle();
+    world.disconnect(2);
+    world.send_group(0, group, "one");
+    world.run();
+    world.remove(0, group, 2).unwrap();
+    world.send_group(0, group, "two");
+    world.run();
+    world.add(0, group, 2).unwrap();
+    // Whoever wants to change the group asks for its chain first.
+    world.begin_change(2, group, GroupCommand::Rename("Mine".to_owned())).unwrap();
+    world.connect(2);
+    while world.step_up(2) | world.step_down(2) {}
+    world.settle();
+    world.send_group(0, group, "three");
+    world.settle();
+    world.settle();
+    assert_eq!(world.group_texts(2, group), ["one", "three"]);
+    let gap = |event: &EventView| matches!(event, EventView::Gap { .. });
+    assert!(!world.print(2).iter().any(gap), "what was written meanwhile is not missing");
+}
+
 #[test]
 fn what_the_server_did_not_look_at_is_tried_again() {
     let (mut world, group) = World::with_group(2);
