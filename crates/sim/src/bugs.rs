@@ -1,9 +1,11 @@
 //! Mistakes planted on purpose: a checker that does not find them proves nothing.
 
+use crate::play;
 use client::testing::Bugs as ClientBugs;
 use server_core::testing::Bugs as CoreBugs;
 use server_edge::drain::DrainLimits;
 use server_ports::fake::{Bug as PortBug, Bugs as PortBugs};
+use std::panic;
 use testkit::check::Invariant::{self, *};
 use types::Millis;
 
@@ -41,6 +43,13 @@ impl Bug {
         let mut planted = Planted::default();
         (self.plant)(&mut planted);
         planted
+    }
+
+    /// Whether a seed shows the mistake by the invariant that must find it. An engine that fails, or a panic, is a
+    /// finding too, but not by that invariant.
+    pub fn is_found_by(&self, seed: u64) -> bool {
+        let played = panic::catch_unwind(|| play::play(seed, &self.planted()));
+        matches!(played, Ok(Ok(outcome)) if outcome.report.violates(self.found_by))
     }
 }
 

@@ -35,6 +35,8 @@ const FOUNDER: usize = 1;
 pub struct Guild {
     group: Option<GroupId>,
     members: Vec<Arc<Mutex<Member>>>,
+    /// Whom somebody has asked to remove: until it reads the chain it goes on as before.
+    parting: Option<usize>,
     chance: Chance,
 }
 
@@ -56,14 +58,29 @@ struct Waiting {
 impl Guild {
     /// A guild of so many, that is not founded yet.
     pub fn new(members: usize, chance: Chance) -> Self {
-        Self { group: None, members: (0..members).map(|_| Arc::default()).collect(), chance }
+        let members = (0..members).map(|_| Arc::default()).collect();
+        Self { group: None, members, parting: None, chance }
     }
 
     /// Some of the members do something at the same time: read the chain, change the group, or write.
     pub fn act(&mut self, guests: &mut [Guest], world: &mut World) {
+        self.let_parting_write(guests, world);
         let first = self.group.is_none();
         let acts = if first { 1 } else { 1 + self.chance.below(ACTS_MAX) };
         (0..acts).for_each(|_| self.act_one(guests, world));
+    }
+
+    /// Whoever was removed since writes once more, by what it knew before.
+    fn let_parting_write(&mut self, guests: &[Guest], world: &mut World) {
+        let Some(who) = self.parting.take() else { return };
+        let account = guests[who].account();
+        let view = lock(&self.members[who]).view.clone();
+        if let Some(view) = view.filter(|view| view.members().contains_key(&account))
+            && !self.repeat(who, &guests[who], world)
+        {
+            let message = self.message(&view, guests);
+            self.ask(who, &guests[who], message, world);
+        }
     }
 
     fn act_one(&mut self, guests: &mut [Guest], world: &mut World) {
@@ -148,7 +165,8 @@ impl Guild {
 
     /// Adds one who is out, or removes or promotes one who is in, if the rules let this member.
     fn change(&mut self, who: usize, view: &GroupState, guests: &mut [Guest], world: &World) -> Waiting {
-        let target = guests[self.chance.below(guests.len() as u64) as usize].account();
+        let whom = self.chance.below(guests.len() as u64) as usize;
+        let target = guests[whom].account();
         let is_member = view.members().contains_key(&target);
         let promotes = self.chance.per_mille(300);
         let target = BTreeSet::from([target]);
@@ -158,7 +176,13 @@ impl Guild {
             (true, true) => GroupChange::Promote(target),
         };
         let operation = guests[who].sign(Some(view.follows()), change, world.now());
-        if view.apply(&operation).is_ok() { apply(&operation) } else { self.read() }
+        if view.apply(&operation).is_err() {
+            return self.read();
+        }
+        if is_member && !promotes {
+            self.parting = Some(whom);
+        }
+        apply(&operation)
     }
 
     // ---- asking

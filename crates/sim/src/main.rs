@@ -33,7 +33,7 @@ struct Arguments {
     /// Play random seeds until stopped, or --seeds of them.
     #[arg(long)]
     random: bool,
-    /// Plant a mistake; `--bug list` names them.
+    /// Plant a mistake; `--bug list` names them, `--bug all` says for each which seed finds it.
     #[arg(long)]
     bug: Option<String>,
     /// Play schedules of a hostile server instead.
@@ -46,14 +46,15 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let planted = match arguments.bug.as_deref() {
-        None => bugs::Planted::default(),
+    let bug = match arguments.bug.as_deref() {
+        None => None,
         Some("list") => {
-            bugs::ALL.iter().for_each(|bug| println!("{:28} {}", bug.name, bug.what));
+            bugs::ALL.iter().for_each(|bug| println!("{:32} {}", bug.name, bug.what));
             return ExitCode::SUCCESS;
         }
+        Some("all") => return find_all(&arguments),
         Some(name) => match bugs::named(name) {
-            Some(bug) => bug.planted(),
+            Some(bug) => Some(bug),
             None => {
                 eprintln!("there is no bug {name:?}; `--bug list` names them");
                 return ExitCode::from(64);
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         },
     };
     let (first, count) = range(&arguments);
+    let planted = bug.map(bugs::Bug::planted).unwrap_or_default();
     match play_all(first, count, &planted, &arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(()) => ExitCode::FAILURE,
@@ -83,6 +85,25 @@ fn random_seed() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // Spread over all of the numbers that a person can type again.
     (since_epoch.as_nanos() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24
+}
+
+/// Plants one mistake after the other, and looks for the first seed that violates its invariant.
+fn find_all(arguments: &Arguments) -> ExitCode {
+    let (first, count) = range(arguments);
+    // A mistake may break an engine before it breaks its invariant.
+    panic::set_hook(Box::new(|_| {}));
+    let mut missed = false;
+    for bug in bugs::ALL {
+        let started = Instant::now();
+        let found = (first..first.saturating_add(count)).find(|seed| bug.is_found_by(*seed));
+        let seconds = started.elapsed().as_secs_f64();
+        match found {
+            Some(seed) => println!("{:32} seed {seed:<6} {seconds:>6.1} s", bug.name),
+            None => println!("{:32} not found   {seconds:>6.1} s", bug.name),
+        }
+        missed |= found.is_none();
+    }
+    if missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn play_all(first: u64, count: u64, planted: &bugs::Planted, arguments: &Arguments) -> Result<(), ()> {

@@ -57,6 +57,8 @@ const STORE_DELAY_MAX: Millis = Millis(400);
 
 /// So many runs in a thousand of those in which everybody has one device have groups of people.
 const GATHERS_PER_MILLE: u32 = 700;
+/// The same where people have several devices; these runs cost most.
+const GATHERS_WITH_SEVERAL_PER_MILLE: u32 = 500;
 
 impl Plan {
     /// What this seed decides.
@@ -71,7 +73,8 @@ impl Plan {
         let several = chance.per_mille(SEVERAL_DEVICES_PER_MILLE);
         let weights = if several { weights } else { weights.with_one_device_each() };
         // Drawn apart: whether people gather changes nothing in the runs in which they do not.
-        let gathers = !several && Chance::new(seed, GATHERS).per_mille(GATHERS_PER_MILLE);
+        let gathers = if several { GATHERS_WITH_SEVERAL_PER_MILLE } else { GATHERS_PER_MILLE };
+        let gathers = Chance::new(seed, GATHERS).per_mille(gathers);
         let weights = if gathers { weights } else { Weights { gather: 0, ..weights } };
         let cast = Cast { people, nodes, events, skew_ms_max: NODE_SKEW_MS_MAX };
         let apart = chance.per_mille(500);

@@ -243,11 +243,12 @@ impl Turn<'_> {
         if epoch.is_some_and(|epoch| epoch < since) {
             return Ok(true);
         }
-        match groups::stamp_at(self.db, group, since)? {
-            Some(began) => Ok(stamp < began),
-            // Known from the chain alone: its row is still to come, and what comes now came before it. What a linked
-            // device has from its archive has no row here.
-            None => Ok(epoch.is_none() && !self.me.joined),
+        // Nothing comes between a removal and a return. As long as the removal's row is not here, what comes is older.
+        match groups::left_before(self.db, group, self.me.account(), since)? {
+            Some(end) => {
+                Ok(epoch.is_none() && groups::stamp_at(self.db, group, end)?.is_none_or(|end| stamp < end))
+            }
+            None => Ok(false),
         }
     }
 }

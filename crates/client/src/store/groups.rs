@@ -225,6 +225,21 @@ pub(crate) fn member_since(db: &Connection, group: GroupId, account: AccountId) 
     Ok(Some(statement.query_row(key, |row| row.number(0))?))
 }
 
+/// The epoch in which the last membership of an account ended that was over before an epoch.
+pub(crate) fn left_before(
+    db: &Connection,
+    group: GroupId,
+    account: AccountId,
+    epoch: u64,
+) -> Stored<Option<u64>> {
+    let mut statement = db.prepare_cached(
+        "SELECT max(until) FROM group_member WHERE group_id = ?1 AND account = ?2 AND until < ?3",
+    )?;
+    let key = params![group.as_bytes(), account.as_bytes(), number(epoch)];
+    let until: Option<i64> = statement.query_row(key, |row| row.get(0))?;
+    Ok(until.map(i64::unsigned_abs))
+}
+
 /// Whether an account was a member at any epoch.
 pub(crate) fn was_member(db: &Connection, group: GroupId, account: AccountId) -> Stored<bool> {
     let mut statement =

@@ -1,7 +1,7 @@
 //! What people do in groups, on their own devices: make them, change them, show links and join by them, write.
 //! Mostly several people act before any of them hears of the others.
 //!
-//! Owns: the links that were shown. What is allowed the engines decide; who may not is told so.
+//! Owns: the links that were shown, and who was removed since the last moment. What is allowed the engines decide; who may not is told so.
 //! Must not know: what the chains say.
 
 use super::{Play, one_of};
@@ -27,6 +27,8 @@ pub(super) struct Gatherings {
     chance: Chance,
     founded: usize,
     links: Vec<String>,
+    /// Who was removed from which group lately: until they learn of it they write there as before.
+    parting: Vec<(AccountId, GroupId)>,
 }
 
 /// What somebody does in a group.
@@ -62,7 +64,12 @@ const CHANGES: [(u64, Act); 9] = [
 
 impl Gatherings {
     pub(super) fn new(seed: u64) -> Self {
-        Self { chance: Chance::new(seed, plan::GATHERINGS), founded: 0, links: Vec::new() }
+        Self {
+            chance: Chance::new(seed, plan::GATHERINGS),
+            founded: 0,
+            links: Vec::new(),
+            parting: Vec::new(),
+        }
     }
 
     fn act(&mut self, contest: bool) -> Act {
@@ -93,6 +100,7 @@ impl Gatherings {
 impl Play {
     /// Somebody does something in a group, and perhaps others at the same moment.
     pub(super) fn gather(&mut self, first: Person) -> Result<(), Fault> {
+        self.let_parting_write()?;
         let contest = self.gatherings.chance.per_mille(CONTESTS_PER_MILLE);
         self.act_in_group(first, contest)?;
         let people: Vec<_> = self.world.plan.people().collect();
@@ -100,6 +108,22 @@ impl Play {
         for _ in 0..others {
             let who = self.gatherings.chance.one_of(&people);
             self.act_in_group(who, contest)?;
+        }
+        Ok(())
+    }
+
+    /// Who was removed since the last moment writes once more, on every device that has not heard of it.
+    fn let_parting_write(&mut self) -> Result<(), Fault> {
+        for (account, group) in std::mem::take(&mut self.gatherings.parting) {
+            let people = self.world.plan.people();
+            let seats: Vec<_> = people.flat_map(|person| self.world.devices_of(person)).collect();
+            for seat in seats {
+                let device = self.world.device(seat);
+                let is_theirs = device.mailbox().is_some_and(|mailbox| mailbox.account == account);
+                if is_theirs && device.groups()?.iter().any(|known| known.group == group) {
+                    self.write_to_group(seat, group)?;
+                }
+            }
         }
         Ok(())
     }
@@ -158,6 +182,9 @@ impl Play {
             _ => {}
         }
         let Some(command) = self.command(act, seat, known) else { return Ok(()) };
+        if let GroupCommand::Remove(removed) = &command {
+            self.gatherings.parting.extend(removed.iter().map(|account| (*account, group)));
+        }
         self.world.with_device(seat, |device, outside| device.change(group, command, outside))?;
         if let Some(link) = self.world.device(seat).group_link(group)? {
             self.gatherings.remember(link);

@@ -62,7 +62,8 @@ fn messages(ledger: &Ledger, report: &mut Report) {
             let holds = outlived
                 || ledger.has_no_account(accepted.sender)
                 || seen.contains(&(device, message))
-                || unlisted::left_unlisted(ledger, composed, accepted, mailbox);
+                || unlisted::left_unlisted(ledger, composed, accepted, mailbox)
+                || ledger.is_message_out_of_reach(message, mailbox);
             report.judge(AcceptedArrives, accepted.when.at, holds, || {
                 format!("message {message} from {} was accepted and never shown at {device}", accepted.sender)
             });
@@ -103,11 +104,18 @@ fn gaps(ledger: &Ledger, report: &mut Report) {
             + ledger.expired_before(view.chat, view.device)
             + refused_to(ledger, view)
             + lost_with_their_writers(ledger, view)
-            + lost_with_the_primary(ledger, view);
+            + lost_with_the_primary(ledger, view)
+            + out_of_reach(ledger, view);
         report.judge(AcceptedArrives, view.when.at, view.gaps as usize <= excused, || {
             format!("{} misses {} messages of {}", view.device, view.gaps, view.chat)
         });
     }
+}
+
+/// How many messages of a chat came too late for the device that shows it.
+fn out_of_reach(ledger: &Ledger, view: &View) -> usize {
+    let mailbox = ledger.life(view.device, view.when);
+    mailbox.map_or(0, |mailbox| ledger.count_out_of_reach(view.chat, mailbox))
 }
 
 /// How many messages of a chat others wrote that were refused: each has a number, and nobody gets it.

@@ -42,9 +42,11 @@ fn had_a_cause(
     let broken = |device| {
         ledger.sessions_lost.get(&device).is_some_and(|lost| lost.iter().any(|when| *when < failure.when))
     };
+    let to = ledger.life(failure.device, failure.when);
     let holds = broken(failure.device)
         || broken(failure.sender)
         || came_from_a_removed_device(ledger, failure, first_sealed)
+        || to.is_some_and(|to| ledger.came_after_removal(failure.sender, failure.envelope, to))
         || chains_since(ledger, failure, first_sealed) >= CHAINS_REMEMBERED;
     report.judge(Decryptable, failure.when.at, holds, || {
         let Failure { device, sender, envelope, failure, .. } = failure;
@@ -151,7 +153,9 @@ fn failed_messages_arrive(
         }
         let shown =
             ledger.shown.iter().any(|shown| (shown.device, shown.message) == (failure.device, *message));
-        report.judge(Decryptable, failure.when.at, shown, || {
+        let to = ledger.life(failure.device, failure.when);
+        let holds = shown || to.is_some_and(|to| ledger.is_message_out_of_reach(*message, to));
+        report.judge(Decryptable, failure.when.at, holds, || {
             format!("message {message} could not be opened at {} and was never shown there", failure.device)
         });
     }

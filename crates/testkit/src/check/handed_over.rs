@@ -7,7 +7,7 @@ use super::{
     ledger::{Ledger, Linked, View},
 };
 use std::collections::BTreeSet;
-use types::{DeviceAddress, MessageId, limits::BLOB_LIFE};
+use types::{DeviceAddress, MailboxId, MessageId, limits::BLOB_LIFE};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     for linked in ledger.linked.iter().filter(|linked| linked.with_history) {
@@ -15,7 +15,7 @@ pub fn check(ledger: &Ledger, report: &mut Report) {
         let (new, primary) = (linked.device.address(), linked.by.address());
         let is_due = ledger.due(linked.when, &[new, primary]).is_some();
         if is_due && is_there(&linked.device) && is_there(&linked.by) && !is_too_late(ledger, linked) {
-            shows_the_same(ledger, report, new, primary);
+            shows_the_same(ledger, report, linked.device, primary);
         }
     }
 }
@@ -25,7 +25,8 @@ fn is_too_late(ledger: &Ledger, linked: &Linked) -> bool {
     ledger.end.0.saturating_sub(linked.when.at.0) >= BLOB_LIFE.0.saturating_sub(ledger.terms.clock_skew.0)
 }
 
-fn shows_the_same(ledger: &Ledger, report: &mut Report, new: DeviceAddress, primary: DeviceAddress) {
+fn shows_the_same(ledger: &Ledger, report: &mut Report, linked: MailboxId, primary: DeviceAddress) {
+    let new = linked.address();
     let views_of = |device| ledger.views.values().filter(move |view: &&View| view.device == device);
     let shown: BTreeSet<MessageId> =
         views_of(new).flat_map(|view| view.lines.iter().map(|line| line.message)).collect();
@@ -35,7 +36,8 @@ fn shows_the_same(ledger: &Ledger, report: &mut Report, new: DeviceAddress, prim
             continue;
         }
         for line in view.lines.iter().filter(|line| line.stamp.is_some()) {
-            report.judge(AcceptedArrives, view.when.at, shown.contains(&line.message), || {
+            let holds = shown.contains(&line.message) || ledger.is_message_out_of_reach(line.message, linked);
+            report.judge(AcceptedArrives, view.when.at, holds, || {
                 format!("{primary} shows message {}, and {new}, which it has linked, does not", line.message)
             });
         }

@@ -17,6 +17,7 @@ mod invariant;
 mod ledger;
 mod linearity;
 mod order;
+mod out_of_reach;
 mod prekeys;
 mod ratchets;
 mod reading;

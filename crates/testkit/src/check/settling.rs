@@ -114,7 +114,9 @@ fn nothing_is_kept_back(ledger: &Ledger, report: &mut Report) {
             continue;
         };
         let Some(due) = ledger.due(*since.1, &[*device, *sender]) else { continue };
-        report.judge(Settles, due.min(when.at), ledger.has_no_account(*sender), || {
+        let (mailbox, _) = since.0;
+        let holds = ledger.has_no_account(*sender) || ledger.is_out_of_reach(*sender, *envelope, *mailbox);
+        report.judge(Settles, due.min(when.at), holds, || {
             format!("{device} keeps envelope {envelope} of {sender} back")
         });
     }
