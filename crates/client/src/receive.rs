@@ -265,6 +265,13 @@ impl Turn<'_> {
         if envelope.kind == EnvelopeKind::SenderKey && failure.remedy() == Remedy::Renew {
             return self.group_message_failed(envelope, failure);
         }
+        if envelope.kind == EnvelopeKind::SenderKey
+            && failure == DecryptFailure::Duplicate
+            && !messages::came_in(self.db, envelope.from, envelope.envelope_id)?
+        {
+            // A key that was given once more begins after what was encrypted before: to it that looks like a repeat.
+            return self.hold_for_key(envelope);
+        }
         match failure.remedy() {
             Remedy::Acknowledge => self.redelivered(envelope),
             Remedy::Drop => Ok(Intake::Done),

@@ -29,6 +29,8 @@ pub struct Bugs {
     pub skip_connection_number: bool,
     /// A removed device keeps its mailbox and its socket, and sends to it are stored.
     pub keep_revoked: bool,
+    /// No node looks for sockets of devices that were removed: one whose end was not heard of stays.
+    pub overlook_departed: bool,
     /// A device list is stored whatever its version.
     pub skip_succession: bool,
     /// A list that restores an account is stored whatever the stored one is.

@@ -25,6 +25,18 @@ pub(crate) struct Duties {
     codes: Mutex<Option<Timestamp>>,
     blobs: Mutex<Option<Timestamp>>,
     late: Mutex<Option<Timestamp>>,
+    departed: Mutex<Option<Timestamp>>,
+}
+
+impl Duties {
+    /// When devices that departed were looked for last.
+    pub(crate) fn looked_at(&self) -> Option<Timestamp> {
+        *self.departed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn looked(&self, now: Timestamp) {
+        *self.departed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
 }
 
 impl Core {
@@ -65,6 +77,13 @@ impl Core {
             metrics::counter!("waxwing_rows_expired_total").increment(expired.unwrap_or(0));
         }
         metrics::gauge!("waxwing_stamps_ahead_seconds").set(self.stamps.ahead_of(now).0 as f64 / 1_000.0);
+    }
+
+    /// Ends the sockets that this node holds of devices that were removed. The shell calls it every
+    /// [`LOOK_EVERY`](retire::LOOK_EVERY), whatever else it waits for; the next call makes up for one that failed.
+    pub async fn end_departed(&self) {
+        let ended = retire::end_departed(self).await;
+        self.noted(ended);
     }
 
     fn noted<T>(&self, result: Result<T, StoreError>) -> Option<T> {

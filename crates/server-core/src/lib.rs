@@ -60,6 +60,7 @@ pub use ports::Ports;
 pub use quota::{Allowance, Quotas};
 pub use registration::{CodeSent, Finish, Registered, RegistrationError};
 pub use restore::{Restoration, RestoreError};
+pub use retire::LOOK_EVERY;
 
 /// What only tests use.
 #[doc(hidden)]

@@ -81,8 +81,8 @@ impl NodeInbox for Registry {
     fn deliver(&self, device: MailboxId, connection: u64, signal: Signal) {
         let holder = self.stripe(device).get(&device).cloned();
         let Some(holder) = holder else { return };
-        // Whoever holds the device wants its hints; an end is meant for one connection alone.
-        if holder.connection == connection || !matches!(signal, Signal::Ended(_)) {
+        // Whoever holds the device wants its hints; that it was replaced is meant for one connection alone.
+        if holder.connection == connection || !signal.is_for_one_connection() {
             holder.inbox.signal(holder.key, signal);
         }
     }
@@ -149,7 +149,13 @@ mod tests {
         assert!(registry.insert(caller(6), key(2), &inbox));
         registry.deliver(caller(5).mailbox, 5, Signal::Ended(Code::Replaced));
         registry.deliver(caller(5).mailbox, 5, Signal::Read);
-        registry.deliver(caller(6).mailbox, 6, Signal::Ended(Code::Revoked));
-        assert_eq!(received(&inbox), [(2, Signal::Read), (2, Signal::Ended(Code::Revoked))]);
+        registry.deliver(caller(6).mailbox, 6, Signal::Ended(Code::Replaced));
+        assert_eq!(received(&inbox), [(2, Signal::Read), (2, Signal::Ended(Code::Replaced))]);
+        registry.deliver(caller(5).mailbox, 0, Signal::Ended(Code::Revoked));
+        assert_eq!(
+            received(&inbox),
+            [(2, Signal::Ended(Code::Revoked))],
+            "who is gone has no connection left"
+        );
     }
 }

@@ -28,6 +28,10 @@ pub trait Exchange: Send + Sync + 'static {
     /// Sends a signal to the node that holds the device's socket. Answers whether there was one.
     async fn signal(&self, device: MailboxId, signal: Signal) -> Result<bool, StoreError>;
 
+    /// Hands a signal to a node's inbox past all routes. A node does so with what concerns a device of which it may hold
+    /// a socket; nothing is between, so that nothing is lost.
+    fn tell(&self, node: NodeId, device: MailboxId, signal: Signal);
+
     /// Spends from a quota.
     async fn spend(&self, spend: Spend) -> Result<SpendOutcome, StoreError>;
 }
@@ -76,6 +80,14 @@ pub enum Signal {
     },
     /// Never stored; dropped first under pressure.
     Ephemeral(Bytes),
+}
+
+impl Signal {
+    /// Whether the signal is meant for one connection of the device, and for no other that took its place. (A device
+    /// that is gone has none left, whichever it is.)
+    pub const fn is_for_one_connection(&self) -> bool {
+        matches!(self, Self::Ended(code) if !matches!(code, Code::Revoked))
+    }
 }
 
 /// What to spend from which quota.

@@ -11,6 +11,7 @@ use crate::{
     wiring::{self, Solo},
 };
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use server_core::{Core, LOOK_EVERY};
 use server_edge::{Edge, EdgeLimits, HandoffLimits, Uploads, Wiring};
 use server_solo::local::ConsoleTexter;
 use std::{
@@ -101,7 +102,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
     }
     eprintln!("waxwing ready: public {scheme}://{} admin http://{admin_address}", edge.address());
 
+    let departures = tokio::spawn(look_for_departed(solo.core.clone()));
     let ended = watch(&solo, &edge, &metrics, &mut signals).await;
+    departures.abort();
     draining.store(true, Ordering::Relaxed);
     let grace = Duration::from_secs(config.server.drain_seconds);
     tokio::select! {
@@ -111,6 +114,16 @@ async fn serve(config: Config) -> Result<(), Failure> {
     operator.abort();
     admin_server.abort();
     ended
+}
+
+/// Ends the sockets of devices that were removed. A task of its own: no other duty may delay it.
+async fn look_for_departed(core: Arc<Core>) {
+    let mut look = tokio::time::interval(LOOK_EVERY.as_duration());
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        core.end_departed().await;
+    }
 }
 
 /// Looks after the node until a signal (`Ok`) or a failure.

@@ -247,6 +247,12 @@ pub const ALL: &[Bug] = &[
         "a device that was removed keeps its mailbox, and sends to it are stored",
     ),
     bug(
+        "departed-overlooked",
+        RemovedGetsNothing,
+        |planted| planted.core.overlook_departed = true,
+        "no node looks for sockets of devices that were removed",
+    ),
+    bug(
         "transcripts-skipped",
         AcceptedArrives,
         |planted| planted.client.skip_transcripts = true,

@@ -11,7 +11,7 @@ use crate::{
     network::{LinkId, Network, Parcel, Way},
 };
 use bytes::Bytes;
-use server_core::{Config, Core, Ports};
+use server_core::{Config, Core, LOOK_EVERY, Ports};
 use server_edge::session::{Effect, Event, Session, SessionLimits};
 use server_ports::{
     Caller, Clock as _, Entropy, Exchange as _, NodeInbox, Signal,
@@ -21,7 +21,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
-use testkit::event::Node as NodeName;
+use testkit::{event::Node as NodeName, history::Fact};
 use types::{MailboxId, Millis, Timestamp};
 use wire::{ClientFrame, Code};
 
@@ -53,6 +53,7 @@ pub struct Node {
     seed: u64,
     duties_at: Timestamp,
     duties_every: Millis,
+    looks_at: Timestamp,
 }
 
 /// What a crash takes away.
@@ -115,6 +116,7 @@ impl Node {
             seed,
             duties_at: now,
             duties_every: DUTIES_EVERY,
+            looks_at: now,
         }
     }
 
@@ -150,13 +152,16 @@ impl Node {
             entropy,
         });
         self.duties_at = self.clock.true_now();
+        self.looks_at = self.duties_at;
     }
 
     /// The node dies where it stands.
     pub fn crash(&mut self, turn: &mut Turn<'_>) {
         turn.executor.abort(self.name);
         turn.site.exchange.node_down(self.config.node);
-        self.running = None;
+        for session in self.running.take().iter().flat_map(|running| running.sessions.keys()) {
+            turn.site.chronicle.record(Fact::SessionEnded { session: session.0 });
+        }
         for link in turn.network.links_where(|ends| ends.node == self.name) {
             turn.network.cut(link, turn.now);
         }
@@ -174,7 +179,9 @@ impl Node {
     /// How often the core does its duties from now on; nothing needs them while everybody is away.
     pub fn set_duties_every(&mut self, every: Option<Millis>) {
         self.duties_every = every.unwrap_or(DUTIES_EVERY);
-        self.duties_at = self.duties_at.min(self.clock.true_now() + self.duties_every);
+        let at_latest = self.clock.true_now() + self.duties_every;
+        self.duties_at = self.duties_at.min(at_latest);
+        self.looks_at = self.looks_at.min(at_latest);
     }
 
     /// A parcel came from a device.
@@ -225,7 +232,7 @@ impl Node {
     pub fn wake_at(&self, limits: &SessionLimits) -> Option<Timestamp> {
         let running = self.running.as_ref()?;
         let sessions = running.sessions.values().map(|session| session.deadline(limits));
-        sessions.chain([self.duties_at]).min()
+        sessions.chain([self.duties_at, self.looks_at]).min()
     }
 
     /// Whether a session of the node is on this connection.
@@ -240,13 +247,18 @@ impl Node {
 
     fn do_duties(&mut self, turn: &mut Turn<'_>) -> bool {
         let Some(running) = &self.running else { return false };
-        if turn.now < self.duties_at {
-            return false;
+        let (ticks, looks) = (turn.now >= self.duties_at, turn.now >= self.looks_at);
+        if ticks {
+            self.duties_at = turn.now + self.duties_every;
+            let core = running.core.clone();
+            turn.executor.spawn(self.name, async move { core.tick().await });
         }
-        self.duties_at = turn.now + self.duties_every;
-        let core = running.core.clone();
-        turn.executor.spawn(self.name, async move { core.tick().await });
-        true
+        if looks {
+            self.looks_at = turn.now + self.duties_every.max(LOOK_EVERY);
+            let core = running.core.clone();
+            turn.executor.spawn(self.name, async move { core.end_departed().await });
+        }
+        ticks || looks
     }
 
     fn tick(&mut self, turn: &mut Turn<'_>) -> bool {
@@ -285,9 +297,9 @@ impl Node {
 
     fn signal(&mut self, device: MailboxId, connection: u64, signal: Signal, turn: &mut Turn<'_>) {
         let holder = self.running.as_ref().and_then(|running| running.holders.get(&device)).copied();
-        // Whoever holds the device wants its hints; an end is meant for one connection alone.
+        // Whoever holds the device wants its hints; that it was replaced is meant for one connection alone.
         if let Some((held, link)) = holder
-            && (held == connection || !matches!(signal, Signal::Ended(_)))
+            && (held == connection || !signal.is_for_one_connection())
         {
             self.handle(link, Event::Signal(signal), turn);
         }
@@ -303,10 +315,14 @@ impl Node {
         let Some(session) = self.running.as_mut().and_then(|running| running.sessions.get_mut(&link)) else {
             return;
         };
-        let caller = session.caller();
+        let (caller, was_open) = (session.caller(), session.is_open());
         let mut effects = Vec::new();
         session.handle(event, turn.now, &turn.site.limits, &mut effects);
         let closed = session.is_closed();
+        if let Some(caller) = session.caller().filter(|_| !was_open && session.is_open()) {
+            let (session, device) = (link.0, caller.mailbox);
+            turn.site.chronicle.record(Fact::SessionOpened { session, device });
+        }
         self.carry_out(link, effects, turn);
         if closed {
             if let Some(running) = &mut self.running {
@@ -387,6 +403,7 @@ impl Node {
         let Some(running) = &mut self.running else { return };
         running.blocked.remove(&link);
         let Some(caller) = caller else { return };
+        turn.site.chronicle.record(Fact::SessionEnded { session: link.0 });
         if running.holders.get(&caller.mailbox).is_some_and(|(_, holder)| *holder == link) {
             running.holders.remove(&caller.mailbox);
         }

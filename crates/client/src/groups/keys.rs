@@ -46,7 +46,10 @@ impl Turn<'_> {
         }
         if !lacking.is_empty() {
             // Without it a new member could not read the group's name; it comes with the chain or with a key.
-            let Some(secret) = group_secrets::get(self.db, group)? else { return Ok(Distributing::OnTheWay) };
+            let Some(secret) = group_secrets::get(self.db, group)? else {
+                self.doubt_membership(group);
+                return Ok(Distributing::OnTheWay);
+            };
             let distribution = self.distribution(group)?;
             for account in &lacking {
                 let body = Body::SenderKeyDistribution(SenderKeyDistribution {
@@ -61,6 +64,13 @@ impl Turn<'_> {
         }
         let waits = group_keys::is_on_its_way(self.db, group, key.number)?;
         Ok(if waits { Distributing::OnTheWay } else { Distributing::Done })
+    }
+
+    /// Whoever was given no secret may be no member any more, and the row that said so may have ended: the chain knows.
+    fn doubt_membership(&mut self, group: GroupId) {
+        if self.live.groups.without_secret.insert(group) {
+            self.fetch_soon(group);
+        }
     }
 
     fn must_rotate(&self, group: GroupId, key: OwnKey) -> Stored<bool> {

@@ -52,6 +52,8 @@ pub(crate) struct LiveGroups {
     pub(super) due: BTreeSet<GroupId>,
     /// Lists that were asked for on this connection: what is still lacking the server does not give.
     pub(super) lists_tried: BTreeSet<AccountId>,
+    /// Groups whose secret is missing, and whose chains were asked for on this connection.
+    pub(super) without_secret: BTreeSet<GroupId>,
     /// Lists have come since the waiting groups were looked at.
     pub(super) lists_came: bool,
     /// Heads of lanes behind which no group waits for its key, by the account that they cannot be given to.
@@ -93,6 +95,7 @@ impl LiveGroups {
     /// The connection is gone.
     pub(crate) fn disconnect(&mut self) {
         self.lists_tried.clear();
+        self.without_secret.clear();
         self.retry_at.clear();
         self.fetching.clear();
     }

@@ -3,14 +3,20 @@
 use super::{CompleteLink, SessionId};
 use crate::StoreError;
 use bytes::Bytes;
-use types::{AccountId, DeviceAddress, DeviceNumber, MailboxId, PhoneNumber, RegistrationId, Timestamp};
+use types::{
+    AccountId, DeviceAddress, DeviceNumber, MailboxId, Millis, PhoneNumber, RegistrationId, Timestamp,
+};
 use wire::KeyUpload;
+
+/// For so long at least a device is remembered after it was retired.
+pub const DEPARTED_REMEMBERED: Millis = Millis::from_mins(10);
 
 /// Accounts and devices.
 ///
 /// A device that loses its record, by whichever change, is *retiring* from that transaction on: it may still have a
 /// mailbox and a socket, which belong to other stores, and a crash must not make anybody forget them. It ends with
-/// [`Accounts::retired`], or when the same life of the device gets a record again.
+/// [`Accounts::retired`], or when the same life of the device gets a record again. Who was retired is remembered for a
+/// while ([`DEPARTED_REMEMBERED`]), so that every node can look whether it still holds a socket of it.
 #[async_trait::async_trait]
 pub trait Accounts: Send + Sync + 'static {
     /// An account, open or closed; `None` for an id that never was one.
@@ -55,8 +61,12 @@ pub trait Accounts: Send + Sync + 'static {
     /// Devices that are retiring, of one account or of all, at most so many.
     async fn retiring(&self, of: Option<AccountId>, limit: usize) -> Result<Vec<MailboxId>, StoreError>;
 
-    /// What these devices had elsewhere is gone. One that is not retiring is left as it is.
-    async fn retired(&self, devices: &[MailboxId]) -> Result<(), StoreError>;
+    /// What these devices had elsewhere is gone, since `now`. One that is not retiring is left as it is.
+    async fn retired(&self, devices: &[MailboxId], now: Timestamp) -> Result<(), StoreError>;
+
+    /// Devices without a record that are retiring, or were retired at `since` or later: few, and all of them at once.
+    /// What was retired longer ago than [`DEPARTED_REMEMBERED`] may be left out.
+    async fn departed(&self, since: Timestamp) -> Result<Vec<MailboxId>, StoreError>;
 
     /// The record of a device that is listed now.
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError>;

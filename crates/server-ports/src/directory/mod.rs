@@ -9,8 +9,8 @@ mod prekeys;
 mod registrations;
 
 pub use accounts::{
-    Account, Accounts, ClosedAccount, ConnectOutcome, CreateOutcome, DeviceRecord, ListedDevice, NewAccount,
-    NewList, PutListOutcome, Restore, RestoreOutcome,
+    Account, Accounts, ClosedAccount, ConnectOutcome, CreateOutcome, DEPARTED_REMEMBERED, DeviceRecord,
+    ListedDevice, NewAccount, NewList, PutListOutcome, Restore, RestoreOutcome,
 };
 pub use links::{
     AnswerLink, CompleteLink, CreateLinkOutcome, InviteLink, Link, LinkOutcome, LinkState, Links, NewLink,

@@ -56,6 +56,11 @@ impl FakeExchange {
         *soft = Soft { inboxes, ..Soft::default() };
     }
 
+    /// Loses where one device's socket is.
+    pub fn lose_route(&self, device: MailboxId) {
+        lock(&self.soft).routes.remove(&device);
+    }
+
     /// A node is gone: it hears nothing, and its routes end (as its lease would).
     pub fn node_down(&self, node: NodeId) {
         let mut soft = lock(&self.soft);
@@ -157,6 +162,10 @@ impl Exchange for FakeExchange {
             self.send(route, signal);
         }
         Ok(route.is_some())
+    }
+
+    fn tell(&self, node: NodeId, device: MailboxId, signal: Signal) {
+        deliver(&self.soft, Route { device, node, connection: 0 }, signal);
     }
 
     async fn spend(&self, spend: Spend) -> Result<SpendOutcome, StoreError> {

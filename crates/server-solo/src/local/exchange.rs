@@ -98,6 +98,10 @@ impl Exchange for LocalExchange {
         Ok(route.is_some())
     }
 
+    fn tell(&self, node: NodeId, device: MailboxId, signal: Signal) {
+        self.deliver(Route { device, node, connection: 0 }, signal);
+    }
+
     async fn spend(&self, spend: Spend) -> Result<SpendOutcome, StoreError> {
         Ok(self.quotas.lock().unwrap_or_else(PoisonError::into_inner).spend(&spend))
     }

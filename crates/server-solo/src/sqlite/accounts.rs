@@ -72,12 +72,13 @@ impl Accounts for SqliteDirectory {
         self.read(move |connection| retiring::read(connection, of, limit)).await
     }
 
-    async fn retired(&self, devices: &[MailboxId]) -> Result<(), StoreError> {
+    async fn retired(&self, devices: &[MailboxId], now: Timestamp) -> Result<(), StoreError> {
         let devices = devices.to_vec();
-        self.write(move |transaction, _| {
-            devices.into_iter().try_for_each(|device| retiring::end(transaction, device))
-        })
-        .await
+        self.write(move |transaction, _| retiring::retired(transaction, &devices, now)).await
+    }
+
+    async fn departed(&self, since: Timestamp) -> Result<Vec<MailboxId>, StoreError> {
+        self.read(move |connection| retiring::departed(connection, since)).await
     }
 
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {

@@ -8,7 +8,7 @@
 //! │       ├── prekeys      device, kind -> signed prekey (1), last-resort post-quantum prekey (2)
 //! │       ├── one_time     device, kind, id -> key; classical (1), post-quantum (2); null once given away
 //! │       └── given        device, requester -> the bundle that it got last, and when
-//! ├── retiring             devices that lost their record and may still have a mailbox
+//! ├── retiring             devices that lost their record and may still have a mailbox, or, since `retired_at`, a socket
 //! ├── registrations        session id -> phone, hash of the code, end, wrong tries, proved
 //! ├── links                link id -> token hash, offer, prekeys, phase (1 waiting, 2 invited, 3 answered,
 //! │                        4 linked, 5 refused), what the two sides said, the device that came of it, end
@@ -150,6 +150,10 @@ const MIGRATIONS: &[&str] = &[
         registration INTEGER NOT NULL,
         PRIMARY KEY (account, device, registration)
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    ALTER TABLE retiring ADD COLUMN retired_at INTEGER;
+    CREATE INDEX retiring_by_time ON retiring (retired_at);
 ",
 ];
 

@@ -93,7 +93,7 @@ fn a_directory_of_format_1_opens() {
     });
     let database = Connection::open(&path).unwrap();
     let format: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    assert_eq!(format, 3, "and is of the new format");
+    assert_eq!(format, 4, "and is of the new format");
 }
 
 #[test]

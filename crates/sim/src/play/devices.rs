@@ -11,6 +11,8 @@ use types::{DeviceNumber, MailboxId, Millis};
 const LINKED_MAX: usize = 2;
 /// So many people in a thousand, of those who have linked devices, unlink one in the end.
 const FAREWELLS_PER_MILLE: u32 = 600;
+/// So many times in a thousand the way to the socket of a device that is removed is lost before.
+const ROUTES_LOST_PER_MILLE: u32 = 400;
 /// Without faults a device is off the list after this: a fleet waits for what its nodes have admitted.
 const REMOVED_WITHIN: Millis = Millis::from_secs(20);
 /// Without faults a device is linked within this time, and all that is left of earlier ones is gone.
@@ -53,6 +55,12 @@ impl Play {
 
     fn remove(&mut self, person: Person, number: DeviceNumber) -> Result<(), Fault> {
         let primary = Seat::primary(person);
+        let listed = self.world.device(primary).listed();
+        let mailbox = listed.into_iter().find(|mailbox| mailbox.device == number);
+        // Nobody knows any more where its socket is, and it must end all the same.
+        if let Some(mailbox) = mailbox.filter(|_| self.world.chance.per_mille(ROUTES_LOST_PER_MILLE)) {
+            self.world.lose_route(mailbox);
+        }
         self.world.with_device(primary, |device, outside| device.remove_device(number, outside)).map(drop)
     }
 
@@ -103,8 +111,7 @@ impl Play {
             return Ok(());
         }
         self.world.run_for(REMOVED_WITHIN)?;
-        // That a connection is over is told by soft state, which may have been lost; a new one is refused in any
-        // case, and so is the next.
+        // Their sockets have ended, as the checker sees. A new one is refused in any case, and so is the next.
         for seat in &gone {
             match self.world.device(*seat).ended() {
                 None => self.world.cut(*seat),

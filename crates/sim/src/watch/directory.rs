@@ -179,8 +179,16 @@ impl Accounts for WatchedDirectory {
         self.store.retiring(of, limit).await
     }
 
-    async fn retired(&self, devices: &[MailboxId]) -> Result<(), StoreError> {
-        self.store.retired(devices).await
+    async fn retired(&self, devices: &[MailboxId], now: Timestamp) -> Result<(), StoreError> {
+        self.store.retired(devices, now).await
+    }
+
+    async fn departed(&self, since: Timestamp) -> Result<Vec<MailboxId>, StoreError> {
+        let departed = self.store.departed(since).await;
+        if departed.is_err() {
+            self.chronicle.record(Fact::LookFailed);
+        }
+        departed
     }
 
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {

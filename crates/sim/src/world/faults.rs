@@ -8,7 +8,7 @@ use crate::{
 };
 use server_ports::fake::FaultPlan;
 use testkit::event::Node as NodeName;
-use types::Millis;
+use types::{MailboxId, Millis};
 
 /// A network on which nothing is slow.
 pub(super) const CALM_NETWORK: Delays =
@@ -59,6 +59,11 @@ impl World {
     /// The nodes' soft state is lost.
     pub fn lose_soft_state(&self) {
         self.stores.exchange.power_cut();
+    }
+
+    /// Where the socket of one device is, is lost.
+    pub fn lose_route(&self, device: MailboxId) {
+        self.stores.exchange.lose_route(device);
     }
 
     /// A node's clock steps.

@@ -50,6 +50,13 @@ pub struct Sealed {
     pub ciphertext: u128,
 }
 
+/// A session at a server.
+pub struct Session {
+    pub device: MailboxId,
+    pub opened: Moment,
+    pub ended: Option<Moment>,
+}
+
 /// What left a device for all members of a group.
 pub struct GroupSealed {
     pub when: Moment,
@@ -198,6 +205,10 @@ pub struct Ledger {
     presence: BTreeMap<DeviceAddress, Vec<(Moment, bool)>>,
     pub crashes: BTreeMap<DeviceAddress, Vec<Moment>>,
     pub sessions_lost: BTreeMap<DeviceAddress, Vec<Moment>>,
+    /// Sessions at servers, by number.
+    pub sessions: BTreeMap<u64, Session>,
+    /// When servers could not ask which devices were removed.
+    pub looks_failed: Vec<Moment>,
     pub composed: BTreeMap<MessageId, Composed>,
     pub refused: BTreeSet<MessageId>,
     pub sealed: Vec<Sealed>,
@@ -264,6 +275,13 @@ impl Ledger {
             Fact::Offline { device } => self.presence.entry(device).or_default().push((when, false)),
             Fact::Crashed { device } => self.crashes.entry(device).or_default().push(when),
             Fact::SessionsLost { device } => self.sessions_lost.entry(device).or_default().push(when),
+            Fact::SessionOpened { session, device } => {
+                self.sessions.insert(session, Session { device, opened: when, ended: None });
+            }
+            Fact::SessionEnded { session } => if let Some(session) = self.sessions.get_mut(&session) {
+                session.ended.get_or_insert(when);
+            },
+            Fact::LookFailed => self.looks_failed.push(when),
             Fact::Composed { message, sender, to, body } => {
                 self.composed.entry(message).or_insert(Composed { when, sender, to, body });
             }

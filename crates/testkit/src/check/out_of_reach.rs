@@ -63,7 +63,8 @@ impl Ledger {
         came_later || heard_of(&|version| listed.contains(&version)).is_none_or(|known| removal < known)
     }
 
-    /// The recipient was removed from the group before the sender's key could be given to it.
+    /// Sender or recipient was removed from the group before the key could be given, or given again after it was lost:
+    /// a member and who is none do not send each other anything of the group.
     pub fn left_without_key(&self, sender: DeviceAddress, envelope: EnvelopeId, to: MailboxId) -> bool {
         let Some(sealed) = self.group_sealed.iter().find(|sealed| sealed.envelope == envelope) else {
             return false;
@@ -73,8 +74,12 @@ impl Ledger {
             .keys_given
             .iter()
             .any(|given| (given.group, given.key, given.by, given.to) == (sealed.group, key, sender, to));
+        let is_kept =
+            self.kept_back.iter().any(|(_, device, _, kept)| (*device, *kept) == (to.address(), envelope));
         let later = self.chains.get(&sealed.group).into_iter().flatten();
         let mut later = later.filter(|written| written.version > sealed.epoch);
-        !was_given && later.any(|written| !written.holds.contains(&to.account))
+        let both = [to.account, sender.account];
+        (!was_given || is_kept)
+            && later.any(|written| !both.iter().all(|account| written.holds.contains(account)))
     }
 }

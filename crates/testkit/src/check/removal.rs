@@ -1,5 +1,5 @@
 //! Invariant 9: from the moment in which its removal was answered, nothing goes to a revoked device or a
-//! removed member, and nothing that they send after it is accepted for the group; whoever was told of a list that
+//! removed member, a revoked device's sockets end within seconds, and nothing that they send after it is accepted for the group; whoever was told of a list that
 //! does not have a device seals nothing to it any more; and nothing of a former member that stands after the removal
 //! is shown to anybody.
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::history::SignedLog;
 use std::collections::{BTreeMap, BTreeSet};
-use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, MailboxId, MessageId, Stamp};
+use types::{AccountId, ChatId, DeviceAddress, EnvelopeId, GroupId, MailboxId, MessageId, Millis, Stamp};
 
 pub fn check(ledger: &Ledger, report: &mut Report) {
     for told in &ledger.answered {
@@ -106,7 +106,28 @@ fn devices(ledger: &Ledger, report: &mut Report, account: AccountId, told: &Told
             let envelope = late.map(|row| row.envelope.to_string()).unwrap_or_default();
             format!("envelope {envelope} was written to {revoked:?} after its removal was answered")
         });
+        sockets_end(ledger, report, *revoked, told);
     }
+}
+
+/// A socket of a device that was removed is closed within this time of the answer, while the stores answer.
+const OUT_WITHIN: Millis = Millis::from_secs(5);
+
+fn sockets_end(ledger: &Ledger, report: &mut Report, revoked: MailboxId, told: &Told) {
+    let due = Millis(told.when.at.0 + OUT_WITHIN.0);
+    let looked = ledger.looks_failed.iter().all(|failed| failed.at < told.when.at || failed.at > due);
+    if due > ledger.end || !looked {
+        return;
+    }
+    let outlived = ledger.sessions.iter().find(|(_, session)| {
+        session.device == revoked
+            && session.opened.at <= due
+            && session.ended.is_none_or(|ended| ended.at > due)
+    });
+    report.judge(RemovedGetsNothing, due, outlived.is_none(), || {
+        let session = outlived.map(|(number, _)| *number).unwrap_or_default();
+        format!("session {session} of {revoked:?} is open {} ms after its removal was answered", OUT_WITHIN.0)
+    });
 }
 
 /// What leaves a group's members after a removal was answered does not reach who was removed, and what who

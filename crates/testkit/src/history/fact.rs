@@ -70,6 +70,21 @@ pub enum Fact {
         #[serde(with = "text")]
         device: DeviceAddress,
     },
+    /// A server has admitted a device: a session is open.
+    SessionOpened {
+        /// A number that no other session of the run has.
+        session: u64,
+        /// Whose.
+        #[serde(with = "text")]
+        device: MailboxId,
+    },
+    /// A session is over at the server, whatever its device knows of that.
+    SessionEnded {
+        /// Which; perhaps one that was never open.
+        session: u64,
+    },
+    /// A server could not ask which devices were removed.
+    LookFailed,
     /// Something outside the protocol's promises broke the device's sessions (a restored database):
     /// from now on failures to decrypt are expected, and must heal.
     SessionsLost {

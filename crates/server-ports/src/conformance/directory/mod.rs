@@ -70,6 +70,7 @@ pub const CASES: &[Case<dyn Directory>] = cases![dyn Directory:
     retiring::who_lost_its_record_is_retiring_until_it_is_retired,
     retiring::whoever_takes_a_record_away_makes_its_device_retire,
     retiring::a_device_that_has_a_record_is_not_retiring,
+    retiring::who_departed_is_remembered_for_a_while,
     prekeys::a_bundle_is_what_was_uploaded,
     prekeys::a_one_time_key_is_given_once,
     prekeys::parallel_takers_never_share_a_key,

@@ -4,8 +4,8 @@ use super::{FakeDirectory, Tables, prekeys::StoredKeys};
 use crate::{
     StoreError,
     directory::{
-        Account, Accounts, ClosedAccount, CompleteLink, ConnectOutcome, CreateOutcome, DeviceRecord,
-        ListedDevice, NewAccount, NewList, PutListOutcome, Restore, RestoreOutcome, SessionId,
+        Account, Accounts, ClosedAccount, CompleteLink, ConnectOutcome, CreateOutcome, DEPARTED_REMEMBERED,
+        DeviceRecord, ListedDevice, NewAccount, NewList, PutListOutcome, Restore, RestoreOutcome, SessionId,
     },
     fake::Bug,
 };
@@ -214,7 +214,7 @@ impl Tables {
     fn retire(&mut self, devices: &[MailboxId]) {
         for device in devices {
             self.keys.remove(device);
-            self.retiring.insert(*device);
+            self.retiring.insert(*device, None);
         }
     }
 }
@@ -256,14 +256,31 @@ impl Accounts for FakeDirectory {
 
     async fn retiring(&self, of: Option<AccountId>, limit: usize) -> Result<Vec<MailboxId>, StoreError> {
         self.read(|tables| {
-            let asked = tables.retiring.iter().filter(|device| of.is_none_or(|of| of == device.account));
-            asked.take(limit).copied().collect()
+            let retiring = tables.retiring.iter().filter(|(_, retired)| retired.is_none());
+            let asked = retiring.map(|(device, _)| *device);
+            asked.filter(|device| of.is_none_or(|of| of == device.account)).take(limit).collect()
         })
         .await
     }
 
-    async fn retired(&self, devices: &[MailboxId]) -> Result<(), StoreError> {
-        self.write(|tables| tables.retiring.retain(|device| !devices.contains(device))).await
+    async fn retired(&self, devices: &[MailboxId], now: Timestamp) -> Result<(), StoreError> {
+        self.write(|tables| {
+            for device in devices {
+                if let Some(retired) = tables.retiring.get_mut(device) {
+                    retired.get_or_insert(now);
+                }
+            }
+            tables.retiring.retain(|_, at| at.is_none_or(|at| now.since(at) <= DEPARTED_REMEMBERED));
+        })
+        .await
+    }
+
+    async fn departed(&self, since: Timestamp) -> Result<Vec<MailboxId>, StoreError> {
+        self.read(|tables| {
+            let departed = tables.retiring.iter().filter(|(_, at)| at.is_none_or(|at| at >= since));
+            departed.map(|(device, _)| *device).collect()
+        })
+        .await
     }
 
     async fn device(&self, address: DeviceAddress) -> Result<Option<DeviceRecord>, StoreError> {

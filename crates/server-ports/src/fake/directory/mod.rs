@@ -19,10 +19,10 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use registrations::StoredSession;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Mutex, MutexGuard},
 };
-use types::{AccountId, IncarnationId, LinkId, MailboxId, PhoneNumber, Redact};
+use types::{AccountId, IncarnationId, LinkId, MailboxId, PhoneNumber, Redact, Timestamp};
 
 /// The fake. One instance is shared by all nodes of a world.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ struct Tables {
     accounts: BTreeMap<AccountId, StoredAccount>,
     /// The open accounts by number.
     numbers: BTreeMap<PhoneNumber, AccountId>,
-    /// Devices that lost their record, until they are retired.
-    retiring: BTreeSet<MailboxId>,
+    /// Devices that lost their record, and when they were retired.
+    retiring: BTreeMap<MailboxId, Option<Timestamp>>,
     /// Keys of the listed devices.
     keys: BTreeMap<MailboxId, StoredKeys>,
     sessions: BTreeMap<SessionId, StoredSession>,
@@ -60,7 +60,7 @@ impl FakeDirectory {
             identity: ServiceIdentity { incarnation, pepper: Redact::new(pepper) },
             accounts: BTreeMap::new(),
             numbers: BTreeMap::new(),
-            retiring: BTreeSet::new(),
+            retiring: BTreeMap::new(),
             keys: BTreeMap::new(),
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -83,7 +83,7 @@ impl FakeDirectory {
         let mut tables = lock(&self.tables);
         tables.poisoned = false;
         if self.bugs.has(Bug::RetiringForgotten) {
-            tables.retiring.clear();
+            tables.retiring.retain(|_, retired| retired.is_some());
         }
     }
 
