@@ -197,6 +197,8 @@ impl server_ports::Exchange for DeadExchange {
         Err(StoreError::Unavailable("away".to_owned()))
     }
 
+    fn tell(&self, _: types::NodeId, _: types::MailboxId, _: Signal) {}
+
     async fn spend(
         &self,
         _: server_ports::exchange::Spend,
