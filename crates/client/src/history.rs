@@ -9,7 +9,7 @@ use crate::{
     archive::import::{Import, ImportError},
     linking::LinkingAsked,
     receive::Intake,
-    store::{Stored, contacts, gaps, imports, imports::HistoryImport, profile},
+    store::{Stored, contacts, gaps, groups, imports, imports::HistoryImport, profile},
     transfers::Transfer,
     turn::Turn,
 };
@@ -146,12 +146,20 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// Whether whom the primary has not heard of at all in a chat begins with 1 there. In a group that the account came
+    /// into later, or again, they may have written before.
+    fn is_heard_from_the_first(&self, chat: ChatId) -> Stored<bool> {
+        let ChatId::Group(group) = chat else { return Ok(true) };
+        Ok(groups::member_since(self.db, group, self.me.account())? == Some(0))
+    }
+
     /// The archive was read, or never will be: from now on counters count.
     fn end_import(&mut self, import: &HistoryImport, outcome: HistorySync) -> Stored<()> {
         if outcome == HistorySync::Imported {
-            // What the primary had not heard of at all begins with 1.
             for (chat, sender) in imports::take_unnamed(self.db)? {
-                self.set_baseline(chat, sender, 0)?;
+                if self.is_heard_from_the_first(chat)? {
+                    self.set_baseline(chat, sender, 0)?;
+                }
             }
             self.fetch_unsettled_groups()?;
         }
