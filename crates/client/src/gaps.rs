@@ -88,13 +88,22 @@ impl Turn<'_> {
         }
     }
 
-    /// What another device knows of the time before this one came: everything of a device up to a counter is in
-    /// its archive, or missing there too. What came between that and what was heard here first is missed.
-    pub(crate) fn set_baseline(&mut self, chat: ChatId, from: DeviceAddress, counter: u64) -> Stored<()> {
+    /// What the archive says of a device: everything that it wrote up to a counter is in there, or missing there too.
+    pub(crate) fn follow_archive(&mut self, chat: ChatId, from: DeviceAddress, counter: u64) -> Stored<()> {
         // Something older that was forwarded before the archive was read may have made a gap of what is in it.
         gaps::forget_up_to(self.db, chat, from, counter)?;
-        let beyond = inbox::heard(self.db, chat, from)?.filter(|heard| heard.highest >= counter);
-        let Some(heard) = beyond else {
+        match inbox::heard(self.db, chat, from)? {
+            Some(heard) if heard.highest < counter => {
+                inbox::set_heard(self.db, chat, from, Heard { first: counter + 1, highest: counter })
+            }
+            _ => self.set_baseline(chat, from, counter),
+        }
+    }
+
+    /// What a device wrote up to a counter was before our time, or is known from elsewhere. What came between that and
+    /// what was heard here first is missed; what is missing since stays so.
+    pub(crate) fn set_baseline(&mut self, chat: ChatId, from: DeviceAddress, counter: u64) -> Stored<()> {
+        let Some(heard) = inbox::heard(self.db, chat, from)? else {
             return inbox::set_heard(self.db, chat, from, Heard { first: counter + 1, highest: counter });
         };
         if heard.first <= counter + 1 {

@@ -140,7 +140,7 @@ impl Turn<'_> {
     /// Joins what the primary has heard with what was heard here since.
     fn follow(&mut self, heard: &[(ChatId, DeviceAddress, u64)]) -> Stored<()> {
         for (chat, sender, counter) in heard {
-            self.set_baseline(*chat, *sender, *counter)?;
+            self.follow_archive(*chat, *sender, *counter)?;
             imports::name(self.db, *chat, *sender)?;
         }
         Ok(())

@@ -90,9 +90,9 @@ fn a_newer_directory_file_is_refused() {
     let path = temporary.path().join("directory.sqlite");
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     drop(SqliteDirectory::open(&path, &entropy).unwrap());
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
     let refused = SqliteDirectory::open(&path, &entropy).err();
-    assert!(matches!(refused, Some(OpenError::NewerFormat { found: 4, known: 3, .. })), "{refused:?}");
+    assert!(matches!(refused, Some(OpenError::NewerFormat { found: 5, known: 4, .. })), "{refused:?}");
 }
 
 #[test]
