@@ -361,6 +361,26 @@ fn a_drop_that_took_its_key_with_it_shows() {
     assert!(world.print(1).iter().any(is_gap));
 }
 
+/// A key says how many messages came before it, and nothing of whether they were heard.
+#[test]
+fn a_key_that_is_given_again_hides_no_drop() {
+    let (mut world, group) = World::with_group(2);
+    let late = world.register();
+    world.settle();
+    world.add(0, group, late).unwrap();
+    world.settle();
+    world.send_group(0, group, "heard");
+    world.settle();
+    world.server.groups.swallow = 1;
+    world.send_group(0, group, "dropped");
+    world.settle();
+    world.pass(Millis::from_days(8));
+    world.send_group(0, group, "under another key");
+    world.settle();
+    let is_gap = |event: &EventView| matches!(event, EventView::Gap { first: 2, last: 2, .. });
+    assert!(world.print(late).iter().any(is_gap));
+}
+
 #[test]
 fn nothing_is_sent_again_to_one_who_could_not_read_it() {
     let (mut world, group) = World::with_group(3);
