@@ -50,6 +50,11 @@ impl Transfers {
         self.again_at.filter(|_| !self.have_failed())
     }
 
+    /// What was to be tried again by now has begun, or is over: its device was removed meanwhile, for instance.
+    pub(crate) fn forget_due(&mut self, now: Timestamp) {
+        self.again_at.take_if(|at| *at <= now);
+    }
+
     fn take(&mut self, transfer: TransferId) -> Option<Transfer> {
         self.current.take_if(|(current, _)| *current == transfer).map(|(_, transfer)| transfer)
     }

@@ -144,7 +144,9 @@ impl Turn<'_> {
         self.advance_list_change()?;
         self.advance_addition()?;
         self.advance_handover()?;
-        self.advance_import()
+        self.advance_import()?;
+        self.live.linking.transfers.forget_due(self.now);
+        Ok(())
     }
 
     pub(crate) fn ask_linking(&mut self, request: wire::Request, asked: LinkingAsked) {
